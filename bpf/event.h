@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/*
+ * The contract between bpf/ and src/: every record on the rings, every shared
+ * map value, every enum. src/records/records.gen.ts is generated from the BTF
+ * of these types (bpf/codegen/records.ts); a drift fails the build.
+ *
+ * Rules: fixed-width types, 8-byte members first, explicit padding, no
+ * pointers, no bit-fields; record kinds are only ever appended. Times are
+ * nanoseconds of the boot clock (CLOCK_BOOTTIME) unless said otherwise; 0 means
+ * "not known". Sequence numbers are TCP's own (write_seq, copied_seq, RFC 9293
+ * section 3.4), modulo 2^32; a unix stream socket gets byte counters instead.
+ */
+#ifndef UNDERSPAN_EVENT_H
+#define UNDERSPAN_EVENT_H
+
+#define EVENT_ARGS_MAX 1024 /* bytes of argv kept of an exec */
+#define EVENT_COMM_MAX 16 /* TASK_COMM_LEN */
+#define EVENT_CHUNK_MAX 4096 /* bytes of payload in one data_event */
+
+enum event_kind {
+	EVENT_DATA = 1, /* data ring: bytes went through a socket */
+	EVENT_CONNECTION_OPENED = 2, /* control ring from here on */
+	EVENT_CONNECTION_STATE = 3,
+	EVENT_CONNECTION_CLOSED = 4,
+	EVENT_CONNECT_FAILED = 5,
+	EVENT_PROCESS_EXEC = 6,
+	EVENT_PROCESS_FORK = 7,
+	EVENT_PROCESS_EXIT = 8,
+	EVENT_PROGRESS = 9, /* made in user space from the connections map: see kernel/progress.ts */
+};
+
+/* Which way bytes go, as the observed process sees it. */
+enum event_direction {
+	DIRECTION_INGRESS = 0, /* read from the socket */
+	DIRECTION_EGRESS = 1, /* written to the socket */
+	DIRECTION_NONE = 255, /* no byte seen yet */
+};
+
+/* How the observed process came by the socket. */
+enum event_role {
+	ROLE_UNKNOWN = 0, /* older than the agent */
+	ROLE_CLIENT = 1, /* it called connect */
+	ROLE_SERVER = 2, /* it called accept */
+};
+
+enum event_data_flag {
+	DATA_EDGE = 1, /* first call of a run: the direction changed, prev_* describe the run before */
+	DATA_TRUNCATED = 2, /* the call moved more bytes than chunk_bytes: the rest was not captured */
+	DATA_NO_CONTENT = 4, /* the bytes could not be read (sendfile, splice, fault): counts and times only */
+	DATA_EOF = 8, /* the read returned 0: the peer has finished sending */
+	DATA_ERROR = 16, /* the call failed: error_number says why, call_bytes is 0 */
+	DATA_SEQ_UNSURE = 32, /* another thread moved bytes of the same direction during the call */
+	DATA_CONTINUED = 64, /* a further chunk of the same call as the record before */
+};
+
+/* Facts of a connection, as bits of its flags. */
+enum event_connection_flag {
+	CONNECTION_PREEXISTING = 1, /* first seen in mid-life */
+	CONNECTION_UNIX = 2, /* AF_UNIX stream socket */
+	CONNECTION_FIN_SENT = 4,
+	CONNECTION_FIN_RECEIVED = 8,
+	CONNECTION_RESET_SENT = 16,
+	CONNECTION_RESET_RECEIVED = 32,
+	CONNECTION_PAIR_UNSURE = 64, /* unix socket not seen from birth: its counters cannot name a request */
+};
+
+/* User space's word on a connection, written into connection.verdict. */
+enum event_verdict {
+	VERDICT_HEAD = 0, /* capture the head of each run (the default) */
+	VERDICT_STREAM = 1, /* capture every call, up to EVENT_CHUNK_MAX bytes each */
+	VERDICT_IGNORE = 2, /* count bytes, emit no data records */
+};
+
+/* What was lost or skipped in the kernel; index of the per-CPU loss counters. */
+enum event_loss {
+	LOSS_DATA_RING_FULL = 0,
+	LOSS_CONTROL_RING_FULL = 1,
+	LOSS_SLOTS_EXHAUSTED = 2, /* more connections than max_connections: not tracked */
+	LOSS_SOCKETS_FULL = 3, /* the socket -> slot table refused an entry */
+	LOSS_CALLS_FULL = 4, /* the table of threads in a call refused an entry */
+	LOSS_BIRTHS_FULL = 5,
+	LOSS_PROCESSES_FULL = 6,
+	LOSS_READ_FAULT = 7, /* payload page not resident or unmapped */
+	LOSS_KERNEL_READ = 8, /* a kernel structure could not be read */
+	LOSS_SLOT_RETURN = 9, /* a freed slot could not be put back */
+	LOSS_IOV_TOO_LONG = 10, /* bytes beyond the iovecs that are looked at */
+	LOSS_COUNT = 11,
+};
+
+/* What the kernel side did; index of the per-CPU activity counters. */
+enum event_stat {
+	STAT_CALLS = 0, /* socket calls of selected processes that moved bytes */
+	STAT_EDGES = 1, /* direction changes seen, whether or not their record left */
+	STAT_DATA_RECORDS = 2,
+	STAT_DATA_BYTES = 3, /* payload bytes captured */
+	STAT_CONTROL_RECORDS = 4,
+	STAT_CONNECTIONS_OPENED = 5,
+	STAT_CONNECTIONS_CLOSED = 6,
+	STAT_BYTES_INGRESS = 7,
+	STAT_BYTES_EGRESS = 8,
+	STAT_WAKEUPS = 9,
+	STAT_COUNT = 10,
+};
+
+struct event_header {
+	__u64 time_ns; /* when the record was made */
+	__u32 size; /* bytes, header included; what follows in the ring slot is padding */
+	__u16 kind; /* enum event_kind */
+	__u16 reserved;
+};
+
+/* One run of same-direction calls that ended. */
+struct event_run {
+	__u64 first_ns; /* egress: entry of the first write; ingress: return of the first read */
+	__u64 last_ns; /* return of the last call that moved bytes */
+	__u64 bytes;
+	__u32 calls;
+	__u32 end_seq; /* sequence number after the last byte */
+};
+
+/* Bytes went through a socket. payload[chunk_bytes] follows. */
+struct data_event {
+	struct event_header header; /* time_ns: return of the call */
+	__u64 enter_ns; /* entry of the call; reads: 0 */
+	__u64 arrived_ns; /* ingress: when the first byte still unread reached the receive queue */
+	struct event_run prev; /* with DATA_EDGE: the run before, all zero for the first run */
+	__u32 slot;
+	__u32 generation;
+	__u32 seq; /* sequence number of the first byte of payload */
+	__u32 other_seq; /* position of the opposite direction at that moment */
+	__u32 call_bytes; /* bytes the call moved from seq on */
+	__u32 chunk_bytes; /* bytes of payload in this record */
+	__u32 pid; /* thread group id, initial namespace */
+	__u32 tid;
+	__u32 pair_tag; /* tcp: 0; unix: names the socket pair, same on both sides */
+	__u32 srtt_us; /* smoothed round trip time, 0 if none */
+	__u32 total_retrans; /* segments retransmitted since the connection began */
+	__u32 run_calls; /* calls of this run so far, this one included */
+	__u16 error_number; /* errno with DATA_ERROR */
+	__u8 direction; /* enum event_direction */
+	__u8 flags; /* enum event_data_flag */
+	__u32 reserved;
+};
+
+/* The addresses of a connection, as the observed process's socket has them. */
+struct event_address {
+	__u8 local[16]; /* IPv4 in the first four bytes, network order */
+	__u8 remote[16];
+	__u16 local_port; /* host order */
+	__u16 remote_port;
+	__u16 family; /* AF_INET, AF_INET6, AF_UNIX; v4-mapped arrives as AF_INET */
+	__u16 reserved;
+};
+
+struct connection_opened_event {
+	struct event_header header;
+	__u64 connect_ns; /* client: start of connect (SYN_SENT) */
+	__u64 established_ns; /* handshake done */
+	__u64 accepted_ns; /* server: accept returned */
+	struct event_address address;
+	__u32 slot;
+	__u32 generation;
+	__u32 pid;
+	__u32 tid;
+	__u32 netns; /* inode of the network namespace */
+	__u32 inode; /* of the socket's file; 0 if it has none yet */
+	__u16 role; /* enum event_role */
+	__u16 flags; /* enum event_connection_flag */
+	__u32 include; /* selectors whose port criteria this connection meets */
+};
+
+/* A local FIN: everything that this side had to say has been said. */
+struct connection_state_event {
+	struct event_header header;
+	__u32 slot;
+	__u32 generation;
+	__u16 flags; /* enum event_connection_flag, as of now */
+	__u16 error_number; /* sk_err */
+	__u32 reserved;
+};
+
+/* The socket is gone; the slot's generation ends. */
+struct connection_closed_event {
+	struct event_header header;
+	__u64 fin_sent_ns;
+	__u64 fin_received_ns; /* also the time of a reset */
+	__u64 first_read_ns, last_read_ns, first_write_ns, last_write_ns;
+	__u64 bytes_ingress, bytes_egress;
+	struct event_run prev; /* the run that was open */
+	__u32 calls_ingress, calls_egress;
+	__u32 slot;
+	__u32 generation;
+	__u32 srtt_us;
+	__u32 total_retrans;
+	__u16 flags; /* enum event_connection_flag */
+	__u16 error_number; /* sk_err when the state became CLOSE */
+	__u8 direction; /* of the open run */
+	__u8 reserved[3];
+};
+
+struct connect_failed_event {
+	struct event_header header;
+	__u64 connect_ns;
+	struct event_address address;
+	__u32 pid;
+	__u32 tid;
+	__u32 netns;
+	__u16 error_number;
+	__u16 reserved;
+};
+
+/* args[args_bytes] (NUL separated) follow. */
+struct process_exec_event {
+	struct event_header header;
+	__u64 cgroup_id;
+	__u64 start_ns;
+	__u32 pid;
+	__u32 parent_pid;
+	__u32 args_bytes;
+	__u32 reserved;
+	char comm[EVENT_COMM_MAX];
+};
+
+struct process_fork_event {
+	struct event_header header;
+	__u32 pid; /* the new process */
+	__u32 parent_pid;
+};
+
+struct process_exit_event {
+	struct event_header header;
+	__u32 pid;
+	__u32 reserved;
+};
+
+/* State of the open run of a connection that user space asked about. */
+struct progress_event {
+	struct event_header header;
+	__u64 last_ns; /* return of the last call of the run */
+	__u64 bytes; /* of the run */
+	__u64 tail; /* last 8 bytes of the last call, in wire order, last byte highest; 0 if not read */
+	__u32 slot;
+	__u32 generation;
+	__u32 end_seq;
+	__u32 calls;
+	__u8 direction;
+	__u8 reserved[7];
+};
+
+/* Value of the `connections` map (array by slot, mapped into user space). Owner
+ * of each field: the kernel, but for verdict, which user space writes. */
+struct connection {
+	__u64 sk; /* key in `sockets`; 0: slot is free */
+	__u64 connect_ns, established_ns, accepted_ns;
+	__u64 arrived_ns; /* first unread byte reached the queue; 0: queue empty */
+	__u64 fin_sent_ns, fin_received_ns;
+	__u64 first_read_ns, last_read_ns, first_write_ns, last_write_ns;
+	__u64 bytes_ingress, bytes_egress;
+	struct event_run run; /* the open run */
+	__u64 tail; /* last 8 bytes of the run's last call once nothing more is captured */
+	struct event_address address;
+	__u32 calls_ingress, calls_egress;
+	__u32 generation; /* odd while the slot is in use */
+	__u32 verdict; /* enum event_verdict; written by user space */
+	__u32 include, exclude; /* selectors whose port criteria match */
+	__u32 pid; /* who opened it */
+	__u32 inode;
+	__u32 netns;
+	__u32 pair_tag;
+	__u32 unix_ingress_seq, unix_egress_seq;
+	__u32 capture_left; /* bytes of the open run still to be captured */
+	__u32 total_retrans, srtt_us;
+	__u16 flags;
+	__u16 error_number;
+	__u8 role;
+	__u8 direction; /* of the open run, enum event_direction */
+	__u8 reserved[6];
+};
+
+/* Value of `processes` (hash by thread group id): which selectors it meets. */
+struct process_selection {
+	__u32 include; /* bit per include selector whose process criteria match */
+	__u32 exclude;
+};
+
+_Static_assert(sizeof(struct event_header) == 16, "event_header");
+_Static_assert(sizeof(struct event_run) == 32, "event_run");
+_Static_assert(sizeof(struct data_event) == 120, "data_event");
+_Static_assert(sizeof(struct event_address) == 40, "event_address");
+_Static_assert(sizeof(struct connection) % 8 == 0, "connection");
+
+#endif

@@ -1,0 +1,128 @@
+// One request and its response on a connection: what the protocols parsed, what the kernel timed. The hub between the
+// front of the pipeline (connections, protocols, exchanges) and its back (traces, enrichment, signals). Every field is
+// set in the constructor and keeps its type for life. Times are boot-clock nanoseconds, 0 means "not known".
+import type { Service } from '../enrichment/service.js';
+import type { TraceContext } from '../traces/context.js';
+
+/** Values are OTLP's SpanKind. */
+export const KIND_SERVER = 2;
+export const KIND_CLIENT = 3;
+export type ExchangeKind = typeof KIND_SERVER | typeof KIND_CLIENT;
+
+/** Addresses of a connection in text form, made once per connection. */
+export interface Peer {
+  /** `network.peer.address`: the remote IP, or the socket path of a unix socket ('' if unnamed). */
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly localAddress: string;
+  readonly localPort: number;
+  /** `network.transport`. */
+  readonly transport: 'tcp' | 'unix';
+  /** `network.type`, '' for unix sockets. */
+  readonly networkType: 'ipv4' | 'ipv6' | '';
+}
+
+export class Exchange {
+  readonly kind: ExchangeKind;
+  readonly peer: Peer;
+  /** The process that read the request (SERVER) or wrote it (CLIENT). */
+  service: Service | null = null;
+  pid = 0;
+  tid = 0;
+
+  // -- request
+  method = '';
+  /** Request target as sent: origin-form, absolute-form, authority-form or `*`. */
+  target = '';
+  /** Host header, '' if absent. */
+  host = '';
+  userAgent = '';
+  /** HTTP version: '1.0', '1.1'. */
+  version = '';
+  /** Position of the first and behind the last byte of the request in its stream (bytes since the stream was seen). */
+  requestStart = 0;
+  requestEnd = 0;
+  /** Octets of body as framed (chunk headers excluded); -1 unknown. */
+  requestBodyBytes = 0;
+  /** The head was longer than the captured prefix: headers may be missing. */
+  isRequestHeadTruncated = false;
+
+  // -- response
+  /** 0: no response was seen. */
+  status = 0;
+  responseStart = 0;
+  responseEnd = 0;
+  responseBodyBytes = 0;
+  isResponseHeadTruncated = false;
+
+  /** `error.type` that the connection gave ('ECONNRESET', 'timeout', ...), '' if none; a status is not one. */
+  errorType = '';
+
+  // -- timeline
+  /** First request byte in the receive queue (SERVER), or the entry of the write that took it (CLIENT). */
+  requestFirstNs = 0;
+  /** SERVER: return of the read that took the first request byte. CLIENT: same as requestFirstNs. */
+  requestTakenNs = 0;
+  /** Last request byte taken from (SERVER) or given to (CLIENT) the socket. */
+  requestLastNs = 0;
+  /** SERVER: entry of the write with the first response byte. CLIENT: first response byte in the receive queue. */
+  responseFirstNs = 0;
+  /** CLIENT: return of the read that took the first response byte. SERVER: same as responseFirstNs. */
+  responseTakenNs = 0;
+  /** Last response byte given (SERVER) or taken (CLIENT). */
+  responseLastNs = 0;
+
+  // -- connection
+  /** 1 for the first exchange of the connection; 0 if the connection is older than the agent. */
+  connectionIndex = 0;
+  isConnectionReused = false;
+  /** Seconds from established to the return of accept; -1 when it does not apply (only a first SERVER exchange has it). */
+  acceptWaitSeconds = -1;
+  /** Seconds that connect took; -1 when it does not apply (only a first CLIENT exchange has it). */
+  connectSeconds = -1;
+  /** The `socket connect` span of this connection, for a link; span words 0 if none. */
+  connectTrace: TraceContext | null = null;
+  connectSpan0 = 0;
+  connectSpan1 = 0;
+  readCalls = 0;
+  writeCalls = 0;
+  /** Bytes on the socket, heads and framing included. */
+  bytesIn = 0;
+  bytesOut = 0;
+  srttMicros = 0;
+  retransmits = 0;
+
+  // -- trace
+  trace: TraceContext;
+  span0: number;
+  span1: number;
+  /** Parent span id, 0/0 for a root. */
+  parent0 = 0;
+  parent1 = 0;
+  /** How the parent is known: '' (root), 'header' (traceparent), 'sequence' (socket pair). */
+  parentEvidence: '' | 'header' | 'sequence' = '';
+
+  constructor(kind: ExchangeKind, peer: Peer, trace: TraceContext, span0: number, span1: number) {
+    this.kind = kind;
+    this.peer = peer;
+    this.trace = trace;
+    this.span0 = span0;
+    this.span1 = span1;
+  }
+
+  /** First instant of the span. */
+  get startNs(): number {
+    return this.requestFirstNs;
+  }
+
+  /** Last instant of the span: the response's last byte, or the last thing that was seen. */
+  get endNs(): number {
+    return Math.max(
+      this.responseLastNs,
+      this.responseTakenNs,
+      this.requestLastNs,
+      this.requestTakenNs,
+      this.requestFirstNs,
+    );
+  }
+}

@@ -1,0 +1,92 @@
+// The contract of a protocol: one parser instance per direction of a connection, fed with the bytes of that direction in
+// order. Parsers never throw, never log, never look past what they are given, and hold bounded state. They announce
+// messages to a sink as they find them; the sink knows the times of the bytes being fed.
+//
+//   feed(bytes...)  -> OK        everything was consumed or kept
+//                   -> BROKEN    not this protocol (any more); the parser waits for resync()
+//   skip(count)     -> OK        the bytes that were not captured lie wholly inside a body
+//                   -> LOST      a boundary may lie among them; the parser waits for resync()
+
+/** Everything was consumed. */
+export const OK = 0;
+/** The bytes are not this protocol. */
+export const BROKEN = 1;
+/** Bytes are missing where they were needed. */
+export const LOST = 2;
+export type FeedResult = typeof OK | typeof BROKEN | typeof LOST;
+
+/** How the end of a message is found (RFC 9112 section 6.3). */
+export const FRAMING_NONE = 0;
+export const FRAMING_LENGTH = 1;
+export const FRAMING_CHUNKED = 2;
+export const FRAMING_UNTIL_CLOSE = 3;
+/** After CONNECT or 101: bytes that are no longer HTTP. */
+export const FRAMING_OPAQUE = 4;
+/** The head is longer than what was captured and the rest is missing: the end shows only at the next edge. */
+export const FRAMING_UNKNOWN = 5;
+export type Framing = 0 | 1 | 2 | 3 | 4 | 5;
+
+/** A parsed head. Handed to the sink, which may keep it. */
+export class MessageHead {
+  /** Position of its first byte in the stream. */
+  start = 0;
+  /** Position behind the head (first body byte). */
+  headEnd = 0;
+  isRequest = false;
+  method = '';
+  target = '';
+  /** '1.0' or '1.1'. */
+  version = '';
+  status = 0;
+  framing: Framing = FRAMING_NONE;
+  /** With FRAMING_LENGTH: octets. */
+  contentLength = 0;
+  host = '';
+  userAgent = '';
+  contentType = '';
+  traceparent = '';
+  tracestate = '';
+  /** Value of `connection`, lower case. */
+  connection = '';
+  upgrade = '';
+  /** The head did not end within what may be kept or was captured. */
+  isTruncated = false;
+}
+
+/** Receives what a parser finds, in stream order. */
+export interface MessageSink {
+  /** The first byte of a message was fed. Called before anything else of that message. */
+  onMessageStart(position: number): void;
+  /** The head is complete (or given up as truncated). 1xx responses are heads of their own, without an end. */
+  onHead(head: MessageHead): void;
+  /** The message is complete; `position` is behind its last byte, `bodyBytes` its body without framing, -1 unknown. */
+  onMessageEnd(position: number, bodyBytes: number): void;
+  /** For a response parser: the method of the request that the next response answers; '' if unknown. */
+  requestMethod(): string;
+}
+
+export interface MessageParser {
+  /** Feeds bytes[from, to); the first byte has stream position `position`. The bytes are not kept by reference. */
+  feed(bytes: Uint8Array, from: number, to: number, position: number): FeedResult;
+  /** `count` bytes from `position` on exist but were not captured. */
+  skip(count: number, position: number): FeedResult;
+  /** The direction changed or ended at `position`: an until-close or unknown-end message is over. */
+  finish(position: number): void;
+  /** Drops all state: the next byte fed begins a message. */
+  resync(): void;
+  /** True between messages. */
+  readonly isIdle: boolean;
+  /** Bytes of state held. */
+  readonly heldBytes: number;
+  /** Position at which the current message is known to end if it is length-framed, else -1. */
+  readonly expectedEnd: number;
+}
+
+export interface Protocol {
+  readonly name: string;
+  /** Could bytes[from, to) be the beginning of a request (or response) of this protocol? */
+  looksLikeRequest(bytes: Uint8Array, from: number, to: number): boolean;
+  looksLikeResponse(bytes: Uint8Array, from: number, to: number): boolean;
+  createRequestParser(sink: MessageSink): MessageParser;
+  createResponseParser(sink: MessageSink): MessageParser;
+}
