@@ -1,0 +1,484 @@
+// The configuration, said once: the `Config` type, defaults, bounds, environment variables and help text all follow from
+// this table (field.ts has the words). After a change here run `node dist/src/config/generate.js`; a unit test fails
+// while config/schema.json or config/underspan.yaml differ from it.
+import type { Fields, Resolve, Section } from './field.js';
+
+export type { PortRange } from './field.js';
+
+const MIB = 1024 * 1024;
+
+const SELECTOR = {
+  type: 'section',
+  help: 'Criteria of one selector; all that are given must hold.',
+  isNeverEmpty: true,
+  fields: {
+    pid: { type: 'integer', min: 1, max: 4194304, help: 'Process id.' },
+    exe: {
+      type: 'text',
+      format: 'glob',
+      help: 'Glob on the executable: its whole path if the glob has a slash, else its base name.',
+    },
+    script: {
+      type: 'text',
+      format: 'glob',
+      help: 'Glob on the script or jar that an interpreter runs (app.py, server.js, shop.jar).',
+    },
+    command: { type: 'text', format: 'regex', help: 'Regular expression on the whole command line.' },
+    listen_port: { type: 'ports', help: "Local port of the server side: 8080, [80, 443] or '8000-8999'." },
+    peer_port: { type: 'ports', help: 'Remote port of the client side, written like listen_port.' },
+    container: {
+      type: 'text',
+      format: 'glob',
+      help: 'Container id (a prefix of 4 or more digits) or glob on its name.',
+    },
+  },
+} as const satisfies Section;
+
+const OTLP_FIELDS = {
+  endpoint: { type: 'text', format: 'url', help: 'URL of the receiver.' },
+  protocol: { type: 'choice', choices: ['grpc', 'http/protobuf', 'http/json'], help: 'Transport and encoding.' },
+  headers: { type: 'textmap', isSecret: true, help: 'Headers (gRPC: metadata) added to each export.' },
+  compression: { type: 'choice', choices: ['none', 'gzip'], help: 'Compression of the payload.' },
+  timeout_ms: {
+    type: 'integer',
+    min: 1,
+    max: 600000,
+    help: 'Milliseconds that one export may take, retries included.',
+  },
+  certificate: {
+    type: 'text',
+    format: 'path',
+    help: "PEM file of the authorities that sign the receiver's certificate.",
+  },
+  client_key: { type: 'text', format: 'path', help: 'PEM file of the private key for mutual TLS.' },
+  client_certificate: { type: 'text', format: 'path', help: 'PEM file of the certificate for mutual TLS.' },
+  insecure: { type: 'boolean', help: 'gRPC without TLS where the endpoint names no scheme.' },
+} as const satisfies Fields;
+
+const OTLP = {
+  type: 'section',
+  help: 'Where OTLP goes. What stands here is for both signals; traces and metrics may differ below.',
+  fields: {
+    endpoint: {
+      ...OTLP_FIELDS.endpoint,
+      env: ['OTEL_EXPORTER_OTLP_ENDPOINT'],
+      help: 'URL of the receiver, e.g. http://localhost:4317. Over HTTP, /v1/traces and /v1/metrics are appended.',
+    },
+    protocol: { ...OTLP_FIELDS.protocol, env: ['OTEL_EXPORTER_OTLP_PROTOCOL'], default: 'grpc' },
+    headers: { ...OTLP_FIELDS.headers, env: ['OTEL_EXPORTER_OTLP_HEADERS'], default: {} },
+    compression: { ...OTLP_FIELDS.compression, env: ['OTEL_EXPORTER_OTLP_COMPRESSION'], default: 'none' },
+    timeout_ms: { ...OTLP_FIELDS.timeout_ms, env: ['OTEL_EXPORTER_OTLP_TIMEOUT'], default: 10000 },
+    certificate: { ...OTLP_FIELDS.certificate, env: ['OTEL_EXPORTER_OTLP_CERTIFICATE'] },
+    client_key: { ...OTLP_FIELDS.client_key, env: ['OTEL_EXPORTER_OTLP_CLIENT_KEY'] },
+    client_certificate: { ...OTLP_FIELDS.client_certificate, env: ['OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE'] },
+    insecure: { ...OTLP_FIELDS.insecure, env: ['OTEL_EXPORTER_OTLP_INSECURE'], default: false },
+    traces: {
+      type: 'section',
+      help: 'For traces only. An endpoint is used as it is written.',
+      fields: {
+        endpoint: { ...OTLP_FIELDS.endpoint, env: ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'] },
+        protocol: { ...OTLP_FIELDS.protocol, env: ['OTEL_EXPORTER_OTLP_TRACES_PROTOCOL'] },
+        headers: { ...OTLP_FIELDS.headers, env: ['OTEL_EXPORTER_OTLP_TRACES_HEADERS'] },
+        compression: { ...OTLP_FIELDS.compression, env: ['OTEL_EXPORTER_OTLP_TRACES_COMPRESSION'] },
+        timeout_ms: { ...OTLP_FIELDS.timeout_ms, env: ['OTEL_EXPORTER_OTLP_TRACES_TIMEOUT'] },
+        certificate: { ...OTLP_FIELDS.certificate, env: ['OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE'] },
+        client_key: { ...OTLP_FIELDS.client_key, env: ['OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY'] },
+        client_certificate: {
+          ...OTLP_FIELDS.client_certificate,
+          env: ['OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE'],
+        },
+        insecure: { ...OTLP_FIELDS.insecure, env: ['OTEL_EXPORTER_OTLP_TRACES_INSECURE'] },
+      },
+    },
+    metrics: {
+      type: 'section',
+      help: 'For metrics only. An endpoint is used as it is written.',
+      fields: {
+        endpoint: { ...OTLP_FIELDS.endpoint, env: ['OTEL_EXPORTER_OTLP_METRICS_ENDPOINT'] },
+        protocol: { ...OTLP_FIELDS.protocol, env: ['OTEL_EXPORTER_OTLP_METRICS_PROTOCOL'] },
+        headers: { ...OTLP_FIELDS.headers, env: ['OTEL_EXPORTER_OTLP_METRICS_HEADERS'] },
+        compression: { ...OTLP_FIELDS.compression, env: ['OTEL_EXPORTER_OTLP_METRICS_COMPRESSION'] },
+        timeout_ms: { ...OTLP_FIELDS.timeout_ms, env: ['OTEL_EXPORTER_OTLP_METRICS_TIMEOUT'] },
+        certificate: { ...OTLP_FIELDS.certificate, env: ['OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE'] },
+        client_key: { ...OTLP_FIELDS.client_key, env: ['OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY'] },
+        client_certificate: {
+          ...OTLP_FIELDS.client_certificate,
+          env: ['OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE'],
+        },
+        insecure: { ...OTLP_FIELDS.insecure, env: ['OTEL_EXPORTER_OTLP_METRICS_INSECURE'] },
+      },
+    },
+  },
+} as const satisfies Section;
+
+const ROUTES_OF_SERVICE = {
+  type: 'section',
+  help: 'Route patterns of the services whose name matches.',
+  required: ['service', 'patterns'],
+  fields: {
+    service: { type: 'text', format: 'glob', help: 'Glob on service.name.' },
+    patterns: { type: 'words', help: 'Patterns such as /users/{id} or /static/*, tried in order.' },
+  },
+} as const satisfies Section;
+
+const SERVICE_NAME = {
+  type: 'section',
+  help: 'A name for the processes that match.',
+  required: ['name'],
+  fields: {
+    match: SELECTOR,
+    name: { type: 'text', help: 'service.name.' },
+  },
+} as const satisfies Section;
+
+const THIRD_PARTY_EXPORTER = {
+  type: 'section',
+  help: 'A SpanExporter of the OpenTelemetry JavaScript SDK, from npm.',
+  required: ['module', 'export'],
+  fields: {
+    module: { type: 'text', help: 'Package name or absolute path.' },
+    export: { type: 'text', help: 'Name of the exported class.' },
+    options: { type: 'anymap', default: {}, help: 'Handed to the constructor.' },
+  },
+} as const satisfies Section;
+
+export const CONFIG_SCHEMA = {
+  type: 'section',
+  help: 'Configuration of Underspan. Flags win over environment variables, these over this file.',
+  fields: {
+    disabled: {
+      type: 'boolean',
+      default: false,
+      env: ['OTEL_SDK_DISABLED'],
+      help: 'Attach nothing and export nothing.',
+    },
+    selection: {
+      type: 'section',
+      help: 'Which processes and connections are observed: any include selector, and no exclude selector.',
+      fields: {
+        include: { type: 'list', item: SELECTOR, max: 31, reloads: true, help: 'Without any, all processes.' },
+        exclude: { type: 'list', item: SELECTOR, max: 31, reloads: true, help: 'The agent itself is always excluded.' },
+      },
+    },
+    capture: {
+      type: 'section',
+      help: 'What is copied out of the kernel.',
+      fields: {
+        head_bytes: {
+          type: 'integer',
+          default: 4096,
+          min: 256,
+          max: 16384,
+          help: 'Bytes of each message head that are kept at most. Longer heads are parsed as far as they reach.',
+        },
+      },
+    },
+    kernel: {
+      type: 'section',
+      help: 'Sizes and choices on the kernel side.',
+      fields: {
+        data_ring_bytes: {
+          type: 'integer',
+          default: 16 * MIB,
+          min: MIB,
+          max: 1024 * MIB,
+          isPowerOfTwo: true,
+          help: 'Ring of the records that carry captured bytes.',
+        },
+        control_ring_bytes: {
+          type: 'integer',
+          default: 2 * MIB,
+          min: 65536,
+          max: 256 * MIB,
+          isPowerOfTwo: true,
+          help: 'Ring of the records of connections and processes that open and end.',
+        },
+        max_connections: {
+          type: 'integer',
+          default: 65536,
+          min: 256,
+          max: 4194304,
+          help: 'Connections that are followed at the same time; more are counted as dropped.',
+        },
+        drain_interval_ms: {
+          type: 'integer',
+          default: 10,
+          min: 1,
+          max: 1000,
+          help: 'Milliseconds between two drains of the rings.',
+        },
+        btf: {
+          type: 'text',
+          format: 'path',
+          default: '',
+          help: "BTF file; empty: the kernel's own in /sys/kernel/btf.",
+        },
+        front_end: {
+          type: 'choice',
+          choices: ['auto', 'syscall'],
+          default: 'auto',
+          help: 'Set of probes: auto takes the best that this kernel allows.',
+        },
+      },
+    },
+    http: {
+      type: 'section',
+      help: 'HTTP spans and metrics.',
+      fields: {
+        known_methods: {
+          type: 'words',
+          default: [],
+          env: ['OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS'],
+          help: 'Methods that keep their name, in place of the standard ones; others become _OTHER. Empty: standard.',
+        },
+        url_query: {
+          type: 'boolean',
+          default: false,
+          help: 'Export url.query, and the query in url.full. Queries often hold secrets.',
+        },
+        max_routes_per_service: {
+          type: 'integer',
+          default: 100,
+          min: 1,
+          max: 10000,
+          reloads: true,
+          help: 'Different http.route values of one service; further paths share wildcards.',
+        },
+        routes: { type: 'list', item: ROUTES_OF_SERVICE, max: 1000, reloads: true, help: 'Known routes by service.' },
+        response_timeout_ms: {
+          type: 'integer',
+          default: 600000,
+          min: 1000,
+          max: 86400000,
+          help: 'Milliseconds after which a request without response ends as a timeout and leaves the memory.',
+        },
+      },
+    },
+    traces: {
+      type: 'section',
+      help: 'Spans.',
+      fields: {
+        exporters: {
+          type: 'words',
+          choices: ['otlp', 'console', 'none'],
+          default: [],
+          env: ['OTEL_TRACES_EXPORTER'],
+          help: 'Empty: otlp where an OTLP endpoint is configured, else console.',
+        },
+        sampler: {
+          type: 'choice',
+          choices: [
+            'always_on',
+            'always_off',
+            'traceidratio',
+            'parentbased_always_on',
+            'parentbased_always_off',
+            'parentbased_traceidratio',
+          ],
+          default: 'parentbased_always_on',
+          env: ['OTEL_TRACES_SAMPLER'],
+          reloads: true,
+          help: 'Which traces are kept. Metrics see every request whatever is chosen here.',
+        },
+        sampler_arg: {
+          type: 'number',
+          default: 1,
+          min: 0,
+          max: 1,
+          env: ['OTEL_TRACES_SAMPLER_ARG'],
+          reloads: true,
+          help: 'Share of traces that the traceidratio samplers keep.',
+        },
+        connect_spans: {
+          type: 'boolean',
+          default: true,
+          help: 'A `socket connect` span for each connect of a client.',
+        },
+        max_queue_bytes: {
+          type: 'integer',
+          default: 32 * MIB,
+          min: MIB,
+          max: 1024 * MIB,
+          help: 'Bytes of finished spans that wait for one exporter; more are dropped and counted.',
+        },
+        max_queue_size: {
+          type: 'integer',
+          default: 65536,
+          min: 512,
+          max: 10000000,
+          env: ['OTEL_BSP_MAX_QUEUE_SIZE'],
+          help: 'The same bound as a number of spans.',
+        },
+        max_export_batch_size: {
+          type: 'integer',
+          default: 4096,
+          min: 1,
+          max: 100000,
+          env: ['OTEL_BSP_MAX_EXPORT_BATCH_SIZE'],
+          help: 'Spans in one export.',
+        },
+        schedule_delay_ms: {
+          type: 'integer',
+          default: 1000,
+          min: 10,
+          max: 60000,
+          env: ['OTEL_BSP_SCHEDULE_DELAY'],
+          help: 'Milliseconds that a finished span waits for others at most.',
+        },
+        export_timeout_ms: {
+          type: 'integer',
+          default: 30000,
+          min: 1,
+          max: 600000,
+          env: ['OTEL_BSP_EXPORT_TIMEOUT'],
+          help: 'Milliseconds after which an export counts as failed.',
+        },
+      },
+    },
+    metrics: {
+      type: 'section',
+      help: 'Metrics of the services and of the agent.',
+      fields: {
+        exporters: {
+          type: 'words',
+          choices: ['otlp', 'console', 'none', 'prometheus'],
+          default: [],
+          env: ['OTEL_METRICS_EXPORTER'],
+          help: 'Empty: prometheus (/metrics of the admin listener), and otlp where an OTLP endpoint is configured.',
+        },
+        interval_ms: {
+          type: 'integer',
+          default: 60000,
+          min: 100,
+          max: 86400000,
+          env: ['OTEL_METRIC_EXPORT_INTERVAL'],
+          help: 'Milliseconds between two exports.',
+        },
+        export_timeout_ms: {
+          type: 'integer',
+          default: 30000,
+          min: 1,
+          max: 600000,
+          env: ['OTEL_METRIC_EXPORT_TIMEOUT'],
+          help: 'Milliseconds after which an export counts as failed.',
+        },
+        temporality: {
+          type: 'choice',
+          choices: ['cumulative', 'delta', 'lowmemory'],
+          default: 'cumulative',
+          env: ['OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE'],
+          help: 'Temporality of OTLP metrics.',
+        },
+        max_series: {
+          type: 'integer',
+          default: 2000,
+          min: 10,
+          max: 1000000,
+          help: 'Series of one metric of one service; further ones share the series otel.metric.overflow=true.',
+        },
+      },
+    },
+    otlp: OTLP,
+    exporters: { type: 'list', item: THIRD_PARTY_EXPORTER, max: 16, help: 'Span exporters of third parties.' },
+    resource: {
+      type: 'section',
+      help: 'What is said about the observed services.',
+      fields: {
+        attributes: {
+          type: 'textmap',
+          default: {},
+          env: ['OTEL_RESOURCE_ATTRIBUTES'],
+          help: 'Added to the resource of every service, e.g. deployment.environment.name.',
+        },
+        service_names: { type: 'list', item: SERVICE_NAME, max: 1000, help: 'Names by rule; the first match counts.' },
+        agent_name: {
+          type: 'text',
+          default: 'underspan',
+          env: ['OTEL_SERVICE_NAME'],
+          help: "service.name of the agent's own metrics.",
+        },
+      },
+    },
+    admin: {
+      type: 'section',
+      help: 'Listener for /readyz, /healthz and /metrics.',
+      fields: {
+        enabled: { type: 'boolean', default: true, help: 'Listen at all.' },
+        host: {
+          type: 'text',
+          default: '127.0.0.1',
+          env: ['OTEL_EXPORTER_PROMETHEUS_HOST'],
+          help: 'Address; no authentication is asked, so beyond loopback think twice.',
+        },
+        port: {
+          type: 'integer',
+          default: 9464,
+          min: 0,
+          max: 65535,
+          env: ['OTEL_EXPORTER_PROMETHEUS_PORT'],
+          help: 'Port; 0: any free one, shown in the log.',
+        },
+      },
+    },
+    log: {
+      type: 'section',
+      help: "The agent's own log, on standard error.",
+      fields: {
+        level: {
+          type: 'choice',
+          choices: ['error', 'warn', 'info', 'debug'],
+          default: 'info',
+          env: ['OTEL_LOG_LEVEL'],
+          help: 'Least severe level that is written.',
+        },
+        format: {
+          type: 'choice',
+          choices: ['text', 'json'],
+          default: 'text',
+          help: 'Lines for people or for machines.',
+        },
+      },
+    },
+    limits: {
+      type: 'section',
+      help: 'Bounds of the pipeline. What exceeds them is dropped and counted.',
+      fields: {
+        max_exchanges: {
+          type: 'integer',
+          default: 65536,
+          min: 256,
+          max: 4194304,
+          help: 'Requests that wait for their response at the same time.',
+        },
+        max_processes: {
+          type: 'integer',
+          default: 16384,
+          min: 64,
+          max: 4194304,
+          help: 'Processes that are remembered.',
+        },
+        memory_bytes: {
+          type: 'integer',
+          default: 512 * MIB,
+          min: 64 * MIB,
+          max: 65536 * MIB,
+          help: 'Memory that queues, tables and streams may take together.',
+        },
+      },
+    },
+  },
+} as const satisfies Section;
+
+/** The loaded configuration: every default filled in, exporters never empty, otlp.traces and otlp.metrics resolved. */
+export type Config = Resolve<typeof CONFIG_SCHEMA>;
+export type Selector = Resolve<typeof SELECTOR>;
+export type SelectionConfig = Config['selection'];
+export type ServiceNameRule = Resolve<typeof SERVICE_NAME>;
+export type RouteRule = Resolve<typeof ROUTES_OF_SERVICE>;
+export type ThirdPartyExporter = Resolve<typeof THIRD_PARTY_EXPORTER>;
+/** One signal's OTLP settings after loading: what was said for both signals is merged in, the endpoint is final. */
+export type OtlpSettings = Config['otlp']['traces'];
+export type TracesExporter = Config['traces']['exporters'][number];
+export type MetricsExporter = Config['metrics']['exporters'][number];
+export type SamplerName = Config['traces']['sampler'];
+export type LogLevel = Config['log']['level'];
