@@ -1,0 +1,119 @@
+// Attributes as OTLP KeyValue messages (common.proto: KeyValue{1 key, 2 value}, AnyValue{1 string, 2 bool, 3 int,
+// 4 double, 5 array}). Keys are encoded once; lengths are computed ahead where the value's size is known, so that the
+// usual attribute is one pass without patching. Nothing is lost: an "integer" that is not one is written as a double.
+import type { AttributeValue } from '../enrichment/service.js';
+import type { ProtoWriter } from './proto-writer.js';
+import { varintSize } from './proto-writer.js';
+
+/** Longest text tried as ASCII; its lengths fit one byte each. */
+const SHORT_TEXT = 48;
+
+const KEY = 0x0a;
+const VALUE = 0x12;
+const ANY_STRING = 0x0a;
+const ANY_BOOL = 0x10;
+const ANY_INT = 0x18;
+const ANY_DOUBLE = 0x21;
+const ANY_ARRAY = 0x2a;
+
+/** An attribute key with its encoded `key` field. */
+export interface AttributeKey {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+/** Encodes an attribute key once, for all its uses. */
+export function attributeKey(name: string): AttributeKey {
+  const text = Buffer.from(name);
+  const size = varintSize(text.length);
+  const bytes = new Uint8Array(1 + size + text.length);
+  bytes[0] = KEY;
+  let rest = text.length;
+  for (let i = 1; i <= size; i++) {
+    bytes[i] = i < size ? (rest & 127) | 128 : rest;
+    rest >>>= 7;
+  }
+  bytes.set(text, 1 + size);
+  return { name, bytes };
+}
+
+/** Tag, length and key of a KeyValue whose AnyValue takes `valueBytes` (< 128). */
+function head(writer: ProtoWriter, tag: number, key: Uint8Array, valueBytes: number): void {
+  writer.ensure(key.length + valueBytes + 8);
+  writer.byte(tag);
+  writer.varint(key.length + 2 + valueBytes);
+  writer.raw(key);
+  writer.byte(VALUE);
+  writer.byte(valueBytes);
+}
+
+/** `tag` is the one-byte tag of the repeated KeyValue field, here and below. */
+export function writeString(writer: ProtoWriter, tag: number, key: AttributeKey, value: string): void {
+  if (value.length <= SHORT_TEXT) {
+    const start = writer.at;
+    head(writer, tag, key.bytes, value.length + 2);
+    writer.byte(ANY_STRING);
+    writer.byte(value.length);
+    if (writer.tryAscii(value)) return;
+    writer.at = start;
+  }
+  writeLongString(writer, tag, key.bytes, value);
+}
+
+function writeLongString(writer: ProtoWriter, tag: number, key: Uint8Array, value: string): void {
+  const textBytes = Buffer.byteLength(value);
+  const anyBytes = 1 + varintSize(textBytes) + textBytes;
+  writer.byte(tag);
+  writer.varint(key.length + 1 + varintSize(anyBytes) + anyBytes);
+  writer.raw(key);
+  writer.byte(VALUE);
+  writer.varint(anyBytes);
+  writer.byte(ANY_STRING);
+  writer.varint(textBytes);
+  writer.utf8(value, textBytes);
+}
+
+export function writeInt(writer: ProtoWriter, tag: number, key: AttributeKey, value: number): void {
+  if (!Number.isSafeInteger(value)) {
+    writeDouble(writer, tag, key, value);
+    return;
+  }
+  head(writer, tag, key.bytes, 1 + (value < 0 ? 10 : varintSize(value)));
+  writer.byte(ANY_INT);
+  writer.int64(value);
+}
+
+export function writeDouble(writer: ProtoWriter, tag: number, key: AttributeKey, value: number): void {
+  head(writer, tag, key.bytes, 9);
+  writer.byte(ANY_DOUBLE);
+  writer.double(value);
+}
+
+export function writeBool(writer: ProtoWriter, tag: number, key: AttributeKey, value: boolean): void {
+  head(writer, tag, key.bytes, 2);
+  writer.byte(ANY_BOOL);
+  writer.byte(value ? 1 : 0);
+}
+
+export function writeStringArray(writer: ProtoWriter, tag: number, key: AttributeKey, values: readonly string[]): void {
+  const pair = writer.open(tag);
+  writer.raw(key.bytes);
+  const any = writer.open(VALUE);
+  const array = writer.open(ANY_ARRAY);
+  for (let i = 0; i < values.length; i++) {
+    const element = writer.open(0x0a);
+    writer.stringField(ANY_STRING, values[i] as string);
+    writer.close(element);
+  }
+  writer.close(array);
+  writer.close(any);
+  writer.close(pair);
+}
+
+/** Any value of the model; integers become int64, other numbers doubles. */
+export function writeAttribute(writer: ProtoWriter, tag: number, key: AttributeKey, value: AttributeValue): void {
+  if (typeof value === 'string') writeString(writer, tag, key, value);
+  else if (typeof value === 'number') writeInt(writer, tag, key, value);
+  else if (typeof value === 'boolean') writeBool(writer, tag, key, value);
+  else writeStringArray(writer, tag, key, value);
+}
