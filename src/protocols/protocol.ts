@@ -49,6 +49,8 @@ export class MessageHead {
   /** Value of `connection`, lower case. */
   connection = '';
   upgrade = '';
+  /** Value of `expect`, lower case. */
+  expect = '';
   /** The head did not end within what may be kept or was captured. */
   isTruncated = false;
 }
@@ -72,6 +74,12 @@ export interface MessageParser {
   skip(count: number, position: number): FeedResult;
   /** The direction changed or ended at `position`: an until-close or unknown-end message is over. */
   finish(position: number): void;
+  /**
+   * The head that is being read will not be completed (its stream ended, or the peer answered without waiting for it):
+   * announces what is known of it as truncated, to be ended by finish(). LOST if no head is being read or too little is
+   * known of it.
+   */
+  giveUpHead(): FeedResult;
   /** Drops all state: the next byte fed begins a message. */
   resync(): void;
   /** True between messages. */
