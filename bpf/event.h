@@ -77,14 +77,15 @@ enum event_loss {
 	LOSS_CONTROL_RING_FULL = 1,
 	LOSS_SLOTS_EXHAUSTED = 2, /* more connections than max_connections: not tracked */
 	LOSS_SOCKETS_FULL = 3, /* the socket -> slot table refused an entry */
-	LOSS_CALLS_FULL = 4, /* the table of threads in a call refused an entry */
+	LOSS_THREADS_FULL = 4, /* the table of threads refused an entry */
 	LOSS_BIRTHS_FULL = 5,
 	LOSS_PROCESSES_FULL = 6,
 	LOSS_READ_FAULT = 7, /* payload page not resident or unmapped */
 	LOSS_KERNEL_READ = 8, /* a kernel structure could not be read */
 	LOSS_SLOT_RETURN = 9, /* a freed slot could not be put back */
-	LOSS_IOV_TOO_LONG = 10, /* bytes beyond the iovecs that are looked at */
-	LOSS_COUNT = 11,
+	LOSS_IOV_TOO_LONG = 10, /* bytes beyond the iovecs or messages that are looked at */
+	LOSS_COMPAT_TASK = 11, /* a 32-bit thread on a 64-bit kernel: its system calls are not read */
+	LOSS_COUNT = 12,
 };
 
 /* What the kernel side did; index of the per-CPU activity counters. */
@@ -98,8 +99,7 @@ enum event_stat {
 	STAT_CONNECTIONS_CLOSED = 6,
 	STAT_BYTES_INGRESS = 7,
 	STAT_BYTES_EGRESS = 8,
-	STAT_WAKEUPS = 9,
-	STAT_COUNT = 10,
+	STAT_COUNT = 9,
 };
 
 struct event_header {
@@ -253,6 +253,7 @@ struct connection {
 	__u64 sk; /* key in `sockets`; 0: slot is free */
 	__u64 connect_ns, established_ns, accepted_ns;
 	__u64 arrived_ns; /* first unread byte reached the queue; 0: queue empty */
+	__u64 ready_ns; /* latest arrival of bytes */
 	__u64 fin_sent_ns, fin_received_ns;
 	__u64 first_read_ns, last_read_ns, first_write_ns, last_write_ns;
 	__u64 bytes_ingress, bytes_egress;
@@ -277,6 +278,30 @@ struct connection {
 	__u8 reserved[6];
 };
 
+/* Value of `counters`, one per CPU. */
+struct counters {
+	__u64 losses[LOSS_COUNT];
+	__u64 stats[STAT_COUNT];
+};
+
+/* Value of `settings` (one, mapped into user space, written there). */
+struct settings {
+	__u32 selection_epoch; /* raised after any change of `processes` or of what follows */
+	__u32 default_include; /* selectors met by a process that is not in `processes` */
+	__u32 default_exclude;
+	__u32 any_include; /* selectors without port criteria: met by every connection */
+	__u32 any_exclude;
+	__u32 has_ports; /* `local_ports` or `peer_ports` has entries */
+	__u32 head_bytes; /* captured of each run, at most 4 * EVENT_CHUNK_MAX */
+	__u32 reserved;
+};
+
+/* Value of `local_ports` and `peer_ports` (hash by port): selectors that name it. */
+struct port_selection {
+	__u32 include;
+	__u32 exclude;
+};
+
 /* Value of `processes` (hash by thread group id): which selectors it meets. */
 struct process_selection {
 	__u32 include; /* bit per include selector whose process criteria match */
@@ -287,6 +312,6 @@ _Static_assert(sizeof(struct event_header) == 16, "event_header");
 _Static_assert(sizeof(struct event_run) == 32, "event_run");
 _Static_assert(sizeof(struct data_event) == 120, "data_event");
 _Static_assert(sizeof(struct event_address) == 40, "event_address");
-_Static_assert(sizeof(struct connection) % 8 == 0, "connection");
+_Static_assert(sizeof(struct connection) == 264, "connection");
 
 #endif

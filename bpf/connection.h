@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * A connection is a socket: struct sock * -> slot -> struct connection. Slots are
+ * handed out here and named with a generation, so that user space can tell a
+ * late record from the next tenant's. A tcp socket's slot ends at
+ * tcp_destroy_sock; a unix socket has no such event, so the inode number of its
+ * file tells a new socket at an old address from the old one.
+ */
+#ifndef UNDERSPAN_CONNECTION_H
+#define UNDERSPAN_CONNECTION_H
+
+static __always_inline bool is_tcp(struct sock *sk)
+{
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	return (family == AF_INET || family == AF_INET6) &&
+	       BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP;
+}
+
+static __always_inline bool is_unix_stream(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX &&
+	       BPF_CORE_READ(sk, sk_type) == SOCK_STREAM;
+}
+
+static __always_inline void read_address(struct event_address *a, struct sock *sk)
+{
+	struct in6_addr local = {}, remote = {};
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	__builtin_memset(a, 0, sizeof(*a));
+	a->family = family;
+	if (family == AF_UNIX)
+		return;
+	a->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	a->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	if (family == AF_INET6) {
+		BPF_CORE_READ_INTO(&local, sk, __sk_common.skc_v6_rcv_saddr);
+		BPF_CORE_READ_INTO(&remote, sk, __sk_common.skc_v6_daddr);
+		if (remote.in6_u.u6_addr32[0] || remote.in6_u.u6_addr32[1] ||
+		    remote.in6_u.u6_addr32[2] != bpf_htonl(0xffff)) {
+			__builtin_memcpy(a->local, &local, 16);
+			__builtin_memcpy(a->remote, &remote, 16);
+			return;
+		}
+		a->family = AF_INET; /* v4-mapped */
+	}
+	*(__u32 *)a->local = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+	*(__u32 *)a->remote = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+}
+
+/* A tag that both sockets of a unix pair compute alike, never 0. */
+static __always_inline __u32 unix_pair_tag(struct sock *sk)
+{
+	__u64 peer = (__u64)BPF_CORE_READ((struct unix_sock *)sk, peer), self = 0, mixed;
+
+	/* By way of memory: the verifier allows no arithmetic on a typed pointer. */
+	bpf_probe_read_kernel(&self, sizeof(self), &sk);
+	mixed = (self ^ peer) * 0x9e3779b97f4a7c15ULL;
+
+	return (__u32)(mixed >> 32) | 1;
+}
+
+/* Which selectors' port criteria the connection meets. A role that is not known
+ * is tried as both. */
+static __always_inline void select_ports(struct connection *c)
+{
+	__u32 zero = 0, port;
+	struct settings *s = bpf_map_lookup_elem(&settings, &zero);
+	struct port_selection *match;
+
+	if (!s)
+		return;
+	c->include = s->any_include;
+	c->exclude = s->any_exclude;
+	if (!s->has_ports || c->address.family == AF_UNIX)
+		return;
+	if (c->role != ROLE_CLIENT) {
+		port = c->address.local_port;
+		match = bpf_map_lookup_elem(&local_ports, &port);
+		if (match) {
+			c->include |= match->include;
+			c->exclude |= match->exclude;
+		}
+	}
+	if (c->role != ROLE_SERVER) {
+		port = c->address.remote_port;
+		match = bpf_map_lookup_elem(&peer_ports, &port);
+		if (match) {
+			c->include |= match->include;
+			c->exclude |= match->exclude;
+		}
+	}
+}
+
+static __always_inline bool is_selected(struct connection *c, struct thread_state *t)
+{
+	return (c->include & t->include) && !(c->exclude & t->exclude);
+}
+
+static __always_inline struct connection *connection_at(__u32 slot)
+{
+	return bpf_map_lookup_elem(&connections, &slot);
+}
+
+static __always_inline struct connection *connection_find(__u64 sk, __u32 *slot)
+{
+	__u32 *found = bpf_map_lookup_elem(&sockets, &sk);
+	struct connection *c;
+
+	if (!found)
+		return NULL;
+	*slot = *found;
+	c = connection_at(*slot);
+	return c && c->sk == sk ? c : NULL;
+}
+
+static __noinline void connection_release(__u64 sk, __u32 slot)
+{
+	struct connection *c = connection_at(slot);
+
+	bpf_map_delete_elem(&sockets, &sk);
+	if (!c || c->sk != sk)
+		return;
+	c->sk = 0;
+	c->generation++;
+	if (bpf_map_push_elem(&free_slots, &slot, 0))
+		count_loss(LOSS_SLOT_RETURN);
+}
+
+static __noinline int slot_take(__u32 *slot)
+{
+	__u32 zero = 0, *fresh;
+
+	if (!bpf_map_pop_elem(&free_slots, slot))
+		return 0;
+	fresh = bpf_map_lookup_elem(&fresh_slots, &zero);
+	if (!fresh || *fresh >= max_connections)
+		return -1;
+	*slot = __sync_fetch_and_add(fresh, 1);
+	return *slot < max_connections ? 0 : -1;
+}
+
+/* A slot for a socket that has none. Fills what the socket itself tells. */
+static __noinline struct connection *connection_create(struct sock *sk, __u32 inode, __u32 role,
+						       __u32 *slot)
+{
+	__u64 key = (__u64)sk;
+	__u32 generation;
+	struct connection *c;
+
+	if (slot_take(slot)) {
+		count_loss(LOSS_SLOTS_EXHAUSTED);
+		return NULL;
+	}
+	c = connection_at(*slot);
+	if (!c)
+		return NULL;
+	generation = c->generation;
+	__builtin_memset(c, 0, sizeof(*c));
+	c->generation = generation + 1;
+	c->inode = inode;
+	c->role = role;
+	c->direction = DIRECTION_NONE;
+	c->pid = bpf_get_current_pid_tgid() >> 32;
+	c->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	read_address(&c->address, sk);
+	if (c->address.family == AF_UNIX) {
+		c->flags = CONNECTION_UNIX;
+		c->pair_tag = unix_pair_tag(sk);
+	}
+	select_ports(c);
+	c->sk = key;
+	if (bpf_map_update_elem(&sockets, &key, slot, BPF_NOEXIST)) {
+		/* Another CPU was faster, or the table is full. */
+		c->sk = 0;
+		c->generation++;
+		if (bpf_map_push_elem(&free_slots, slot, 0))
+			count_loss(LOSS_SLOT_RETURN);
+		c = connection_find(key, slot);
+		if (!c)
+			count_loss(LOSS_SOCKETS_FULL);
+		return c;
+	}
+	return c;
+}
+
+static __noinline void connection_announce(__u32 slot, __u64 now)
+{
+	struct connection *c = connection_at(slot);
+	struct connection_opened_event *e;
+
+	if (!c)
+		return;
+	e = bpf_ringbuf_reserve(&control_ring, sizeof(*e), 0);
+	if (!e) {
+		count_loss(LOSS_CONTROL_RING_FULL);
+		return;
+	}
+	e->header.time_ns = now;
+	e->header.size = sizeof(*e);
+	e->header.kind = EVENT_CONNECTION_OPENED;
+	e->header.reserved = 0;
+	e->connect_ns = c->connect_ns;
+	e->established_ns = c->established_ns;
+	e->accepted_ns = c->accepted_ns;
+	e->address = c->address;
+	e->slot = slot;
+	e->generation = c->generation;
+	e->pid = c->pid;
+	e->tid = (__u32)bpf_get_current_pid_tgid();
+	e->netns = c->netns;
+	e->inode = c->inode;
+	e->role = c->role;
+	e->flags = c->flags;
+	e->include = c->include;
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	count_stat(STAT_CONTROL_RECORDS, 1);
+	count_stat(STAT_CONNECTIONS_OPENED, 1);
+}
+
+static __noinline void connection_state_changed(__u32 slot, __u64 now)
+{
+	struct connection *c = connection_at(slot);
+	struct connection_state_event *e;
+
+	if (!c)
+		return;
+	e = bpf_ringbuf_reserve(&control_ring, sizeof(*e), 0);
+	if (!e) {
+		count_loss(LOSS_CONTROL_RING_FULL);
+		return;
+	}
+	e->header.time_ns = now;
+	e->header.size = sizeof(*e);
+	e->header.kind = EVENT_CONNECTION_STATE;
+	e->header.reserved = 0;
+	e->slot = slot;
+	e->generation = c->generation;
+	e->flags = c->flags;
+	e->error_number = c->error_number;
+	e->reserved = 0;
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	count_stat(STAT_CONTROL_RECORDS, 1);
+}
+
+/* The socket is gone: says so and frees the slot. */
+static __noinline void connection_close(__u64 sk, __u32 slot, __u64 now)
+{
+	struct connection *c = connection_at(slot);
+	struct connection_closed_event *e;
+
+	if (!c || c->sk != sk)
+		return;
+	e = bpf_ringbuf_reserve(&control_ring, sizeof(*e), 0);
+	if (!e) {
+		count_loss(LOSS_CONTROL_RING_FULL);
+	} else {
+		e->header.time_ns = now;
+		e->header.size = sizeof(*e);
+		e->header.kind = EVENT_CONNECTION_CLOSED;
+		e->header.reserved = 0;
+		e->fin_sent_ns = c->fin_sent_ns;
+		e->fin_received_ns = c->fin_received_ns;
+		e->first_read_ns = c->first_read_ns;
+		e->last_read_ns = c->last_read_ns;
+		e->first_write_ns = c->first_write_ns;
+		e->last_write_ns = c->last_write_ns;
+		e->bytes_ingress = c->bytes_ingress;
+		e->bytes_egress = c->bytes_egress;
+		e->prev = c->run;
+		e->calls_ingress = c->calls_ingress;
+		e->calls_egress = c->calls_egress;
+		e->slot = slot;
+		e->generation = c->generation;
+		e->srtt_us = c->srtt_us;
+		e->total_retrans = c->total_retrans;
+		e->flags = c->flags;
+		e->error_number = c->error_number;
+		e->direction = c->direction;
+		e->reserved[0] = e->reserved[1] = e->reserved[2] = 0;
+		bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+		count_stat(STAT_CONTROL_RECORDS, 1);
+		count_stat(STAT_CONNECTIONS_CLOSED, 1);
+	}
+	connection_release(sk, slot);
+}
+
+struct failed_connect {
+	struct event_address address;
+	__u64 connect_ns;
+	__u32 netns, pid;
+	__u32 error_number;
+};
+
+static __noinline void connect_failed(struct failed_connect *f, __u64 now)
+{
+	struct connect_failed_event *e = bpf_ringbuf_reserve(&control_ring, sizeof(*e), 0);
+
+	if (!e) {
+		count_loss(LOSS_CONTROL_RING_FULL);
+		return;
+	}
+	e->header.time_ns = now;
+	e->header.size = sizeof(*e);
+	e->header.kind = EVENT_CONNECT_FAILED;
+	e->header.reserved = 0;
+	e->connect_ns = f->connect_ns;
+	e->address = f->address;
+	e->pid = f->pid;
+	e->tid = 0;
+	e->netns = f->netns;
+	e->error_number = f->error_number;
+	e->reserved = 0;
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	count_stat(STAT_CONTROL_RECORDS, 1);
+}
+
+#endif

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Every map and global of the kernel side, and nothing else. Sizes marked
+ * "knob" are set by user space before the load (src/kernel/loader.ts).
+ */
+#ifndef UNDERSPAN_MAPS_H
+#define UNDERSPAN_MAPS_H
+
+/* Known before the load; the verifier removes what they switch off. */
+const volatile __u32 agent_pid = 0; /* thread group of the agent: never observed */
+const volatile __u32 max_connections = 65536;
+
+/* Records that may be dropped under a flood: payload. Knob. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 16 << 20);
+} data_ring SEC(".maps");
+
+/* Records that must arrive: connections and processes coming and going. Knob. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 2 << 20);
+} control_ring SEC(".maps");
+
+/* by slot; mapped into user space. Knob: max_connections. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, struct connection);
+} connections SEC(".maps");
+
+/* struct sock * -> slot. Knob: max_connections. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, __u32);
+} sockets SEC(".maps");
+
+/* Slots that were in use and are free again. Knob: max_connections. */
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK);
+	__uint(max_entries, 65536);
+	__uint(value_size, sizeof(__u32));
+} free_slots SEC(".maps");
+
+struct birth {
+	__u64 established_ns;
+	__u64 arrived_ns;
+};
+
+/* struct sock * -> a passive connection that nobody has accepted yet. The least
+ * recently used goes first: it belongs to a process that is not observed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u64);
+	__type(value, struct birth);
+} births SEC(".maps");
+
+struct thread_state {
+	__u64 enter_ns; /* entry of the system call under way */
+	__u32 include, exclude; /* of its process, as of epoch */
+	__u32 epoch;
+	__u32 reserved;
+};
+
+/* by thread id: is it observed, and since when is it in a call. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, struct thread_state);
+} threads SEC(".maps");
+
+/* by thread group id; written by user space, inherited at fork. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, struct process_selection);
+} processes SEC(".maps");
+
+/* by port, host order; written by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, struct port_selection);
+} local_ports SEC(".maps"), peer_ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct settings);
+} settings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct counters);
+} counters SEC(".maps");
+
+/* Slots handed out for the first time so far. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} fresh_slots SEC(".maps");
+
+struct exec_scratch {
+	struct process_exec_event event;
+	char args[EVENT_ARGS_MAX];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct exec_scratch);
+} exec_scratches SEC(".maps");
+
+static __always_inline void count_loss(__u32 cause)
+{
+	__u32 zero = 0;
+	struct counters *c = bpf_map_lookup_elem(&counters, &zero);
+
+	if (c && cause < LOSS_COUNT)
+		c->losses[cause]++;
+}
+
+static __always_inline void count_stat(__u32 stat, __u64 by)
+{
+	__u32 zero = 0;
+	struct counters *c = bpf_map_lookup_elem(&counters, &zero);
+
+	if (c && stat < STAT_COUNT)
+		c->stats[stat] += by;
+}
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Processes come and go: exec with its arguments (a short-lived client is gone
+ * before anybody can look into /proc), fork (a child is observed if its parent
+ * is), exit of the last thread.
+ */
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(sched_process_exec, struct task_struct *task)
+{
+	__u32 zero = 0, bytes, tid = bpf_get_current_pid_tgid();
+	struct exec_scratch *scratch = bpf_map_lookup_elem(&exec_scratches, &zero);
+	struct process_exec_event *e;
+	__u64 start, end;
+
+	bpf_map_delete_elem(&threads, &tid);
+	if (!scratch)
+		return 0;
+	e = &scratch->event;
+	start = BPF_CORE_READ(task, mm, arg_start);
+	end = BPF_CORE_READ(task, mm, arg_end);
+	bytes = end > start ? end - start : 0;
+	if (bytes > EVENT_ARGS_MAX)
+		bytes = EVENT_ARGS_MAX;
+	if (bpf_probe_read_user(scratch->args, bytes, (void *)start)) {
+		count_loss(LOSS_READ_FAULT);
+		bytes = 0;
+	}
+	e->header.time_ns = bpf_ktime_get_boot_ns();
+	e->header.kind = EVENT_PROCESS_EXEC;
+	e->header.size = sizeof(*e) + bytes;
+	e->header.reserved = 0;
+	e->cgroup_id = bpf_get_current_cgroup_id();
+	e->start_ns = BPF_CORE_READ(task, start_boottime);
+	e->pid = bpf_get_current_pid_tgid() >> 32;
+	e->parent_pid = BPF_CORE_READ(task, real_parent, tgid);
+	e->args_bytes = bytes;
+	e->reserved = 0;
+	bpf_get_current_comm(e->comm, sizeof(e->comm));
+	if (bpf_ringbuf_output(&control_ring, e, sizeof(*e) + bytes, BPF_RB_NO_WAKEUP))
+		count_loss(LOSS_CONTROL_RING_FULL);
+	else
+		count_stat(STAT_CONTROL_RECORDS, 1);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct *child)
+{
+	__u32 pid = BPF_CORE_READ(child, tgid), parent_pid = BPF_CORE_READ(parent, tgid);
+	struct process_selection *selection;
+	struct process_fork_event *e;
+
+	if (pid == parent_pid) /* a thread */
+		return 0;
+	selection = bpf_map_lookup_elem(&processes, &parent_pid);
+	if (selection && parent_pid != agent_pid) {
+		struct process_selection copy = *selection;
+
+		if (bpf_map_update_elem(&processes, &pid, &copy, BPF_ANY))
+			count_loss(LOSS_PROCESSES_FULL);
+	}
+	e = bpf_ringbuf_reserve(&control_ring, sizeof(*e), 0);
+	if (!e) {
+		count_loss(LOSS_CONTROL_RING_FULL);
+		return 0;
+	}
+	e->header.time_ns = bpf_ktime_get_boot_ns();
+	e->header.size = sizeof(*e);
+	e->header.kind = EVENT_PROCESS_FORK;
+	e->header.reserved = 0;
+	e->pid = pid;
+	e->parent_pid = parent_pid;
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	count_stat(STAT_CONTROL_RECORDS, 1);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(sched_process_exit, struct task_struct *task)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	__u32 tid = pid_tgid, pid = pid_tgid >> 32;
+	struct process_exit_event *e;
+
+	bpf_map_delete_elem(&threads, &tid);
+	if (BPF_CORE_READ(task, signal, live.counter) > 0)
+		return 0;
+	bpf_map_delete_elem(&processes, &pid);
+	e = bpf_ringbuf_reserve(&control_ring, sizeof(*e), 0);
+	if (!e) {
+		count_loss(LOSS_CONTROL_RING_FULL);
+		return 0;
+	}
+	e->header.time_ns = bpf_ktime_get_boot_ns();
+	e->header.size = sizeof(*e);
+	e->header.kind = EVENT_PROCESS_EXIT;
+	e->header.reserved = 0;
+	e->pid = pid;
+	e->reserved = 0;
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	count_stat(STAT_CONTROL_RECORDS, 1);
+	return 0;
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The core that every front end calls: a connection was opened, bytes went
+ * through it, it failed. A connection alternates between directions; the calls
+ * between two changes are a run. The first call of a run emits a record that also
+ * describes the run before; the calls after it emit one only while there is head
+ * left to capture, and update counters otherwise.
+ */
+#ifndef UNDERSPAN_SOCKET_H
+#define UNDERSPAN_SOCKET_H
+
+#define CHUNKS_PER_CALL 4
+
+static __always_inline void fill_event(struct data_event *e, struct io *io, struct connection *c)
+{
+	e->header.kind = EVENT_DATA;
+	e->header.reserved = 0;
+	e->header.time_ns = io->now;
+	e->enter_ns = io->enter_ns;
+	e->arrived_ns = 0;
+	__builtin_memset(&e->prev, 0, sizeof(e->prev));
+	e->slot = io->slot;
+	e->generation = c->generation;
+	e->seq = io->seq;
+	e->other_seq = io->other_seq;
+	e->call_bytes = io->bytes;
+	e->pid = io->pid_tgid >> 32;
+	e->tid = (__u32)io->pid_tgid;
+	e->pair_tag = c->pair_tag;
+	e->srtt_us = c->srtt_us;
+	e->total_retrans = c->total_retrans;
+	e->run_calls = c->run.calls;
+	e->error_number = 0;
+	e->direction = io->direction;
+	e->flags = 0;
+	e->reserved = 0;
+	e->chunk_bytes = 0;
+}
+
+static __always_inline void emit(struct capture_scratch *scratch)
+{
+	__u32 payload = scratch->event.chunk_bytes;
+
+	if (payload > EVENT_CHUNK_MAX)
+		payload = EVENT_CHUNK_MAX;
+	scratch->event.header.size = sizeof(struct data_event) + payload;
+	if (bpf_ringbuf_output(&data_ring, &scratch->event, sizeof(struct data_event) + payload,
+			       BPF_RB_NO_WAKEUP)) {
+		count_loss(LOSS_DATA_RING_FULL);
+		return;
+	}
+	count_stat(STAT_DATA_RECORDS, 1);
+	count_stat(STAT_DATA_BYTES, payload);
+}
+
+/* Emits the records of the call at hand: up to CHUNKS_PER_CALL chunks. The event
+ * has been filled. */
+__noinline int emit_call(__u32 slot)
+{
+	struct capture_scratch *scratch = scratch_of_cpu();
+	struct connection *c = connection_at(slot);
+	__u32 left, offset = 0, captured;
+	struct data_event *e;
+	struct io *io;
+
+	if (!scratch || !c)
+		return 0;
+	e = &scratch->event;
+	io = &scratch->io;
+	left = c->verdict == VERDICT_STREAM ? CHUNKS_PER_CALL * EVENT_CHUNK_MAX : c->capture_left;
+	if (left > io->bytes)
+		left = io->bytes;
+	for (int i = 0; i < CHUNKS_PER_CALL; i++) {
+		__u32 got = left > offset ? copy_user(scratch, io, offset, left - offset) : 0;
+
+		e->seq = io->seq + offset;
+		e->call_bytes = io->bytes - offset;
+		e->chunk_bytes = got;
+		if (!got)
+			e->flags |= DATA_NO_CONTENT;
+		if (got < e->call_bytes)
+			e->flags |= DATA_TRUNCATED;
+		offset += got;
+		emit(scratch);
+		if (offset >= left || got < EVENT_CHUNK_MAX)
+			break;
+		e->flags = DATA_CONTINUED;
+	}
+	captured = c->capture_left;
+	c->capture_left = captured > offset ? captured - offset : 0;
+	return 0;
+}
+
+/* Bytes went through a socket: the call at hand, on the connection of `slot`. */
+__noinline int socket_transferred(__u32 slot)
+{
+	struct capture_scratch *scratch = scratch_of_cpu();
+	struct connection *c = connection_at(slot);
+	struct io *io;
+	bool edge;
+
+	if (!c || !scratch)
+		return 0;
+	io = &scratch->io;
+	edge = c->direction != io->direction;
+	fill_event(&scratch->event, io, c);
+	if (io->direction == DIRECTION_INGRESS) {
+		scratch->event.arrived_ns = c->arrived_ns;
+		c->last_read_ns = io->now;
+		if (!c->first_read_ns)
+			c->first_read_ns = io->now;
+		c->bytes_ingress += io->bytes;
+		c->calls_ingress++;
+	} else {
+		c->last_write_ns = io->now;
+		if (!c->first_write_ns)
+			c->first_write_ns = io->enter_ns;
+		c->bytes_egress += io->bytes;
+		c->calls_egress++;
+	}
+	count_stat(STAT_CALLS, 1);
+	count_stat(io->direction == DIRECTION_INGRESS ? STAT_BYTES_INGRESS : STAT_BYTES_EGRESS,
+		   io->bytes);
+	if (edge) {
+		__u32 zero = 0;
+		struct settings *s = bpf_map_lookup_elem(&settings, &zero);
+
+		scratch->event.prev = c->run;
+		scratch->event.flags = DATA_EDGE;
+		c->run.first_ns = io->direction == DIRECTION_EGRESS ? io->enter_ns : io->now;
+		c->run.bytes = 0;
+		c->run.calls = 0;
+		c->tail = 0;
+		c->capture_left = s ? s->head_bytes : 0;
+		c->direction = io->direction;
+		count_stat(STAT_EDGES, 1);
+	}
+	c->run.calls++;
+	c->run.bytes += io->bytes;
+	c->run.last_ns = io->now;
+	c->run.end_seq = io->seq + io->bytes;
+	scratch->event.run_calls = c->run.calls;
+	if (c->verdict == VERDICT_IGNORE)
+		return 0;
+	if (edge || c->capture_left || c->verdict == VERDICT_STREAM)
+		emit_call(slot);
+	else
+		c->tail = read_tail(io);
+	return 0;
+}
+
+/* A call ended without bytes: end of stream, or an error that ends something. */
+__noinline int socket_ended(__u32 slot, __u32 error_number)
+{
+	struct capture_scratch *scratch = scratch_of_cpu();
+	struct connection *c = connection_at(slot);
+
+	if (!c || !scratch || c->verdict == VERDICT_IGNORE)
+		return 0;
+	fill_event(&scratch->event, &scratch->io, c);
+	scratch->event.error_number = error_number;
+	scratch->event.flags = error_number ? DATA_ERROR : DATA_EOF;
+	scratch->event.prev = c->run;
+	emit(scratch);
+	return 0;
+}
+
+/* What the socket's own counters say after a call of `bytes` in `direction`. */
+static __always_inline void read_positions(struct io *io, struct connection *c, struct sock *sk)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+	__u32 write_seq, copied_seq;
+
+	if (c->address.family == AF_UNIX) {
+		if (io->direction == DIRECTION_INGRESS) {
+			io->seq = c->unix_ingress_seq;
+			io->other_seq = c->unix_egress_seq;
+			c->unix_ingress_seq += io->bytes;
+			if (!BPF_CORE_READ(sk, sk_receive_queue.qlen))
+				c->arrived_ns = 0;
+			else
+				c->arrived_ns = c->ready_ns;
+		} else {
+			io->seq = c->unix_egress_seq;
+			io->other_seq = c->unix_ingress_seq;
+			c->unix_egress_seq += io->bytes;
+		}
+		return;
+	}
+	write_seq = BPF_CORE_READ(tp, write_seq);
+	copied_seq = BPF_CORE_READ(tp, copied_seq);
+	c->srtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
+	c->total_retrans = BPF_CORE_READ(tp, total_retrans);
+	if (io->direction == DIRECTION_INGRESS) {
+		io->seq = copied_seq - io->bytes;
+		io->other_seq = write_seq;
+	} else {
+		io->seq = write_seq - io->bytes;
+		io->other_seq = copied_seq;
+	}
+}
+
+/* After the record: is the receive queue empty again? */
+static __always_inline void note_queue(struct io *io, struct connection *c, struct sock *sk)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+
+	if (io->direction != DIRECTION_INGRESS || c->address.family == AF_UNIX)
+		return;
+	/* In this order: bytes that arrive between the two reads leave the queue
+	 * non-empty here, and ready_ns is theirs. */
+	if (BPF_CORE_READ(tp, rcv_nxt) == BPF_CORE_READ(tp, copied_seq))
+		c->arrived_ns = 0;
+	else
+		c->arrived_ns = c->ready_ns;
+}
+
+#endif

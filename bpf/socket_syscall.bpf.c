@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The syscall front end: sys_enter and sys_exit, one BTF-typed raw tracepoint
+ * each, for kernels that allow neither trampolines nor kprobes. Compared here
+ * with per-syscall tracepoints by test/bench (`npm run bench -- floor`): a raw
+ * tracepoint costs every system call of the machine less than a per-syscall one
+ * costs the calls that it is for. At exit pt_regs still hold the arguments, so
+ * entry is looked at only for what exit cannot know: when a write began, and
+ * which socket a close is about to end.
+ */
+
+enum syscall_kind {
+	SYSCALL_OTHER = 0,
+	SYSCALL_READ, /* fd, buffer, length */
+	SYSCALL_READV, /* fd, iovec, count */
+	SYSCALL_RECVFROM, /* fd, buffer, length, flags */
+	SYSCALL_RECVMSG, /* fd, msghdr, flags */
+	SYSCALL_RECVMMSG, /* fd, mmsghdr, count, flags */
+	SYSCALL_WRITE,
+	SYSCALL_WRITEV,
+	SYSCALL_SENDTO,
+	SYSCALL_SENDMSG,
+	SYSCALL_SENDMMSG,
+	SYSCALL_SENDFILE, /* out_fd, in_fd */
+	SYSCALL_SPLICE, /* fd_in, offset, fd_out */
+	SYSCALL_ACCEPT,
+	SYSCALL_CONNECT, /* fd, sockaddr */
+	SYSCALL_CLOSE,
+	SYSCALL_SHUTDOWN, /* fd, how */
+};
+
+/* Numbers from arch/x86/entry/syscalls/syscall_64.tbl and
+ * include/uapi/asm-generic/unistd.h. */
+static const __u8 syscall_kinds[512] = {
+#if defined(__TARGET_ARCH_x86)
+	[0] = SYSCALL_READ,	  [19] = SYSCALL_READV,	   [327] = SYSCALL_READV,
+	[45] = SYSCALL_RECVFROM,  [47] = SYSCALL_RECVMSG,  [299] = SYSCALL_RECVMMSG,
+	[1] = SYSCALL_WRITE,	  [20] = SYSCALL_WRITEV,   [328] = SYSCALL_WRITEV,
+	[44] = SYSCALL_SENDTO,	  [46] = SYSCALL_SENDMSG,  [307] = SYSCALL_SENDMMSG,
+	[40] = SYSCALL_SENDFILE,  [275] = SYSCALL_SPLICE,  [43] = SYSCALL_ACCEPT,
+	[288] = SYSCALL_ACCEPT,	  [42] = SYSCALL_CONNECT,  [3] = SYSCALL_CLOSE,
+	[48] = SYSCALL_SHUTDOWN,
+#else
+	[63] = SYSCALL_READ,	  [65] = SYSCALL_READV,	   [286] = SYSCALL_READV,
+	[207] = SYSCALL_RECVFROM, [212] = SYSCALL_RECVMSG, [243] = SYSCALL_RECVMMSG,
+	[64] = SYSCALL_WRITE,	  [66] = SYSCALL_WRITEV,   [287] = SYSCALL_WRITEV,
+	[206] = SYSCALL_SENDTO,	  [211] = SYSCALL_SENDMSG, [269] = SYSCALL_SENDMMSG,
+	[71] = SYSCALL_SENDFILE,  [76] = SYSCALL_SPLICE,   [202] = SYSCALL_ACCEPT,
+	[242] = SYSCALL_ACCEPT,	  [203] = SYSCALL_CONNECT, [57] = SYSCALL_CLOSE,
+	[210] = SYSCALL_SHUTDOWN,
+#endif
+};
+
+#define MMSG_MAX 8
+
+struct call_args {
+	__u64 fd, second, third, fourth;
+};
+
+static __always_inline __u32 kind_of(long number)
+{
+	return number >= 0 && number < 512 ? syscall_kinds[number & 511] : SYSCALL_OTHER;
+}
+
+static __always_inline struct file *file_at(__u64 fd)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file **files, *file = NULL;
+
+	if (!table || fd >= BPF_CORE_READ(table, max_fds))
+		return NULL;
+	files = BPF_CORE_READ(table, fd);
+	if (bpf_probe_read_kernel(&file, sizeof(file), files + fd))
+		count_loss(LOSS_KERNEL_READ);
+	return file;
+}
+
+/* fd -> socket, if it is a stream socket that can be followed. */
+static __always_inline struct sock *sock_at(__u64 fd, __u32 *inode_number)
+{
+	struct file *file = file_at(fd);
+	struct inode *inode;
+	struct socket *socket;
+
+	if (!file)
+		return NULL;
+	inode = BPF_CORE_READ(file, f_inode);
+	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return NULL;
+	*inode_number = (__u32)BPF_CORE_READ(inode, i_ino);
+	socket = BPF_CORE_READ(file, private_data);
+	return BPF_CORE_READ(socket, sk);
+}
+
+/* The connection of a socket; a socket that was never seen is older than the
+ * agent (or than its process's selection). */
+static __noinline struct connection *connection_of(struct sock *sk, __u32 inode, __u32 *slot,
+						   __u64 now)
+{
+	struct connection *c = connection_find((__u64)sk, slot);
+	__u8 state;
+
+	if (c && c->inode == inode)
+		return c;
+	if (c && !c->inode) {
+		c->inode = inode;
+		return c;
+	}
+	if (c) /* another socket at the same address: the old one's end went unseen */
+		connection_close((__u64)sk, *slot, now);
+	if (!is_tcp(sk) && !is_unix_stream(sk))
+		return NULL;
+	state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	if (state == TCP_LISTEN)
+		return NULL;
+	c = connection_create(sk, inode, ROLE_UNKNOWN, slot);
+	if (!c)
+		return NULL;
+	c->flags |= CONNECTION_PREEXISTING | CONNECTION_PAIR_UNSURE;
+	connection_announce(*slot, now);
+	return c;
+}
+
+static __always_inline bool is_write(__u32 kind)
+{
+	return kind >= SYSCALL_WRITE && kind <= SYSCALL_SPLICE;
+}
+
+static __always_inline bool is_last_reference(struct file *file)
+{
+	struct file___before_6_13 *old = (void *)file;
+
+	if (bpf_core_field_exists(file->f_ref))
+		return BPF_CORE_READ(file, f_ref.refcnt.counter) == 0;
+	return BPF_CORE_READ(old, f_count.counter) == 1;
+}
+
+/* A unix socket is about to be closed for good. */
+static __noinline void close_entered(__u64 fd)
+{
+	struct file *file = file_at(fd);
+	struct sock *sk;
+	__u32 slot, inode;
+	struct connection *c;
+
+	if (!file || !is_last_reference(file))
+		return;
+	sk = sock_at(fd, &inode);
+	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_family) != AF_UNIX)
+		return;
+	c = connection_find((__u64)sk, &slot);
+	if (!c)
+		return;
+	c->fin_sent_ns = bpf_ktime_get_boot_ns();
+	c->flags |= CONNECTION_FIN_SENT;
+	connection_close((__u64)sk, slot, c->fin_sent_ns);
+}
+
+SEC("tp_btf/sys_enter")
+int BPF_PROG(sys_enter, struct pt_regs *regs, long number)
+{
+	__u32 kind = kind_of(number);
+	struct thread_state *thread;
+
+	if (!is_write(kind) && kind != SYSCALL_CLOSE && kind != SYSCALL_CONNECT)
+		return 0;
+	thread = thread_selected(bpf_get_current_pid_tgid());
+	if (!thread)
+		return 0;
+	if (kind == SYSCALL_CLOSE) {
+#if defined(__TARGET_ARCH_x86)
+		close_entered(regs->di);
+#else
+		close_entered(regs->regs[0]);
+#endif
+		return 0;
+	}
+	thread->enter_ns = bpf_ktime_get_boot_ns();
+	return 0;
+}
+
+static __noinline void accepted(__u64 fd, struct thread_state *thread)
+{
+	__u32 inode = 0, slot;
+	struct sock *sk = sock_at(fd, &inode);
+	__u64 now = bpf_ktime_get_boot_ns(), key = (__u64)sk;
+	struct connection *c;
+	struct birth *birth;
+
+	if (!sk || (!is_tcp(sk) && !is_unix_stream(sk)))
+		return;
+	c = connection_find(key, &slot);
+	if (c) /* the end of the socket that was at this address went unseen */
+		connection_close(key, slot, now);
+	c = connection_create(sk, inode, ROLE_SERVER, &slot);
+	if (!c)
+		return;
+	c->accepted_ns = now;
+	birth = bpf_map_lookup_elem(&births, &key);
+	if (birth) {
+		c->established_ns = birth->established_ns;
+		c->arrived_ns = birth->arrived_ns;
+		c->ready_ns = birth->arrived_ns;
+		bpf_map_delete_elem(&births, &key);
+	}
+	if (is_selected(c, thread))
+		connection_announce(slot, now);
+}
+
+/* TCP connects are followed by their state; what never left CLOSE, and unix
+ * sockets, show only here. */
+static __noinline void connected(__u64 fd, __u64 address, long result, struct thread_state *thread)
+{
+	__u32 inode = 0, slot;
+	struct sock *sk = sock_at(fd, &inode);
+	__u64 now = bpf_ktime_get_boot_ns(), key = (__u64)sk;
+	struct failed_connect failed = {};
+	struct connection *c;
+	struct {
+		__u16 family, port;
+		__u32 ipv4;
+		__u8 ipv6[16];
+		__u32 scope;
+	} name = {};
+
+	if (!sk)
+		return;
+	if (is_unix_stream(sk)) {
+		if (result == 0) {
+			c = connection_find(key, &slot);
+			if (c)
+				connection_close(key, slot, now);
+			c = connection_create(sk, inode, ROLE_CLIENT, &slot);
+			if (!c)
+				return;
+			c->established_ns = now;
+			if (is_selected(c, thread))
+				connection_announce(slot, now);
+			return;
+		}
+	} else if (!is_tcp(sk)) {
+		return;
+	}
+	c = connection_find(key, &slot);
+	if (c && !c->inode)
+		c->inode = inode;
+	if (result >= 0 || c || result == -EAGAIN || result == -EINPROGRESS ||
+	    result == -EINTR || result <= -ERESTARTSYS)
+		return;
+	/* Failures that the state machine saw have had their record. EALREADY (114) and
+	 * EISCONN (106) tell of another call; ECONNREFUSED (111), ETIMEDOUT (110),
+	 * ECONNRESET (104) and EHOSTUNREACH (113) after SYN_SENT come through the state. */
+	if (result == -114 || result == -106)
+		return;
+	if (!is_unix_stream(sk) && (result == -111 || result == -110 || result == -104))
+		return;
+	if (bpf_probe_read_user(&name, sizeof(name), (void *)address) &&
+	    bpf_probe_read_user(&name, 16, (void *)address))
+		return;
+	failed.address.family = name.family;
+	if (name.family == AF_INET) {
+		*(__u32 *)failed.address.remote = name.ipv4;
+		failed.address.remote_port = bpf_ntohs(name.port);
+	} else if (name.family == AF_INET6) {
+		__builtin_memcpy(failed.address.remote, name.ipv6, 16);
+		failed.address.remote_port = bpf_ntohs(name.port);
+	} else if (name.family != AF_UNIX) {
+		return;
+	}
+	failed.connect_ns = thread->enter_ns;
+	failed.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	failed.pid = bpf_get_current_pid_tgid() >> 32;
+	failed.error_number = -result;
+	connect_failed(&failed, now);
+}
+
+/* Fills buffer, iovecs and flags of a msghdr. */
+static __always_inline bool read_msghdr(struct io *io, __u64 address)
+{
+	struct user_msghdr header = {};
+
+	if (bpf_probe_read_user(&header, sizeof(header), (void *)address)) {
+		count_loss(LOSS_READ_FAULT);
+		io->buffer_kind = BUFFER_NONE;
+		return false;
+	}
+	io->buffer_kind = BUFFER_IOVEC;
+	io->buffer = header.iov;
+	io->iov_count = header.iov_count;
+	return true;
+}
+
+/* sendmmsg and recvmmsg on a stream: `count` messages, in order. The call at hand
+ * came with the position behind the last byte. */
+__noinline int transferred_many(__u64 messages, __u32 count)
+{
+	struct capture_scratch *scratch = scratch_of_cpu();
+	__u32 total = 0, length;
+	struct io *io;
+
+	if (!scratch)
+		return 0;
+	io = &scratch->io;
+	for (__u32 i = 0; i < MMSG_MAX && i < count; i++) {
+		if (bpf_probe_read_user(&length, sizeof(length),
+					(void *)(messages + i * sizeof(struct user_mmsghdr) +
+						 sizeof(struct user_msghdr))))
+			count_loss(LOSS_READ_FAULT);
+		else
+			total += length;
+	}
+	if (count > MMSG_MAX)
+		count_loss(LOSS_IOV_TOO_LONG);
+	io->seq -= total;
+	for (__u32 i = 0; i < MMSG_MAX && i < count; i++) {
+		__u64 message = messages + i * sizeof(struct user_mmsghdr);
+
+		if (bpf_probe_read_user(&length, sizeof(length),
+					(void *)(message + sizeof(struct user_msghdr))))
+			return 0;
+		read_msghdr(io, message);
+		io->bytes = length;
+		if (length)
+			socket_transferred(io->slot);
+		io->seq += length;
+	}
+	return 0;
+}
+
+/* Is the argument after the buffer a flags word, and which argument is it? */
+static __always_inline __u32 message_flags(__u32 kind, struct call_args *a)
+{
+	if (kind == SYSCALL_RECVFROM || kind == SYSCALL_SENDTO || kind == SYSCALL_RECVMMSG ||
+	    kind == SYSCALL_SENDMMSG)
+		return a->fourth;
+	if (kind == SYSCALL_RECVMSG || kind == SYSCALL_SENDMSG)
+		return a->third;
+	return 0;
+}
+
+static __noinline void transferred(__u32 kind, struct call_args *a, long result,
+				   struct thread_state *thread)
+{
+	struct capture_scratch *scratch = scratch_of_cpu();
+	__u32 inode = 0, slot, flags = message_flags(kind, a);
+	bool many = kind == SYSCALL_SENDMMSG || kind == SYSCALL_RECVMMSG;
+	__u64 now = bpf_ktime_get_boot_ns();
+	struct connection *c;
+	struct sock *sk;
+	struct io *io;
+
+	if (!scratch || flags & (MSG_PEEK | MSG_OOB))
+		return;
+	sk = sock_at(a->fd, &inode);
+	if (!sk)
+		return;
+	c = connection_of(sk, inode, &slot, now);
+	if (!c || !is_selected(c, thread))
+		return;
+	io = &scratch->io;
+	io->now = now;
+	io->slot = slot;
+	io->buffer_kind = BUFFER_NONE;
+	io->buffer = 0;
+	io->iov_count = 0;
+	io->pid_tgid = bpf_get_current_pid_tgid();
+	io->direction = is_write(kind) ? DIRECTION_EGRESS : DIRECTION_INGRESS;
+	io->enter_ns = is_write(kind) ? thread->enter_ns : 0;
+	if (is_write(kind) && !io->enter_ns)
+		io->enter_ns = io->now;
+	io->bytes = result > 0 && !many ? result : 0;
+	read_positions(io, c, sk);
+	if (result < 0) {
+		socket_ended(slot, -result);
+		return;
+	}
+	if (many) {
+		transferred_many(a->second, result);
+		note_queue(io, c, sk);
+		return;
+	}
+	if (result == 0) {
+		if (io->direction == DIRECTION_INGRESS &&
+		    (a->third || kind == SYSCALL_RECVMSG))
+			socket_ended(slot, 0);
+		return;
+	}
+	switch (kind) {
+	case SYSCALL_READ:
+	case SYSCALL_WRITE:
+	case SYSCALL_RECVFROM:
+	case SYSCALL_SENDTO:
+		io->buffer_kind = BUFFER_PLAIN;
+		io->buffer = a->second;
+		break;
+	case SYSCALL_READV:
+	case SYSCALL_WRITEV:
+		io->buffer_kind = BUFFER_IOVEC;
+		io->buffer = a->second;
+		io->iov_count = a->third;
+		break;
+	case SYSCALL_RECVMSG:
+	case SYSCALL_SENDMSG:
+		read_msghdr(io, a->second);
+		break;
+	}
+	if (io->direction == DIRECTION_INGRESS && (flags & MSG_TRUNC))
+		io->buffer_kind = BUFFER_NONE; /* tcp(7): the bytes are discarded */
+	socket_transferred(slot);
+	note_queue(io, c, sk);
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
+{
+	struct thread_state *thread;
+	struct call_args a;
+	__u32 kind;
+
+#if defined(__TARGET_ARCH_x86)
+	kind = kind_of((long)regs->orig_ax);
+#else
+	kind = kind_of(regs->syscallno);
+#endif
+	/* Nothing moved: by far the most frequent failure of non-blocking programs. */
+	if (kind == SYSCALL_OTHER || kind == SYSCALL_CLOSE || result == -EAGAIN ||
+	    result == -EINTR || result <= -ERESTARTSYS)
+		return 0;
+	thread = thread_selected(bpf_get_current_pid_tgid());
+	if (!thread)
+		return 0;
+#if defined(__TARGET_ARCH_x86)
+	a.fd = regs->di;
+	a.second = regs->si;
+	a.third = regs->dx;
+	a.fourth = regs->r10;
+#else
+	a.fd = regs->orig_x0;
+	a.second = regs->regs[1];
+	a.third = regs->regs[2];
+	a.fourth = regs->regs[3];
+#endif
+	if (kind == SYSCALL_ACCEPT) {
+		if (result >= 0)
+			accepted(result, thread);
+		return 0;
+	}
+	if (kind == SYSCALL_CONNECT) {
+		connected(a.fd, a.second, result, thread);
+		return 0;
+	}
+	if (kind == SYSCALL_SHUTDOWN)
+		return 0;
+	if (kind == SYSCALL_SPLICE && result > 0) {
+		__u64 out = a.third;
+
+		transferred(SYSCALL_READ, &a, result, thread);
+		a.fd = out;
+	}
+	transferred(kind, &a, result, thread);
+	return 0;
+}

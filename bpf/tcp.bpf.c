@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Facts of TCP that no system call shows: when a handshake began and ended, when
+ * bytes reached the receive queue, who sent FIN or RST, when the socket is gone.
+ * These run in any context (often a softirq in somebody else's thread), so they
+ * never look at the current process, except for the SYN, which connect sends.
+ */
+
+static __always_inline void tcp_connecting(struct sock *sk, __u64 now)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct connection *c;
+	__u32 slot;
+
+	if (!thread)
+		return;
+	c = connection_find((__u64)sk, &slot);
+	if (c)
+		connection_close((__u64)sk, slot, now);
+	c = connection_create(sk, 0, ROLE_CLIENT, &slot);
+	if (c)
+		c->connect_ns = now;
+}
+
+static __always_inline void tcp_established(struct sock *sk, int old_state, __u64 now)
+{
+	__u64 key = (__u64)sk;
+	struct connection *c;
+	__u32 slot;
+
+	if (old_state == TCP_SYN_RECV) {
+		struct birth birth = { .established_ns = now };
+
+		if (bpf_map_update_elem(&births, &key, &birth, BPF_ANY))
+			count_loss(LOSS_BIRTHS_FULL);
+		return;
+	}
+	c = connection_find(key, &slot);
+	if (!c || old_state != TCP_SYN_SENT)
+		return;
+	c->established_ns = now;
+	read_address(&c->address, sk); /* the source port is bound after SYN_SENT */
+	connection_announce(slot, now);
+}
+
+static __always_inline void tcp_closing(struct sock *sk, int old_state, int new_state, __u64 now)
+{
+	struct connection *c;
+	__u32 slot;
+
+	c = connection_find((__u64)sk, &slot);
+	if (!c)
+		return;
+	if (new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK) {
+		c->fin_sent_ns = now;
+		c->flags |= CONNECTION_FIN_SENT;
+		connection_state_changed(slot, now);
+		return;
+	}
+	if (new_state == TCP_CLOSE_WAIT || new_state == TCP_CLOSING) {
+		c->fin_received_ns = now;
+		c->flags |= CONNECTION_FIN_RECEIVED;
+		return;
+	}
+	if (new_state != TCP_CLOSE)
+		return;
+	c->error_number = BPF_CORE_READ(sk, sk_err);
+	if (old_state == TCP_SYN_SENT) {
+		struct failed_connect failed = { .connect_ns = c->connect_ns,
+						 .netns = c->netns,
+						 .pid = c->pid,
+						 .error_number = c->error_number };
+
+		read_address(&failed.address, sk);
+		/* tcp_v4_connect clears the address on failure in the call; ours is older. */
+		if (!failed.address.remote_port)
+			failed.address = c->address;
+		connect_failed(&failed, now);
+		connection_release((__u64)sk, slot);
+		return;
+	}
+	if ((old_state == TCP_FIN_WAIT2 || old_state == TCP_FIN_WAIT1) &&
+	    !(c->flags & (CONNECTION_RESET_RECEIVED | CONNECTION_RESET_SENT)) &&
+	    !c->error_number) {
+		c->fin_received_ns = now;
+		c->flags |= CONNECTION_FIN_RECEIVED;
+	}
+	if (!(c->flags & CONNECTION_FIN_SENT))
+		connection_state_changed(slot, now);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(inet_sock_set_state, struct sock *sk, int old_state, int new_state)
+{
+	__u64 now;
+
+	if (new_state == TCP_LISTEN || new_state == TCP_SYN_RECV || !is_tcp(sk))
+		return 0;
+	now = bpf_ktime_get_boot_ns();
+	if (new_state == TCP_SYN_SENT)
+		tcp_connecting(sk, now);
+	else if (new_state == TCP_ESTABLISHED)
+		tcp_established(sk, old_state, now);
+	else
+		tcp_closing(sk, old_state, new_state, now);
+	return 0;
+}
+
+SEC("tp_btf/tcp_receive_reset")
+int BPF_PROG(tcp_receive_reset, struct sock *sk)
+{
+	__u32 slot;
+	struct connection *c = connection_find((__u64)sk, &slot);
+
+	if (!c)
+		return 0;
+	c->flags |= CONNECTION_RESET_RECEIVED;
+	c->fin_received_ns = bpf_ktime_get_boot_ns();
+	return 0;
+}
+
+SEC("tp_btf/tcp_send_reset")
+int BPF_PROG(tcp_send_reset, struct sock *sk)
+{
+	__u32 slot;
+	__u64 key = (__u64)sk;
+	struct connection *c = key ? connection_find(key, &slot) : NULL;
+
+	if (!c)
+		return 0;
+	c->flags |= CONNECTION_RESET_SENT;
+	if (!c->fin_sent_ns)
+		c->fin_sent_ns = bpf_ktime_get_boot_ns();
+	return 0;
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(tcp_destroy_sock, struct sock *sk)
+{
+	__u32 slot;
+	__u64 key = (__u64)sk;
+	struct connection *c = connection_find(key, &slot);
+
+	if (c)
+		connection_close(key, slot, bpf_ktime_get_boot_ns());
+	bpf_map_delete_elem(&births, &key);
+	return 0;
+}
+
+/* Linux 6.3 (40e0b0908142). */
+SEC("tp_btf/sk_data_ready")
+int BPF_PROG(sk_data_ready, struct sock *sk)
+{
+	__u64 key = (__u64)sk;
+	struct birth *birth;
+	struct connection *c;
+	__u32 slot;
+
+	c = connection_find(key, &slot);
+	if (c) {
+		c->ready_ns = bpf_ktime_get_boot_ns();
+		if (!c->arrived_ns)
+			c->arrived_ns = c->ready_ns;
+		return 0;
+	}
+	birth = bpf_map_lookup_elem(&births, &key);
+	if (birth && !birth->arrived_ns)
+		birth->arrived_ns = bpf_ktime_get_boot_ns();
+	return 0;
+}

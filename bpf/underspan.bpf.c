@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The one object that the agent loads: vocabulary first, then the core, then the
+ * probe families. Each program can be left out at load (src/kernel/probes.ts).
+ */
+#include "kernel_types.h"
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_tracing.h>
+#include "event.h"
+#include "maps.h"
+#include "target.h"
+#include "connection.h"
+#include "capture.h"
+#include "socket.h"
+#include "socket_syscall.bpf.c"
+#include "tcp.bpf.c"
+#include "process.bpf.c"
+
+/* The probe-read helpers are for GPL-compatible programs only. */
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
