@@ -239,7 +239,9 @@ static __noinline void connection_state_changed(__u32 slot, __u64 now)
 	e->generation = c->generation;
 	e->flags = c->flags;
 	e->error_number = c->error_number;
-	e->reserved = 0;
+	e->prev = c->run;
+	e->direction = c->direction;
+	e->reserved[0] = e->reserved[1] = e->reserved[2] = 0;
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 	count_stat(STAT_CONTROL_RECORDS, 1);
 }

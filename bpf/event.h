@@ -50,7 +50,7 @@ enum event_data_flag {
 	DATA_EOF = 8, /* the read returned 0: the peer has finished sending */
 	DATA_ERROR = 16, /* the call failed: error_number says why, call_bytes is 0 */
 	DATA_SEQ_UNSURE = 32, /* another thread moved bytes of the same direction during the call */
-	DATA_CONTINUED = 64, /* a further chunk of the same call as the record before */
+	DATA_MORE = 64, /* a further chunk of the same call follows */
 };
 
 /* Facts of a connection, as bits of its flags. */
@@ -172,11 +172,13 @@ struct connection_opened_event {
 /* A local FIN: everything that this side had to say has been said. */
 struct connection_state_event {
 	struct event_header header;
+	struct event_run prev; /* the open run */
 	__u32 slot;
 	__u32 generation;
 	__u16 flags; /* enum event_connection_flag, as of now */
 	__u16 error_number; /* sk_err */
-	__u32 reserved;
+	__u8 direction; /* of the open run */
+	__u8 reserved[3];
 };
 
 /* The socket is gone; the slot's generation ends. */
@@ -311,6 +313,7 @@ struct process_selection {
 _Static_assert(sizeof(struct event_header) == 16, "event_header");
 _Static_assert(sizeof(struct event_run) == 32, "event_run");
 _Static_assert(sizeof(struct data_event) == 120, "data_event");
+_Static_assert(sizeof(struct connection_state_event) == 64, "connection_state_event");
 _Static_assert(sizeof(struct event_address) == 40, "event_address");
 _Static_assert(sizeof(struct connection) == 264, "connection");
 

@@ -60,6 +60,7 @@ __noinline int emit_call(__u32 slot)
 	struct capture_scratch *scratch = scratch_of_cpu();
 	struct connection *c = connection_at(slot);
 	__u32 left, offset = 0, captured;
+	bool more;
 	struct data_event *e;
 	struct io *io;
 
@@ -81,10 +82,13 @@ __noinline int emit_call(__u32 slot)
 		if (got < e->call_bytes)
 			e->flags |= DATA_TRUNCATED;
 		offset += got;
+		more = offset < left && got == EVENT_CHUNK_MAX && i < CHUNKS_PER_CALL - 1;
+		if (more)
+			e->flags |= DATA_MORE;
 		emit(scratch);
-		if (offset >= left || got < EVENT_CHUNK_MAX)
+		if (!more)
 			break;
-		e->flags = DATA_CONTINUED;
+		e->flags = 0;
 	}
 	captured = c->capture_left;
 	c->capture_left = captured > offset ? captured - offset : 0;

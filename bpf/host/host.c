@@ -242,10 +242,16 @@ static napi_value host_set_constant(napi_env env, napi_callback_info info)
 	struct bpf_map *map = bpf_object__find_map_by_name(object->bpf, ".rodata");
 	int id = btf ? btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC) : -1;
 	size_t size = 0;
-	uint8_t *data = map ? bpf_map__initial_value(map, &size) : NULL;
+	const void *initial = map ? bpf_map__initial_value(map, &size) : NULL;
+	int error = ENOENT;
 
-	if (id < 0 || !data)
+	if (id < 0 || !initial)
 		return fail(env, "no .rodata", ENOENT);
+	uint8_t *data = malloc(size);
+
+	if (!data)
+		return fail(env, "constant", ENOMEM);
+	memcpy(data, initial, size);
 	const struct btf_type *section = btf__type_by_id(btf, id);
 	const struct btf_var_secinfo *variables = btf_var_secinfos(section);
 
@@ -254,12 +260,16 @@ static napi_value host_set_constant(napi_env env, napi_callback_info info)
 
 		if (strcmp(btf__name_by_offset(btf, variable->name_off), name) != 0)
 			continue;
-		if (variables[i].size != sizeof(value) || variables[i].offset + sizeof(value) > size)
-			return fail(env, name, EINVAL);
-		memcpy(data + variables[i].offset, &value, sizeof(value));
-		return NULL;
+		error = EINVAL;
+		if (variables[i].size == sizeof(value) &&
+		    variables[i].offset + sizeof(value) <= size) {
+			memcpy(data + variables[i].offset, &value, sizeof(value));
+			error = bpf_map__set_initial_value(map, data, size);
+		}
+		break;
 	}
-	return fail(env, name, ENOENT);
+	free(data);
+	return error ? fail(env, name, error) : NULL;
 }
 
 /* setMapSize(handle, map, entries): before the load. */
