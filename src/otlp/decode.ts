@@ -103,7 +103,9 @@ interface WireResourced {
 }
 
 function decodeAs<T>(type: string, bytes: Uint8Array): T {
-  return messageType(type).decode(bytes) as unknown as T;
+  const reflected = messageType(type);
+  // The message itself would show defaults through its prototype, and so hide which AnyValue was sent.
+  return reflected.toObject(reflected.decode(bytes)) as T;
 }
 
 /** Decodes an ExportTraceServiceRequest. */

@@ -67,7 +67,11 @@ test('fixed numbers come back, in the right byte order', () => {
 });
 
 test('nanoseconds since the epoch are exact', () => {
-  const seconds = fc.oneof(fc.nat(), fc.integer({ min: 0, max: 2 ** 34 }), fc.constantFrom(0, 65535, 65536, 2 ** 31, 2 ** 32));
+  const seconds = fc.oneof(
+    fc.nat(),
+    fc.integer({ min: 0, max: 2 ** 34 }),
+    fc.constantFrom(0, 65535, 65536, 2 ** 31, 2 ** 32),
+  );
   fc.assert(
     fc.property(seconds, fc.integer({ min: 0, max: 999_999_999 }), (second, nanos) => {
       const reader = written(writer => writer.fixed64Time(second, nanos));
