@@ -1,0 +1,82 @@
+// Every name that spans and metrics carry, said once: keys of the OpenTelemetry semantic conventions (version below,
+// HTTP and network parts stable, body sizes and active requests in development) and our own under `underspan.`.
+// Keys come encoded for the span writer; metrics use their `name`.
+import { attributeKey } from '../otlp/trace-request.js';
+
+export { SEMCONV_VERSION } from '../otlp/resource.js';
+
+// -- conventions: docs/registry/attributes of open-telemetry/semantic-conventions
+export const ERROR_TYPE = attributeKey('error.type');
+export const CLIENT_ADDRESS = attributeKey('client.address');
+export const SERVER_ADDRESS = attributeKey('server.address');
+export const SERVER_PORT = attributeKey('server.port');
+export const HTTP_REQUEST_METHOD = attributeKey('http.request.method');
+export const HTTP_REQUEST_METHOD_ORIGINAL = attributeKey('http.request.method_original');
+export const HTTP_REQUEST_BODY_SIZE = attributeKey('http.request.body.size');
+export const HTTP_RESPONSE_BODY_SIZE = attributeKey('http.response.body.size');
+export const HTTP_RESPONSE_STATUS_CODE = attributeKey('http.response.status_code');
+export const HTTP_ROUTE = attributeKey('http.route');
+export const NETWORK_IO_DIRECTION = attributeKey('network.io.direction');
+export const NETWORK_PEER_ADDRESS = attributeKey('network.peer.address');
+export const NETWORK_PEER_PORT = attributeKey('network.peer.port');
+export const NETWORK_PROTOCOL_VERSION = attributeKey('network.protocol.version');
+export const NETWORK_TRANSPORT = attributeKey('network.transport');
+export const NETWORK_TYPE = attributeKey('network.type');
+export const OTEL_METRIC_OVERFLOW = attributeKey('otel.metric.overflow');
+export const URL_FULL = attributeKey('url.full');
+export const URL_PATH = attributeKey('url.path');
+export const URL_QUERY = attributeKey('url.query');
+export const URL_SCHEME = attributeKey('url.scheme');
+export const USER_AGENT_ORIGINAL = attributeKey('user_agent.original');
+
+// -- ours: the socket timeline. Phases are seconds; they tile the span without overlap where all are known.
+/** SERVER, first request of a connection: handshake done to accept returned. */
+export const ACCEPT_WAIT = attributeKey('underspan.accept.wait');
+/** First byte of the incoming message in the kernel to the return of the read that took it (CLIENT: the response's). */
+export const RECEIVE_WAIT = attributeKey('underspan.receive.wait');
+/** SERVER: first to last request byte taken. */
+export const REQUEST_READ = attributeKey('underspan.request.read');
+/** SERVER: last request byte taken to first response byte given. */
+export const PROCESSING = attributeKey('underspan.processing');
+/** SERVER: first to last response byte given. */
+export const RESPONSE_WRITE = attributeKey('underspan.response.write');
+/** CLIENT, first request of a connection: what connect took. */
+export const CONNECT_DURATION = attributeKey('underspan.connect.duration');
+/** CLIENT: first to last request byte given. */
+export const REQUEST_WRITE = attributeKey('underspan.request.write');
+/** CLIENT: last request byte given to first response byte in the kernel. */
+export const RESPONSE_WAIT = attributeKey('underspan.response.wait');
+/** CLIENT: first to last response byte taken. */
+export const RESPONSE_READ = attributeKey('underspan.response.read');
+export const CONNECTION_REUSED = attributeKey('underspan.connection.reused');
+/** 1 for the first request of a connection; absent on connections older than the agent. */
+export const CONNECTION_REQUEST_INDEX = attributeKey('underspan.connection.request_index');
+/** Metrics: `client`, `server` or `unknown`. */
+export const CONNECTION_ROLE = attributeKey('underspan.connection.role');
+export const IO_READ_CALLS = attributeKey('underspan.io.read_calls');
+export const IO_WRITE_CALLS = attributeKey('underspan.io.write_calls');
+export const IO_READ_BYTES = attributeKey('underspan.io.read_bytes');
+export const IO_WRITE_BYTES = attributeKey('underspan.io.write_bytes');
+/** How the parent is known: `header` (traceparent) or `sequence` (socket pair). Absent on roots. */
+export const PARENT_EVIDENCE = attributeKey('underspan.parent.evidence');
+/** True: the head was longer than what was captured, attributes taken from headers may be missing. */
+export const REQUEST_HEAD_TRUNCATED = attributeKey('underspan.request.head_truncated');
+export const RESPONSE_HEAD_TRUNCATED = attributeKey('underspan.response.head_truncated');
+/** Smoothed round trip time, seconds. */
+export const TCP_SRTT = attributeKey('underspan.tcp.srtt');
+/** Segments sent again, by this side of the connection. */
+export const TCP_RETRANSMITS = attributeKey('underspan.tcp.retransmits');
+/** Self metrics: which table of series was full. */
+export const SERIES_TABLE = attributeKey('underspan.series.table');
+
+/** `network.io.direction`. */
+export const DIRECTION_RECEIVE = 'receive';
+export const DIRECTION_TRANSMIT = 'transmit';
+
+// -- span names
+/** Where the method is none of the known ones (HTTP spans, "Name"). */
+export const HTTP_SPAN_NAME = 'HTTP';
+/** Of the experimental connection spans; here without the peer, which is an attribute, to keep the name low-cardinal. */
+export const SOCKET_CONNECT_SPAN_NAME = 'socket connect';
+/** Value of http.request.method for methods that are not known. */
+export const METHOD_OTHER = '_OTHER';
