@@ -1,0 +1,336 @@
+// From a process's facts to its service name. Order (DESIGN.md section 5): what the process itself was told
+// (OTEL_SERVICE_NAME, then service.name in OTEL_RESOURCE_ATTRIBUTES), the config's rules, the container where its name is
+// known, then the program: script, module, jar, main class or executable. A runtime's own name (`python3`) is the last
+// resort. Masters and workers get one name, also those that write over their command line.
+import { parseCgroupPath } from './container.js';
+import {
+  CLASSES,
+  COMMAND_WORDS,
+  GENERIC_FOLDERS,
+  GENERIC_MODULES,
+  LAUNCHERS,
+  type Launcher,
+  LOADER_CLASS,
+  TITLES,
+  type TitleKind,
+} from './launchers.js';
+import type { ProcessFacts } from './process-facts.js';
+import { resourceAttribute } from './resource-attributes.js';
+import { type Runtime, runtimeOf } from './runtimes.js';
+
+/** A rule of the config (`resource.service_names`), compiled. */
+export interface NameRule {
+  matches(facts: ProcessFacts): boolean;
+  readonly name: string;
+}
+
+/** `name` of the package.json nearest to an absolute directory of the process, '' if there is none. */
+export type PackageLookup = (directory: string) => string;
+
+const NAME_MAX = 128;
+const DEPTH_MAX = 8;
+/** Programs read from a descriptor or from standard input. */
+const NAMELESS = /^(?:-$|\/dev\/|\/proc\/)/;
+const noPackage: PackageLookup = () => '';
+
+/** `service.name` of a process; never empty. */
+export function serviceNameOf(facts: ProcessFacts, rules: readonly NameRule[] = []): string {
+  const own = facts.environment.serviceName || resourceAttribute(facts.environment.resourceAttributes, 'service.name');
+  if (own !== '') return clean(own);
+  for (const rule of rules) if (rule.matches(facts)) return rule.name;
+  return clean(facts.pod?.containerName ?? '') || facts.program || programNameOf(facts) || 'unknown_service';
+}
+
+/**
+ * The name that the command line and the executable give: `app` for `python3 app.py`, `shop` for `java -jar shop-1.2.jar`,
+ * `nginx` for all of its processes. '' only if nothing at all is known.
+ */
+export function programNameOf(facts: ProcessFacts, packageName: PackageLookup = noPackage): string {
+  const exe = executableName(facts);
+  const runtime = runtimeOf(exe);
+  const context: Context = { facts, runtime, packageName };
+  const named = nameByTitle(context, exe) || nameByLauncher(context, exe, facts.args.slice(1)) || nameByScript(context);
+  if (named !== '') return clean(named);
+  if (runtime === null && exe !== '') return clean(exe.replace(/^(php-fpm)\d(?:\.\d+)?$/, '$1'));
+  return clean(parseCgroupPath(facts.cgroup).unit || exe || facts.exeName);
+}
+
+/** The script, module, jar or main class that a runtime was told to run, as it was written; '' for a native program. */
+export function scriptOf(facts: ProcessFacts): string {
+  const runtime = runtimeOf(executableName(facts));
+  return runtime === null ? '' : findProgram(runtime, facts.args).program;
+}
+
+/** Base name of the executable: of its file, else of the command line, else the kernel's short name. */
+export function executableName(facts: ProcessFacts): string {
+  const first = facts.args[0] ?? '';
+  const command = baseName(first.replace(/^-/, '').split(/[\s:]/, 1)[0] as string);
+  const file = baseName(facts.exePath);
+  // A file in memory has any name, and one busybox has many: there the command line says which program it is.
+  if (file === '' || file === 'busybox' || file.startsWith('memfd:')) {
+    return command || file.replace(/^memfd:/, '') || facts.exeName;
+  }
+  return file;
+}
+
+interface Context {
+  readonly facts: ProcessFacts;
+  readonly runtime: Runtime | null;
+  readonly packageName: PackageLookup;
+}
+
+interface Program {
+  /** Script, module, jar or class; '' if the program is text on the command line or standard input. */
+  readonly program: string;
+  /** It came behind an option (`-m`, `-jar`). */
+  readonly option: string;
+  /** A name stated outright. */
+  readonly stated: string;
+  /** What follows the program. */
+  readonly rest: readonly string[];
+}
+
+// ---- titles
+
+function nameByTitle(context: Context, exe: string): string {
+  const { args, exePath } = context.facts;
+  const title = (args[0] ?? '').trim();
+  if (title === '' || args.length > 1) return '';
+  for (const [pattern, kind] of TITLES) {
+    const match = pattern.exec(title);
+    if (match !== null) return nameByTitleKind(context, kind, match[1] ?? '') || (title.split(/[\s:]/, 1)[0] as string);
+  }
+  // `nginx: worker process`: the executable says the same, unless it is a runtime's or unknown.
+  if (context.runtime === null && exePath !== '') return '';
+  const word = title.split(/[\s:]/, 1)[0] as string;
+  return baseName(word) === exe || word.startsWith('-') || word.startsWith('/') ? '' : word;
+}
+
+function nameByTitleKind(context: Context, kind: TitleKind, text: string): string {
+  switch (kind) {
+    case 'name':
+      return text;
+    case 'module':
+      return moduleName(text, context.facts.cwd);
+    case 'path':
+      return folderName(text);
+    case 'project':
+      return projectName(context, context.facts.cwd);
+  }
+}
+
+// ---- launchers
+
+function nameByLauncher(context: Context, command: string, rest: readonly string[], depth = 0): string {
+  const key = baseName(command).replace(/\.(?:c|m)?js$|\.py$/, '');
+  const launcher = LAUNCHERS.get(key);
+  if (launcher === undefined || depth > DEPTH_MAX) return '';
+  const found = readLauncher(launcher, rest);
+  if (found.stated !== '') return found.stated;
+  const directory = absolute(found.directory, context.facts.cwd);
+  const app = found.app;
+  const at = found.appIndex + 1;
+  let name = '';
+  if (launcher.kind === 'command' && app !== '') {
+    name = nameByLauncher(context, app, rest.slice(at), depth + 1) || scriptName(context, app, directory);
+  } else if (launcher.kind === 'script' && app !== '') name = scriptName(context, app, directory);
+  else if (launcher.kind === 'module') name = moduleName(app, directory);
+  else if (launcher.kind === 'project') name = projectName(context, directory);
+  return name || key;
+}
+
+interface LauncherArguments {
+  app: string;
+  appIndex: number;
+  stated: string;
+  directory: string;
+}
+
+function readLauncher(launcher: Launcher, rest: readonly string[]): LauncherArguments {
+  const found: LauncherArguments = { app: '', appIndex: rest.length, stated: '', directory: '' };
+  for (let i = 0; i < rest.length; i++) {
+    const argument = rest[i] as string;
+    if (!argument.startsWith('-')) {
+      if (found.app !== '' || (launcher.kind === 'command' && COMMAND_WORDS.has(argument))) continue;
+      if (launcher.kind === 'module' && launcher.appOptions.size > 0 && !isModuleReference(argument)) continue;
+      found.app = argument;
+      found.appIndex = i;
+      continue;
+    }
+    const equals = argument.indexOf('=');
+    const option = equals > 0 ? argument.slice(0, equals) : argument;
+    if (launcher.flags.has(option)) continue;
+    const isAttached = equals < 0 && /^-[A-Za-z].+$/.test(argument);
+    const value = equals > 0 ? argument.slice(equals + 1) : (rest[i + 1] ?? '');
+    if (launcher.nameOptions.has(option)) found.stated = value;
+    else if (launcher.directoryOptions.has(option)) found.directory = value;
+    else if (launcher.appOptions.has(option)) found.app = value;
+    if (equals < 0 && !isAttached && launcher.kind !== 'command') i++;
+  }
+  return found;
+}
+
+function isModuleReference(text: string): boolean {
+  return /^[A-Za-z_][\w.]*:[A-Za-z_]\w*|\.(?:ini|ya?ml|xml|json)$/.test(text);
+}
+
+/** `shop` for `shop.wsgi:application`, `app` for `app:app`; a module without a word of its own is named by its folder. */
+function moduleName(reference: string, directory: string): string {
+  if (/\.(?:ini|ya?ml|json|xml|py)$/.test(reference)) {
+    const base = baseName(reference).replace(/\.\w+$/, '');
+    return GENERIC_MODULES.has(base) || base === 'uwsgi'
+      ? folderName(dirName(absolute(reference, directory))) || base
+      : base;
+  }
+  const module = (reference.split(':', 1)[0] as string).replace(/^.*\//, '');
+  const parts = module.split('.').filter(part => part !== '');
+  const telling =
+    parts.find(part => !GENERIC_MODULES.has(part) && part !== 'app') ?? parts.find(part => part === 'app');
+  return telling ?? (folderName(directory) || (parts[0] ?? ''));
+}
+
+// ---- scripts
+
+function nameByScript(context: Context): string {
+  const { runtime, facts } = context;
+  if (runtime === null) return '';
+  if (runtime.name === 'beam') return beamName(facts);
+  const found = findProgram(runtime, facts.args);
+  if (found.stated !== '') return found.stated;
+  if (found.program === '') return '';
+  const launched = nameByLauncher(context, found.program, found.rest);
+  if (launched !== '') return launched;
+  if (runtime.name === 'java' && found.option !== '-jar') return className(found.program, facts);
+  if (found.option === '-m') return found.program.replace(/\.__main__$/, '');
+  if (runtime.name === 'dotnet' && !/\.(?:dll|exe)$/.test(found.program)) return folderName(facts.cwd);
+  return scriptName(context, found.program, facts.cwd);
+}
+
+function findProgram(runtime: Runtime, args: readonly string[]): Program {
+  let stated = '';
+  for (let i = 1; i < args.length; i++) {
+    const argument = args[i] as string;
+    if (argument === '--') return { program: args[i + 1] ?? '', option: '', stated, rest: args.slice(i + 2) };
+    if (runtime.name === 'shell' && argument.startsWith('+')) continue;
+    if (runtime.codeOptions.has(argument)) break;
+    if (!argument.startsWith('-') || argument === '-') {
+      if (runtime.subcommands.has(argument) || (runtime.name === 'java' && argument.startsWith('@'))) continue;
+      const program = NAMELESS.test(argument) ? '' : argument;
+      return { program, option: '', stated, rest: args.slice(i + 1) };
+    }
+    stated ||= runtime.statedName?.exec(argument)?.[1] ?? '';
+    const step = readOption(runtime, argument, args[i + 1] ?? '');
+    if (step.isCode) break;
+    if (step.program !== '') {
+      return { program: step.program, option: step.option, stated, rest: args.slice(i + 1 + step.taken) };
+    }
+    i += step.taken;
+  }
+  return { program: '', option: '', stated, rest: [] };
+}
+
+interface OptionStep {
+  readonly option: string;
+  readonly program: string;
+  readonly isCode: boolean;
+  /** Arguments after the option that belong to it. */
+  readonly taken: number;
+}
+
+function readOption(runtime: Runtime, argument: string, next: string): OptionStep {
+  const isWhole = !runtime.isClustered || argument.startsWith('--');
+  if (isWhole) {
+    if (runtime.programOptions.has(argument)) return { option: argument, program: next, isCode: false, taken: 1 };
+    return { option: argument, program: '', isCode: false, taken: runtime.valueOptions.has(argument) ? 1 : 0 };
+  }
+  for (let at = 1; at < argument.length && /[A-Za-z]/.test(argument[at] as string); at++) {
+    const option = `-${argument[at]}`;
+    const attached = argument.slice(at + 1);
+    if (runtime.codeOptions.has(option)) return { option, program: '', isCode: true, taken: 0 };
+    if (runtime.programOptions.has(option)) {
+      return { option, program: attached || next, isCode: false, taken: attached === '' ? 1 : 0 };
+    }
+    if (runtime.valueOptions.has(option)) return { option, program: '', isCode: false, taken: attached === '' ? 1 : 0 };
+  }
+  return { option: argument, program: '', isCode: false, taken: 0 };
+}
+
+function scriptName(context: Context, script: string, directory: string): string {
+  const runtime = context.runtime;
+  const file = baseName(script);
+  let base = runtime === null ? file.replace(/\.\w{1,5}$/, '') : file.replace(runtime.extension, '');
+  if (runtime?.name === 'java') base = base.replace(/[-_.]v?\d+(?:\.\d+)*(?:[-.+][A-Za-z0-9]+)*$/, '') || base;
+  if (runtime === null || !runtime.genericScripts.has(base)) return base;
+  const folder = dirName(absolute(script, directory));
+  return projectName(context, folder) || parseCgroupPath(context.facts.cgroup).unit || base;
+}
+
+function className(reference: string, facts: ProcessFacts): string {
+  const [module, main] = reference.split('/', 2) as [string, string | undefined];
+  const name = main ?? module;
+  const known = CLASSES.get(name) ?? CLASSES.get(module);
+  if (known !== undefined) return known;
+  if (LOADER_CLASS.test(name)) return folderName(facts.cwd);
+  return name.slice(name.lastIndexOf('.') + 1).replace(/\.java$/, '');
+}
+
+/** Erlang and Elixir: the node's name, else the release's folder, else the first module started. */
+function beamName(facts: ProcessFacts): string {
+  const after = (option: string): string => {
+    const at = facts.args.indexOf(option);
+    return at < 0 ? '' : (facts.args[at + 1] ?? '');
+  };
+  const node = (after('-sname') || after('-name')).split('@', 1)[0] as string;
+  if (node !== '') return node;
+  const release = /\/([^/]+)\/releases\//.exec(after('-boot'))?.[1] ?? '';
+  return release || folderName(facts.cwd) || after('-s');
+}
+
+// ---- folders
+
+function projectName(context: Context, directory: string): string {
+  if (directory === '') return '';
+  const name = context.runtime?.language === 'nodejs' ? context.packageName(directory) : '';
+  return name || folderName(directory);
+}
+
+/** The nearest folder, upwards, whose name tells something; '' if there is none. */
+function folderName(directory: string): string {
+  const parts = directory.split('/').filter(part => part !== '');
+  for (let i = parts.length - 1; i >= 0; i--) {
+    const part = parts[i] as string;
+    const isHome = i === 1 && parts[0] === 'home';
+    if (!GENERIC_FOLDERS.has(part) && !isHome && !/^v?[\d.]+$/.test(part) && !part.startsWith('.')) return part;
+  }
+  return '';
+}
+
+function absolute(path: string, cwd: string): string {
+  if (path.startsWith('/')) return normalize(path);
+  return cwd === '' ? '' : normalize(`${cwd}/${path}`);
+}
+
+function normalize(path: string): string {
+  const parts: string[] = [];
+  for (const part of path.split('/')) {
+    if (part === '..') parts.pop();
+    else if (part !== '' && part !== '.') parts.push(part);
+  }
+  return `/${parts.join('/')}`;
+}
+
+function dirName(path: string): string {
+  return path.slice(0, Math.max(0, path.lastIndexOf('/')));
+}
+
+function baseName(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}
+
+function clean(name: string): string {
+  // Names come from other processes and go to terminals.
+  return name
+    .replace(/\p{Cc}/gu, '')
+    .trim()
+    .slice(0, NAME_MAX);
+}
