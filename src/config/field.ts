@@ -51,6 +51,9 @@ export interface WordsField<C extends string = string> extends Described {
   readonly type: 'words';
   readonly choices?: readonly C[];
   readonly default?: readonly C[];
+  /** Regular expression that each word matches, and how a message says it. */
+  readonly pattern?: string;
+  readonly patternHelp?: string;
 }
 /** `8080`, `'8000-8999'` or a list of these. */
 export interface PortsField extends Described {

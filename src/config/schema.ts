@@ -117,7 +117,12 @@ const ROUTES_OF_SERVICE = {
   required: ['service', 'patterns'],
   fields: {
     service: { type: 'text', format: 'glob', help: 'Glob on service.name.' },
-    patterns: { type: 'words', help: 'Patterns such as /users/{id} or /static/*, tried in order.' },
+    patterns: {
+      type: 'words',
+      pattern: '^/',
+      patternHelp: 'a pattern that begins with /',
+      help: 'Patterns such as /users/{id} or /static/*, tried in order.',
+    },
   },
 } as const satisfies Section;
 
@@ -228,6 +233,8 @@ export const CONFIG_SCHEMA = {
         known_methods: {
           type: 'words',
           default: [],
+          pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$",
+          patternHelp: 'a method name (RFC 9110 section 9.1)',
           env: ['OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS'],
           help: 'Methods that keep their name, in place of the standard ones; others become _OTHER. Empty: standard.',
         },
@@ -469,7 +476,7 @@ export const CONFIG_SCHEMA = {
   },
 } as const satisfies Section;
 
-/** The loaded configuration: every default filled in, exporters never empty, otlp.traces and otlp.metrics resolved. */
+/** The loaded configuration: every default filled in, exporters never empty, otlp.traces and otlp.metrics complete. */
 export type Config = Resolve<typeof CONFIG_SCHEMA>;
 export type Selector = Resolve<typeof SELECTOR>;
 export type SelectionConfig = Config['selection'];
