@@ -1,0 +1,50 @@
+// The tests that every server has to pass, as one call: test/e2e/<server>.test.ts names the server and the load.
+import test, { type TestContext } from 'node:test';
+import { experiment, type Phase, type PhaseOptions } from './experiment.js';
+import type { Server } from './servers.js';
+import * as verdicts from './verdicts.js';
+
+/**
+ * How many durations may be off by more than 1 ms or 5 %. Under load the server is now and then preempted between its
+ * last system call and its own look at the clock: that is an error of the witness, and one per cent has to cover it.
+ */
+const TOLERATED = { load: 0.01, calm: 0 } as const;
+
+async function judge(t: TestContext, phase: Phase, tolerated: number): Promise<void> {
+  await t.test('every request was answered and logged', () => verdicts.assertWitnessesAgree(phase));
+  await t.test('SERVER spans equal the access log: count, method, path, status', () => {
+    verdicts.assertSame('SERVER', phase, phase.serverSide);
+  });
+  await t.test("CLIENT spans equal the client's log: count, method, path, status", () => {
+    verdicts.assertSame('CLIENT', phase, phase.clientSide);
+  });
+  if (!Number.isNaN(phase.server.format.resolutionMs)) {
+    await t.test("SERVER durations equal the server's", inner =>
+      verdicts.assertServerDurations(inner, phase, tolerated),
+    );
+  }
+  await t.test("CLIENT durations equal the client's", inner => verdicts.assertClientDurations(inner, phase, tolerated));
+  await t.test('SERVER spans lie within what the client saw', inner => verdicts.assertNested(inner, phase, tolerated));
+  await t.test('client and server span of a request are one trace', () => verdicts.assertOneTrace(phase));
+  await t.test('addresses, ports, reuse and sizes are exact', () => verdicts.assertAttributes(phase));
+  await t.test('the phases tile the span', () => verdicts.assertTimeline(phase));
+  await t.test('first requests know how long accept took', () => verdicts.assertAcceptWait(phase));
+}
+
+/** Defines the tests of one server. */
+export function testGroundTruth(
+  name: string,
+  start: () => Promise<Server>,
+  load: PhaseOptions = { connections: 50, requests: 3000 },
+  calm: PhaseOptions = { connections: 2, requests: 300, pauseMs: 2 },
+): void {
+  test(`${name}: spans against the access log`, async t => {
+    const phases = await experiment(start, load, calm);
+    await t.test(`under load: ${load.connections} connections, ${load.requests} requests`, inner =>
+      judge(inner, phases.load, TOLERATED.load),
+    );
+    await t.test(`calm: ${calm.connections} connections, ${calm.requests} requests`, inner =>
+      judge(inner, phases.calm, TOLERATED.calm),
+    );
+  });
+}
