@@ -74,7 +74,7 @@ const OTLP = {
     insecure: { ...OTLP_FIELDS.insecure, env: ['OTEL_EXPORTER_OTLP_INSECURE'], default: false },
     traces: {
       type: 'section',
-      help: 'For traces only. An endpoint is used as it is written.',
+      help: 'For traces only, the fields as above. An endpoint is used as it is written. [OTEL_EXPORTER_OTLP_TRACES_*]',
       fields: {
         endpoint: { ...OTLP_FIELDS.endpoint, env: ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'] },
         protocol: { ...OTLP_FIELDS.protocol, env: ['OTEL_EXPORTER_OTLP_TRACES_PROTOCOL'] },
@@ -92,7 +92,7 @@ const OTLP = {
     },
     metrics: {
       type: 'section',
-      help: 'For metrics only. An endpoint is used as it is written.',
+      help: 'For metrics only, the fields as above. An endpoint is used as it is written. [OTEL_EXPORTER_OTLP_METRICS_*]',
       fields: {
         endpoint: { ...OTLP_FIELDS.endpoint, env: ['OTEL_EXPORTER_OTLP_METRICS_ENDPOINT'] },
         protocol: { ...OTLP_FIELDS.protocol, env: ['OTEL_EXPORTER_OTLP_METRICS_PROTOCOL'] },
