@@ -66,8 +66,6 @@ export const RESPONSE_HEAD_TRUNCATED = attributeKey('underspan.response.head_tru
 export const TCP_SRTT = attributeKey('underspan.tcp.srtt');
 /** Segments sent again, by this side of the connection. */
 export const TCP_RETRANSMITS = attributeKey('underspan.tcp.retransmits');
-/** Self metrics: which table of series was full. */
-export const SERIES_TABLE = attributeKey('underspan.series.table');
 
 /** `network.io.direction`. */
 export const DIRECTION_RECEIVE = 'receive';

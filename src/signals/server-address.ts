@@ -65,6 +65,11 @@ export class ServerAddresses {
   }
 }
 
+/** `url.scheme` of a request: what an absolute-form target says, else `http`. */
+export function targetScheme(target: string): string {
+  return target.charCodeAt(0) !== SLASH && HTTPS_FORM.test(target) ? 'https' : 'http';
+}
+
 /** The authority of an absolute-form target, without credentials. */
 function targetAuthority(target: string): string {
   const from = target.indexOf('://') + 3;

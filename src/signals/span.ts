@@ -8,6 +8,7 @@ import { type Exchange, KIND_CLIENT, KIND_SERVER, type Peer } from '../exchanges
 import type { AttributeKey, TraceRequestEncoder } from '../otlp/trace-request.js';
 import type { TraceContext } from '../traces/context.js';
 import { KnownMethods } from './http-method.js';
+import { statusError } from './http-status.js';
 import * as semconv from './semconv.js';
 import { redactedCredentials, type ServerAddress, ServerAddresses } from './server-address.js';
 import { firstInstantNs, secondsBetween } from './timeline.js';
@@ -54,7 +55,6 @@ export class SpanWriter {
   readonly #methods: KnownMethods;
   readonly #captureQuery: boolean;
   readonly #servers = new ServerAddresses();
-  readonly #statusTexts: string[] = [];
   /** Span name by method (as it stands in the name), then route. */
   readonly #names = new Map<string, Map<string, string>>();
   #nameCount = 0;
@@ -228,27 +228,11 @@ export class SpanWriter {
   }
 
   #writeOutcome(exchange: Exchange): void {
-    const error = exchange.errorType !== '' ? exchange.errorType : this.#statusError(exchange);
+    const error = exchange.errorType !== '' ? exchange.errorType : statusError(exchange.kind, exchange.status);
     if (error === '') return;
     this.#encoder.string(semconv.ERROR_TYPE, error);
     this.#encoder.status(STATUS_ERROR);
   }
-
-  /** The status as error.type if it is an error to this side (HTTP spans, "Status"), else ''. */
-  #statusError(exchange: Exchange): string {
-    const status = exchange.status;
-    if (!isErrorStatus(exchange.kind, status)) return '';
-    const known = this.#statusTexts[status];
-    if (known !== undefined) return known;
-    const text = String(status);
-    if (status < 1000) this.#statusTexts[status] = text;
-    return text;
-  }
-}
-
-/** True for a status that makes the span an error: from 400 on to a CLIENT, from 500 on to a SERVER. 0 is no status. */
-export function isErrorStatus(kind: number, status: number): boolean {
-  return status >= (kind === KIND_CLIENT ? 400 : 500) || (status > 0 && status < 100);
 }
 
 /** `url.full`: what the client asked for, credentials redacted; of CONNECT, which has no more, the authority. */

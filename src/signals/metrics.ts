@@ -1,0 +1,197 @@
+// Every exchange, connect and connection comes in; metric families go out, cumulative, one set of points per service.
+// Metrics see all requests, whatever the sampling of spans. Bounded by series per service and table, series over all, and
+// services; what goes to an overflow series or nowhere is counted in `underspan.measurements.*`, which are families too.
+import type { Service } from '../enrichment/service.js';
+import { type Exchange, KIND_SERVER } from '../exchanges/exchange.js';
+import { KnownMethods } from './http-method.js';
+import { HttpDimensions, type SeriesBudget } from './http-series.js';
+import { statusError } from './http-status.js';
+import { collectAgent, collectService, type DropReason, FamilyCollector } from './metric-families.js';
+import type { MetricFamily } from './metric-model.js';
+import { ServerAddresses, targetScheme } from './server-address.js';
+import { type ConnectionRole, ServiceMetrics } from './service-metrics.js';
+import { exchangeSeconds, secondsBetween } from './timeline.js';
+
+export type { ConnectionRole };
+
+export interface MetricsOptions {
+  /** Boot-clock nanoseconds when counting began. */
+  readonly startNs: number;
+  /** Series of one table (server, client) of one service. Default 2000. */
+  readonly maxSeriesPerService?: number;
+  /** Series of all services together. Default 50000 (about 1 KiB each). */
+  readonly maxSeries?: number;
+  /** Services held at once. Default 8192. */
+  readonly maxServices?: number;
+  /** As SpanOptions.knownMethods. */
+  readonly knownMethods?: readonly string[];
+}
+
+export class Metrics {
+  readonly #services = new Map<number, ServiceMetrics>();
+  readonly #methods: KnownMethods;
+  readonly #servers = new ServerAddresses();
+  readonly #dimensions = new HttpDimensions();
+  readonly #maxSeriesPerService: number;
+  readonly #maxServices: number;
+  readonly #budget: SeriesBudget;
+  readonly #dropped: Record<DropReason, number> = { no_service: 0, no_time: 0, services_full: 0, service_gone: 0 };
+  readonly #startNs: number;
+  /** The last snapshot: what begins after it was 0 then, so this is where its series start. */
+  #epochNs: number;
+  #forgottenOverflows = 0;
+
+  constructor(options: MetricsOptions) {
+    this.#startNs = options.startNs;
+    this.#epochNs = options.startNs;
+    this.#methods = new KnownMethods(options.knownMethods);
+    this.#maxSeriesPerService = options.maxSeriesPerService ?? 2000;
+    this.#maxServices = options.maxServices ?? 8192;
+    this.#budget = { left: options.maxSeries ?? 50_000 };
+  }
+
+  /** A finished exchange. `route`: http.route of a SERVER exchange, '' if unknown; not looked at for a CLIENT. */
+  recordExchange(exchange: Exchange, route: string): void {
+    const metrics = this.#find(exchange.service);
+    if (metrics === null) return;
+    const seconds = exchangeSeconds(exchange);
+    if (seconds < 0) {
+      this.#dropped.no_time++;
+      return;
+    }
+    const isServer = exchange.kind === KIND_SERVER;
+    const dimensions = this.#describe(exchange, route, isServer);
+    const series = (isServer ? metrics.server : metrics.client).find(dimensions, this.#epochNs);
+    series.seconds.record(seconds);
+    if (exchange.requestBodyBytes >= 0) series.requestBytes.record(exchange.requestBodyBytes);
+    if (exchange.status !== 0 && exchange.responseBodyBytes >= 0)
+      series.responseBytes.record(exchange.responseBodyBytes);
+    if (!isServer) return;
+    if (exchange.acceptWaitSeconds >= 0) metrics.acceptWait.record(exchange.acceptWaitSeconds);
+    const receiveWait = secondsBetween(exchange.requestFirstNs, exchange.requestTakenNs);
+    if (receiveWait >= 0) metrics.receiveWait.record(receiveWait);
+  }
+
+  /** A request began: its service, kind and method are known and will not change until `requestEnded`. */
+  requestStarted(exchange: Exchange): void {
+    const metrics = this.#find(exchange.service);
+    if (metrics === null) return;
+    const active = exchange.kind === KIND_SERVER ? metrics.serverActive : metrics.clientActive;
+    const method = this.#methods.attribute(exchange.method);
+    active.set(method, (active.get(method) ?? 0) + 1);
+  }
+
+  /** The request ended, however. Only for exchanges given to `requestStarted`, once. */
+  requestEnded(exchange: Exchange): void {
+    const metrics = this.#findExisting(exchange.service);
+    if (metrics === null) return;
+    const active = exchange.kind === KIND_SERVER ? metrics.serverActive : metrics.clientActive;
+    const method = this.#methods.attribute(exchange.method);
+    active.set(method, (active.get(method) ?? 0) - 1);
+  }
+
+  connectionOpened(service: Service, role: ConnectionRole): void {
+    const metrics = this.#find(service);
+    if (metrics !== null) metrics.roles[role].opened++;
+  }
+
+  /** `bytesIn` and `bytesOut`: what `transferred` has not been told of this connection. */
+  connectionClosed(service: Service, role: ConnectionRole, bytesIn: number, bytesOut: number): void {
+    const metrics = this.#findExisting(service);
+    if (metrics === null) return;
+    metrics.roles[role].closed++;
+    metrics.bytesIn += bytesIn;
+    metrics.bytesOut += bytesOut;
+  }
+
+  /** Bytes of a connection that stays open, so that long-lived ones are not silent until they close. */
+  transferred(service: Service, bytesIn: number, bytesOut: number): void {
+    const metrics = this.#find(service);
+    if (metrics === null) return;
+    metrics.bytesIn += bytesIn;
+    metrics.bytesOut += bytesOut;
+  }
+
+  /** A connect that ended. `seconds` below 0 is unknown; `errorName` is '' if the connection was established. */
+  connect(service: Service, seconds: number, errorName: string): void {
+    const metrics = this.#find(service);
+    if (metrics === null) return;
+    const counts = metrics.connectCounts(errorName);
+    if (errorName !== '') counts.failures++;
+    if (seconds >= 0) counts.seconds.record(seconds);
+  }
+
+  /** Drops the series of a service instance: its process has ended and its last values have been exported. */
+  forgetService(serviceId: number): void {
+    const metrics = this.#services.get(serviceId);
+    if (metrics === undefined) return;
+    metrics.server.release();
+    metrics.client.release();
+    this.#forgottenOverflows += metrics.server.overflowed + metrics.client.overflowed;
+    this.#services.delete(serviceId);
+  }
+
+  /** All points as of `nowNs` (boot clock). Families without points are left out. */
+  snapshot(nowNs: number): MetricFamily[] {
+    const collector = new FamilyCollector();
+    let overflowed = this.#forgottenOverflows;
+    for (const metrics of this.#services.values()) {
+      collectService(collector, metrics);
+      overflowed += metrics.server.overflowed + metrics.client.overflowed;
+    }
+    collectAgent(collector, this.#startNs, overflowed, this.#dropped);
+    this.#epochNs = nowNs;
+    return collector.families();
+  }
+
+  /** Null if there is no service or no room for one more; both are counted. */
+  #find(service: Service | null): ServiceMetrics | null {
+    if (service === null) {
+      this.#dropped.no_service++;
+      return null;
+    }
+    return this.#services.get(service.id) ?? this.#add(service);
+  }
+
+  /** Ends of things that a forgotten service began must not bring it back. */
+  #findExisting(service: Service | null): ServiceMetrics | null {
+    if (service === null) {
+      this.#dropped.no_service++;
+      return null;
+    }
+    const metrics = this.#services.get(service.id);
+    if (metrics === undefined) this.#dropped.service_gone++;
+    return metrics ?? null;
+  }
+
+  #add(service: Service): ServiceMetrics | null {
+    if (this.#services.size >= this.#maxServices) {
+      this.#dropped.services_full++;
+      return null;
+    }
+    const metrics = new ServiceMetrics(service, this.#epochNs, this.#maxSeriesPerService, this.#budget);
+    this.#services.set(service.id, metrics);
+    return metrics;
+  }
+
+  #describe(exchange: Exchange, route: string, isServer: boolean): HttpDimensions {
+    const dimensions = this.#dimensions;
+    dimensions.isServer = isServer;
+    if (isServer) {
+      dimensions.target = route;
+      dimensions.port = 0;
+      dimensions.scheme = targetScheme(exchange.target);
+    } else {
+      const server = this.#servers.resolve(exchange);
+      dimensions.target = server.address;
+      dimensions.port = server.port;
+      dimensions.scheme = '';
+    }
+    dimensions.method = this.#methods.attribute(exchange.method);
+    dimensions.status = exchange.status;
+    dimensions.version = exchange.version;
+    dimensions.errorType = exchange.errorType;
+    dimensions.statusError = statusError(exchange.kind, exchange.status);
+    return dimensions;
+  }
+}
