@@ -1,0 +1,182 @@
+// The command line as its users meet it: quick looks as JSON, clear refusals with the right exit code.
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import test from 'node:test';
+import { MAIN, runUnderspan, spawnAgent } from '../support/agent.js';
+import { type Child, freePort, runCommand, temporaryDirectory, until } from '../support/processes.js';
+import { type Server, startNodeServer } from '../support/servers.js';
+
+function configFile(text: string): string {
+  const file = path.join(temporaryDirectory('config'), 'underspan.yaml');
+  writeFileSync(file, text);
+  return file;
+}
+
+/** Starts `underspan trace ARGS` and asks the server until its first line comes: then the probes are attached. */
+async function tracing(args: readonly string[], server: Server, use: (child: Child) => Promise<void>): Promise<Child> {
+  const child = await spawnAgent({
+    command: ['trace', ...args],
+    env: { UNDERSPAN_ADMIN_PORT: String(await freePort()) },
+  });
+  try {
+    await until(
+      'the first line of underspan trace',
+      20_000,
+      async () => {
+        assert.ok(child.isRunning, child.describe());
+        await runCommand('curl', ['--silent', `${server.url}/status/200/first-sign`]);
+        return child.stdout.includes('\n') ? true : null;
+      },
+      200,
+    ).catch(error => {
+      throw new Error(`${(error as Error).message}\n${child.describe()}`);
+    });
+    await use(child);
+    assert.ok(await child.stop(6000, 'SIGINT'), 'Ctrl-C ends it');
+    assert.equal(child.exitCode, 0, child.describe());
+    return child;
+  } finally {
+    await child.stop(100, 'SIGKILL');
+  }
+}
+
+interface TraceLine {
+  readonly trace_id: string;
+  readonly span_id: string;
+  readonly parent_span_id: string;
+  readonly service: string;
+  readonly kind: string;
+  readonly name: string;
+  readonly start: string;
+  readonly duration_s: number;
+  readonly attributes: Readonly<Record<string, unknown>>;
+}
+
+test('trace --json prints one object per span', async () => {
+  const server = await startNodeServer();
+  try {
+    const askedAt = Date.now();
+    const child = await tracing(['--json', '--port', String(server.port)], server, async running => {
+      await runCommand('curl', ['--silent', '--request', 'PUT', '--data', 'x', `${server.url}/sleep/40/wanted`]);
+      await until('the span', 5000, () => (running.stdout.split('/wanted').length > 2 ? true : null));
+    });
+    const lines = child.stdout.trimEnd().split('\n');
+    const spans = lines.map(line => JSON.parse(line) as TraceLine);
+    const wanted = spans.filter(span => JSON.stringify(span.attributes).includes('/wanted'));
+    assert.equal(wanted.length, 2, child.stdout);
+    const serverSpan = wanted.find(span => /server/i.test(span.kind));
+    const clientSpan = wanted.find(span => /client/i.test(span.kind));
+    assert.ok(serverSpan && clientSpan, child.stdout);
+    assert.match(serverSpan.trace_id, /^[0-9a-f]{32}$/);
+    assert.match(serverSpan.span_id, /^[0-9a-f]{16}$/);
+    assert.equal(serverSpan.trace_id, clientSpan.trace_id);
+    assert.equal(serverSpan.parent_span_id, clientSpan.span_id);
+    assert.equal(serverSpan.service, 'node-server');
+    assert.equal(clientSpan.service, 'curl');
+    assert.equal(serverSpan.attributes['http.request.method'], 'PUT');
+    assert.equal(serverSpan.attributes['http.response.status_code'], 200);
+    assert.ok(serverSpan.duration_s >= 0.0395 && serverSpan.duration_s < 0.2, String(serverSpan.duration_s));
+    const startMs = Date.parse(serverSpan.start);
+    assert.ok(startMs >= askedAt && startMs <= Date.now(), serverSpan.start);
+  } finally {
+    await server.stop();
+  }
+});
+
+test('trace filters by path, status and duration', async () => {
+  const server = await startNodeServer();
+  try {
+    const filters = ['--path', '/status/**', '--status', '2xx', '--pid', String(server.child.pid)];
+    const child = await tracing(['--json', ...filters], server, async running => {
+      for (const what of ['/status/404/no', '/bytes/1/no', '/status/201/yes']) {
+        await runCommand('curl', ['--silent', '--output', '/dev/null', `${server.url}${what}`]);
+      }
+      await until('the span', 5000, () => (running.stdout.includes('/status/201/yes') ? true : null));
+    });
+    const paths = child.stdout
+      .trimEnd()
+      .split('\n')
+      .map(line => (JSON.parse(line) as TraceLine).attributes['url.path']);
+    assert.deepEqual([...new Set(paths)].sort(), ['/status/200/first-sign', '/status/201/yes']);
+  } finally {
+    await server.stop();
+  }
+});
+
+test('trace --connections prints a line per connection', async () => {
+  const server = await startNodeServer();
+  try {
+    const args = ['--connections', '--no-color', '--pid', String(server.child.pid)];
+    const child = await tracing(args, server, async () => undefined);
+    assert.match(child.stdout, new RegExp(`127\\.0\\.0\\.1:${server.port}`));
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what must not be there
+    assert.doesNotMatch(child.stdout, /\u001b/);
+  } finally {
+    await server.stop();
+  }
+});
+
+test('config check: file, line, what was wrong; exit code 2', async () => {
+  const file = configFile('selection:\n  include:\n    - pid: 1\ncapture:\n  head_byte: 100\n');
+  const child = await runUnderspan(['config', 'check', '--config', file]);
+  assert.equal(child.exitCode, 2, child.describe());
+  assert.match(child.stderr, new RegExp(`${file}:5:`));
+  assert.match(child.stderr, /head_byte/);
+  assert.match(child.stderr, /head_bytes/, 'names what is allowed');
+  const good = await runUnderspan(['config', 'check', '--config', configFile('capture:\n  head_bytes: 1024\n')]);
+  assert.equal(good.exitCode, 0, good.describe());
+});
+
+test('run with a bad configuration ends with exit code 2 before it touches the kernel', async () => {
+  const child = await runUnderspan(['run', '--config', configFile('kernel:\n  max_connections: many\n')]);
+  assert.equal(child.exitCode, 2, child.describe());
+  assert.match(child.stderr, /:2:/);
+});
+
+test('usage errors end with exit code 2', async () => {
+  for (const args of [['nonsense'], ['run', '--nonsense'], ['replay'], ['replay', '/nonexistent/file']]) {
+    const child = await runUnderspan(args);
+    assert.equal(child.exitCode, 2, `${args.join(' ')}: ${child.describe()}`);
+    assert.notEqual(child.stderr, '');
+    assert.doesNotMatch(child.stderr, /^\s+at .*:\d+:\d+/m, 'no stack trace');
+  }
+});
+
+/** Runs underspan with setpriv's help; `privileges` says what is taken away. */
+function withoutPrivileges(privileges: readonly string[], args: readonly string[]): Promise<Child> {
+  return runCommand('setpriv', [...privileges, process.execPath, MAIN, ...args], {
+    env: { UNDERSPAN_ADMIN_PORT: '0' },
+  });
+}
+
+/** Another user, who may read the checkout wherever it lies. */
+const NOBODY = [
+  ...['--reuid=65534', '--regid=65534', '--clear-groups'],
+  ...['--inh-caps=-all,+dac_read_search', '--ambient-caps=-all,+dac_read_search'],
+];
+
+test('not root: one clear sentence, exit code 3', async () => {
+  const child = await withoutPrivileges(NOBODY, ['run']);
+  assert.equal(child.exitCode, 3, child.describe());
+  assert.match(child.stderr, /root|CAP_BPF/);
+  assert.doesNotMatch(child.stderr, /^\s+at .*:\d+:\d+/m, 'no stack trace');
+});
+
+test('root without capabilities: names what is missing, exit code 3', async () => {
+  const child = await withoutPrivileges(['--bounding-set=-all', '--inh-caps=-all'], ['run']);
+  assert.equal(child.exitCode, 3, child.describe());
+  assert.match(child.stderr, /CAP_(BPF|SYS_ADMIN|PERFMON)/);
+});
+
+test('help, version and doctor need no privileges', async () => {
+  const help = await withoutPrivileges(NOBODY, ['--help']);
+  assert.equal(help.exitCode, 0, help.describe());
+  for (const command of ['run', 'trace', 'record', 'replay', 'doctor', 'config'])
+    assert.match(help.stdout, new RegExp(command));
+  const version = await withoutPrivileges(NOBODY, ['--version']);
+  assert.match(version.stdout, /\d+\.\d+\.\d+/);
+  const doctor = await runUnderspan(['doctor', '--json']);
+  assert.equal(doctor.exitCode, 0, doctor.describe());
+  assert.equal(typeof JSON.parse(doctor.stdout), 'object');
+});
