@@ -93,7 +93,12 @@ export function readTypes(object: Buffer): BtfType[] {
     if (!type) return { kind: 'other' };
     switch (type.kind) {
       case KIND_INT:
-        return { kind: 'int', name: type.name, size: type.sizeOrType, isSigned: (btf.readUInt32LE(type.at) >>> 24) % 2 === 1 };
+        return {
+          kind: 'int',
+          name: type.name,
+          size: type.sizeOrType,
+          isSigned: (btf.readUInt32LE(type.at) >>> 24) % 2 === 1,
+        };
       case KIND_ARRAY:
         return { kind: 'array', element: resolve(btf.readUInt32LE(type.at)), length: btf.readUInt32LE(type.at + 8) };
       case KIND_STRUCT:
@@ -111,7 +116,10 @@ export function readTypes(object: Buffer): BtfType[] {
         return {
           kind: 'enum',
           name: type.name,
-          values: Array.from({ length: type.count }, (_, index) => [name(type.at + index * 8), btf.readInt32LE(type.at + index * 8 + 4)] as const),
+          values: Array.from(
+            { length: type.count },
+            (_, index) => [name(type.at + index * 8), btf.readInt32LE(type.at + index * 8 + 4)] as const,
+          ),
         };
       case KIND_TYPEDEF:
         return resolve(type.sizeOrType);
@@ -119,5 +127,7 @@ export function readTypes(object: Buffer): BtfType[] {
         return { kind: 'other' };
     }
   };
-  return raw.map((_, id) => resolve(id)).filter(type => (type.kind === 'struct' || type.kind === 'enum') && type.name !== '');
+  return raw
+    .map((_, id) => resolve(id))
+    .filter(type => (type.kind === 'struct' || type.kind === 'enum') && type.name !== '');
 }

@@ -32,8 +32,10 @@ function members(struct: Struct, prefix: string, base: number): string[] {
     if (name.startsWith('reserved')) continue;
     const path = prefix === '' ? camel(name) : prefix + pascal(name);
     if (type.kind === 'int') out.push(getter(path, base + offset, type.size, type.isSigned));
-    else if (type.kind === 'struct') out.push(...members(type, type.name === 'event_header' ? '' : path, base + offset));
-    else if (type.kind === 'array') out.push(`  /** Offset of ${type.length} elements. */\n  readonly ${path}Offset = ${base + offset};`);
+    else if (type.kind === 'struct')
+      out.push(...members(type, type.name === 'event_header' ? '' : path, base + offset));
+    else if (type.kind === 'array')
+      out.push(`  /** Offset of ${type.length} elements. */\n  readonly ${path}Offset = ${base + offset};`);
   }
   return out;
 }
@@ -58,7 +60,9 @@ function cursor(struct: Struct): string {
 
 /** Field offsets, for the few places that write. */
 function offsets(struct: Struct): string {
-  const fields = struct.members.filter(({ name }) => !name.startsWith('reserved')).map(({ name, offset }) => `  ${camel(name)}: ${offset},`);
+  const fields = struct.members
+    .filter(({ name }) => !name.startsWith('reserved'))
+    .map(({ name, offset }) => `  ${camel(name)}: ${offset},`);
   return `export const ${struct.name.toUpperCase()}_OFFSETS = {\n${fields.join('\n')}\n} as const;`;
 }
 

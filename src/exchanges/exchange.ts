@@ -92,6 +92,9 @@ export class Exchange {
   srttMicros = 0;
   retransmits = 0;
 
+  /** Not '': it is only counted, under this reason, when it ends. */
+  discardReason: '' | 'evicted' | 'otlp' = '';
+
   // -- trace
   trace: TraceContext;
   span0: number;

@@ -1,0 +1,371 @@
+// Connections by slot: what the kernel's records say becomes bytes in order for the parsers. In: data, opened, state,
+// closed and progress records. Out: fed parsers, exchanges begun and ended through each connection's matcher, connection
+// events for metrics. A gap ends what it touches: the connection is unsynced, nothing is exported from it until a request
+// begins a run again (the record of that edge says where the response stream stands). Everything given up is counted.
+
+import { errnoName } from '../errno.js';
+import { type ExchangeSink, Matcher } from '../exchanges/matcher.js';
+import { detectRequest } from '../protocols/detect.js';
+import { OK } from '../protocols/protocol.js';
+import {
+  CONNECTION_FIN_SENT,
+  CONNECTION_RESET_RECEIVED,
+  CONNECTION_RESET_SENT,
+  type ConnectionClosedEventCursor,
+  type ConnectionOpenedEventCursor,
+  type ConnectionStateEventCursor,
+  DATA_EDGE,
+  DATA_EOF,
+  DATA_ERROR,
+  DATA_MORE,
+  type DataEventCursor,
+  DIRECTION_EGRESS,
+  DIRECTION_INGRESS,
+  DIRECTION_NONE,
+  type ProgressEventCursor,
+  ROLE_CLIENT,
+  ROLE_SERVER,
+  VERDICT_IGNORE,
+} from '../records/records.gen.js';
+import { Connection, readPeer } from './connection.js';
+import type { Stream } from './stream.js';
+
+/** What happens to connections, beside their exchanges. */
+export interface ConnectionSink extends ExchangeSink {
+  onConnectionOpened(connection: Connection, event: ConnectionOpenedEventCursor): void;
+  onConnectionClosed(connection: Connection, event: ConnectionClosedEventCursor): void;
+  /** Should this connection's bytes be read at all (our own admin port, for example)? */
+  isWanted(connection: Connection): boolean;
+  /** Tells the kernel a verdict. */
+  setVerdict(slot: number, generation: number, verdict: number): void;
+}
+
+export interface ConnectionTableOptions {
+  /** Captured bytes of a run: beyond them the kernel announces nothing. */
+  readonly headBytes: number;
+}
+
+/** Edges of no known protocol after which a connection is only counted. */
+const STRANGE_EDGES_MAX = 4;
+/** Last bytes of a chunked body without trailers: CRLF 0 CRLF CRLF (RFC 9112 section 7.1), last byte highest. */
+const CHUNKED_TAIL_HIGH = 0x0a0d0a0d;
+const CHUNKED_TAIL_LOW = 0x300a0d;
+/** A chunked body that ended so and then stays quiet for this long has ended. */
+const TAIL_QUIET_NS = 20e6;
+
+export class ConnectionTable {
+  /** Data records of connections that are not known, or no longer. */
+  strayRecords = 0;
+  /** Gaps, and streams given up because of bytes that are no protocol. */
+  gaps = 0;
+  brokenStreams = 0;
+  /** Connections of which only bytes are counted. */
+  ignored = 0;
+  open = 0;
+  /** Those that wait for bytes the kernel does not announce: see kernel/progress.ts. */
+  readonly awaited = new Set<Connection>();
+  readonly #slots: (Connection | null)[] = [];
+  readonly #sink: ConnectionSink;
+  readonly #headBytes: number;
+
+  constructor(sink: ConnectionSink, options: ConnectionTableOptions) {
+    this.#sink = sink;
+    this.#headBytes = options.headBytes;
+  }
+
+  find(slot: number, generation: number): Connection | null {
+    const connection = this.#slots[slot] ?? null;
+    return connection !== null && connection.generation === generation ? connection : null;
+  }
+
+  onOpened(event: ConnectionOpenedEventCursor): void {
+    const slot = event.slot;
+    const stale = this.#slots[slot] ?? null;
+    if (stale !== null) {
+      if (stale.generation === event.generation) return;
+      this.#forget(stale, 'connection_closed'); // its closed record was lost
+    }
+    const connection = new Connection(slot, event.generation);
+    connection.role = event.role;
+    connection.flags = event.flags;
+    connection.pid = event.pid;
+    connection.openedNs = event.timeNs;
+    connection.connectNs = event.connectNs;
+    connection.establishedNs = event.establishedNs;
+    connection.acceptedNs = event.acceptedNs;
+    connection.peer = readPeer(event.view, event.at + event.addressLocalOffset);
+    this.#slots[slot] = connection;
+    this.open++;
+    if (!this.#sink.isWanted(connection)) this.#ignore(connection);
+    this.#sink.onConnectionOpened(connection, event);
+  }
+
+  onData(event: DataEventCursor, bytes: Uint8Array, payload: number): void {
+    const connection = this.find(event.slot, event.generation);
+    if (connection === null) {
+      this.strayRecords++;
+      return;
+    }
+    if (connection.isIgnored) return;
+    const { direction, flags } = event;
+    connection.tid = event.tid;
+    connection.ioPid = event.pid;
+    connection.pairTag = event.pairTag;
+    connection.srttMicros = event.srttUs;
+    connection.retransmits = event.totalRetrans;
+    if ((flags & (DATA_EOF | DATA_ERROR)) !== 0) this.#onEnd(connection, event);
+    else this.#onBytes(connection, event, direction, flags, bytes, payload);
+  }
+
+  #onBytes(
+    connection: Connection,
+    event: DataEventCursor,
+    direction: number,
+    flags: number,
+    bytes: Uint8Array,
+    payload: number,
+  ): void {
+    const stream = connection.stream(direction);
+    if ((flags & DATA_EDGE) !== 0) this.#onEdge(connection, event, stream, direction);
+    if (connection.isOpaque) {
+      this.#setTimes(connection, event, direction);
+      return;
+    }
+    const chunkBytes = event.chunkBytes;
+    const from = payload;
+    if (!connection.isSynced && (flags & DATA_EDGE) !== 0) {
+      this.#trySync(connection, event, direction, bytes, from, from + chunkBytes);
+    }
+    if (!connection.isSynced) return;
+    // What is between the last known byte and this one was moved before, at a time that is not known better.
+    if (stream.advance(event.seq) !== OK) {
+      this.#lose(connection);
+      return;
+    }
+    this.#setTimes(connection, event, direction);
+    connection.seq = event.seq;
+    connection.seqPosition = stream.position;
+    connection.otherSeq = event.otherSeq;
+    stream.runCalls = event.runCalls;
+    stream.runCaptured += chunkBytes;
+    if (chunkBytes > 0 && stream.feed(bytes, from, from + chunkBytes) !== OK) {
+      this.#break(connection);
+      return;
+    }
+    if ((flags & DATA_MORE) === 0 && stream.advance((event.seq + event.callBytes) >>> 0) !== OK) this.#lose(connection);
+    else this.#await(connection, stream);
+  }
+
+  #setTimes(connection: Connection, event: DataEventCursor, direction: number): void {
+    const timeNs = event.timeNs;
+    if (direction === DIRECTION_INGRESS) {
+      const arrivedNs = event.arrivedNs;
+      connection.firstNs = arrivedNs > 0 && arrivedNs <= timeNs ? arrivedNs : timeNs;
+      connection.takenNs = timeNs;
+    } else {
+      const enterNs = event.enterNs;
+      connection.firstNs = enterNs > 0 ? enterNs : timeNs;
+      connection.takenNs = connection.firstNs;
+    }
+    connection.lastNs = timeNs;
+  }
+
+  /** The direction changed: the run before is described, and a response that nothing else ends is over. */
+  #onEdge(connection: Connection, event: DataEventCursor, stream: Stream, direction: number): void {
+    if (connection.isSynced && event.prevCalls > 0) {
+      const other = stream === connection.ingress ? connection.egress : connection.ingress;
+      other.runCalls = event.prevCalls;
+      connection.lastNs = event.prevLastNs;
+      if (other.hasSeq && other.advance(event.prevEndSeq) !== OK) this.#lose(connection);
+      else if (direction === connection.requestDirection && stream.parser?.isIdle === true && !connection.isOpaque) {
+        other.parser?.finish(other.position);
+      }
+    }
+    stream.beginRun(direction === DIRECTION_EGRESS ? event.enterNs : event.timeNs);
+  }
+
+  /** A run begins on a connection that is not understood (yet): is it a request? */
+  #trySync(
+    connection: Connection,
+    event: DataEventCursor,
+    direction: number,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+  ): void {
+    const requestDirection =
+      connection.role === ROLE_SERVER
+        ? DIRECTION_INGRESS
+        : connection.role === ROLE_CLIENT
+          ? DIRECTION_EGRESS
+          : direction;
+    if (direction !== requestDirection || to === from) return;
+    const protocol = detectRequest(bytes, from, to);
+    if (protocol === null) {
+      connection.strangeEdges++;
+      if (connection.strangeEdges >= STRANGE_EDGES_MAX) this.#ignore(connection);
+      return;
+    }
+    connection.role = direction === DIRECTION_INGRESS ? ROLE_SERVER : ROLE_CLIENT;
+    connection.requestDirection = direction;
+    connection.isSynced = true;
+    const matcher = connection.matcher ?? new Matcher(connection, this.#sink);
+    connection.matcher = matcher;
+    connection.requestStream.parser ??= protocol.createRequestParser(matcher.requests);
+    connection.responseStream.parser ??= protocol.createResponseParser(matcher.responses);
+    connection.requestStream.restart(event.seq);
+    connection.responseStream.restart(event.otherSeq);
+  }
+
+  /** The read said end of stream, or a call failed. */
+  #onEnd(connection: Connection, event: DataEventCursor): void {
+    if ((event.flags & DATA_ERROR) !== 0) {
+      if (connection.errorType === '') connection.errorType = errnoName(event.errorNumber);
+      return;
+    }
+    this.#settleRun(connection, event.direction, event.prevEndSeq, event.prevLastNs, event.prevCalls);
+    if (!connection.isSynced || connection.requestDirection === event.direction) return;
+    const stream = connection.ingress;
+    if (connection.lastNs < event.timeNs) connection.lastNs = event.timeNs;
+    stream.parser?.finish(stream.position);
+  }
+
+  /** The open run, as another record describes it. */
+  #settleRun(connection: Connection, direction: number, endSeq: number, lastNs: number, calls: number): void {
+    if (!connection.isSynced || calls === 0 || direction === DIRECTION_NONE) return;
+    const stream = connection.stream(direction);
+    if (!stream.hasSeq || connection.isOpaque) return;
+    stream.runCalls = Math.max(stream.runCalls, calls);
+    connection.lastNs = lastNs;
+    if (((endSeq - stream.nextSeq) | 0) < 0) return; // an older run than what is known
+    if (stream.advance(endSeq) !== OK) this.#lose(connection);
+  }
+
+  /** This side has finished sending: a response that lasts until then is complete. */
+  onState(event: ConnectionStateEventCursor): void {
+    const connection = this.find(event.slot, event.generation);
+    if (connection === null) return;
+    connection.flags |= event.flags;
+    this.#noteReset(connection, event.errorNumber);
+    if (connection.isIgnored) return;
+    this.#settleRun(connection, event.direction, event.prevEndSeq, event.prevLastNs, event.prevCalls);
+    if ((event.flags & CONNECTION_FIN_SENT) === 0 || (event.flags & CONNECTION_RESET_SENT) !== 0) return;
+    if (
+      connection.isSynced &&
+      connection.requestDirection === DIRECTION_INGRESS &&
+      event.direction === DIRECTION_EGRESS
+    ) {
+      connection.egress.parser?.finish(connection.egress.position);
+    }
+  }
+
+  #noteReset(connection: Connection, errorNumber: number): void {
+    if (connection.errorType !== '') return;
+    if (errorNumber !== 0) connection.errorType = errnoName(errorNumber);
+    else if ((connection.flags & CONNECTION_RESET_RECEIVED) !== 0) connection.errorType = 'ECONNRESET';
+  }
+
+  onClosed(event: ConnectionClosedEventCursor): void {
+    const connection = this.find(event.slot, event.generation);
+    if (connection === null) {
+      this.strayRecords++;
+      return;
+    }
+    connection.flags |= event.flags;
+    this.#noteReset(connection, event.errorNumber);
+    if (!connection.isIgnored) {
+      this.#settleRun(connection, event.direction, event.prevEndSeq, event.prevLastNs, event.prevCalls);
+      const wasReset = (connection.flags & (CONNECTION_RESET_RECEIVED | CONNECTION_RESET_SENT)) !== 0;
+      if (connection.isOpaque) connection.lastNs = Math.max(event.lastReadNs, event.lastWriteNs);
+      const stream = connection.responseStream;
+      if (connection.isSynced && (!wasReset || connection.isOpaque)) stream.parser?.finish(stream.position);
+    }
+    this.#sink.onConnectionClosed(connection, event);
+    this.#forget(connection, connection.errorType === '' ? 'connection_closed' : connection.errorType);
+  }
+
+  /** How far a run has come of which nothing more is announced. */
+  onProgress(event: ProgressEventCursor): void {
+    const connection = this.find(event.slot, event.generation);
+    if (connection === null || !connection.isSynced || connection.isOpaque) return;
+    this.#settleRun(connection, event.direction, event.endSeq, event.lastNs, event.calls);
+    if (!connection.isSynced) return;
+    const stream = connection.stream(event.direction);
+    const matcher = connection.matcher;
+    const isChunked = stream === connection.requestStream ? matcher?.isRequestChunked : matcher?.isResponseChunked;
+    const { view, at } = event;
+    const low = view.getUint32(at + 32, true) >>> 8;
+    const high = view.getUint32(at + 36, true);
+    if (isChunked === true && high === CHUNKED_TAIL_HIGH && low === CHUNKED_TAIL_LOW) {
+      if (event.timeNs - event.lastNs >= TAIL_QUIET_NS) stream.parser?.finish(stream.position);
+    }
+    if (stream.parser?.isIdle !== false) this.#unawait(connection);
+  }
+
+  /** Connections whose message goes on behind the captured head are asked about. */
+  #await(connection: Connection, stream: Stream): void {
+    const waits = stream.parser?.isIdle === false && stream.runCaptured >= this.#headBytes;
+    if (waits === connection.isAwaited) return;
+    if (waits) {
+      connection.isAwaited = true;
+      this.awaited.add(connection);
+    } else this.#unawait(connection);
+  }
+
+  #unawait(connection: Connection): void {
+    if (!connection.isAwaited) return;
+    connection.isAwaited = false;
+    this.awaited.delete(connection);
+  }
+
+  #lose(connection: Connection): void {
+    this.gaps++;
+    this.#unsync(connection);
+    connection.matcher?.abandon('gap');
+  }
+
+  #break(connection: Connection): void {
+    this.brokenStreams++;
+    connection.strangeEdges++;
+    this.#unsync(connection);
+    connection.matcher?.abandon('unparsed');
+    if (connection.strangeEdges >= STRANGE_EDGES_MAX) this.#ignore(connection);
+  }
+
+  #unsync(connection: Connection): void {
+    connection.isSynced = false;
+    this.#unawait(connection);
+    connection.ingress.parser?.resync();
+    connection.egress.parser?.resync();
+  }
+
+  #ignore(connection: Connection): void {
+    if (connection.isIgnored) return;
+    connection.isIgnored = true;
+    this.ignored++;
+    this.#unawait(connection);
+    this.#sink.setVerdict(connection.slot, connection.generation, VERDICT_IGNORE);
+  }
+
+  #forget(connection: Connection, errorType: string): void {
+    this.#unawait(connection);
+    connection.matcher?.close(errorType);
+    this.#slots[connection.slot] = null;
+    this.open--;
+  }
+
+  /** Ends exchanges whose request is older than `ns` and has no response; what comes later for them is not theirs. */
+  expire(ns: number): void {
+    for (const connection of this.#slots) {
+      if (connection?.matcher?.expire(ns) === true) this.#unsync(connection);
+    }
+  }
+
+  /** The agent stops: what is under way is told as far as it has come. Nothing is invented for it. */
+  abandonAll(): void {
+    for (const connection of this.#slots) {
+      if (connection === null || connection === undefined) continue;
+      connection.matcher?.abandon('unfinished');
+    }
+  }
+}

@@ -1,0 +1,135 @@
+// All state of one connection: identity, addresses, its two streams, the protocol spoken, the times of the bytes at hand.
+// Small on purpose: parsers and exchanges hold state only while a message is under way.
+import type { Peer } from '../exchanges/exchange.js';
+import type { Matcher } from '../exchanges/matcher.js';
+import { CONNECTION_PREEXISTING, CONNECTION_UNIX, DIRECTION_INGRESS, ROLE_UNKNOWN } from '../records/records.gen.js';
+import type { TraceContext } from '../traces/context.js';
+import { Stream } from './stream.js';
+
+const AF_INET = 2;
+const AF_UNIX = 1;
+
+export class Connection {
+  readonly slot: number;
+  readonly generation: number;
+  readonly ingress = new Stream();
+  readonly egress = new Stream();
+  /** enum event_role; learnt from the protocol when the connection is older than the agent. */
+  role: number = ROLE_UNKNOWN;
+  /** enum event_connection_flag */
+  flags = 0;
+  /** Who opened it. */
+  pid = 0;
+  openedNs = 0;
+  connectNs = 0;
+  establishedNs = 0;
+  acceptedNs = 0;
+  peer: Peer = NO_PEER;
+
+  /** Pairs requests with responses; null while no protocol is known. */
+  matcher: Matcher | null = null;
+  /** Direction in which requests go, enum event_direction. */
+  requestDirection: number = DIRECTION_INGRESS;
+  /** Both streams stand at positions that are understood. */
+  isSynced = false;
+  /** After CONNECT or 101: bytes are counted, not read. */
+  isOpaque = false;
+  /** User space told the kernel to stop sending data. */
+  isIgnored = false;
+  /** Edges whose first bytes were no known protocol's. */
+  strangeEdges = 0;
+  /** Listed with those that wait for bytes the kernel does not announce. */
+  isAwaited = false;
+
+  // -- the bytes at hand
+  firstNs = 0;
+  takenNs = 0;
+  lastNs = 0;
+  otherSeq = 0;
+  /** Sequence number of the first byte at hand, and its position in its stream. */
+  seq = 0;
+  seqPosition = 0;
+  tid = 0;
+  ioPid = 0;
+  pairTag = 0;
+  srttMicros = 0;
+  retransmits = 0;
+
+  // -- what exchanges need from the connection's life
+  exchangeCount = 0;
+  connectTrace: TraceContext | null = null;
+  connectSpan0 = 0;
+  connectSpan1 = 0;
+  /** `error.type` of a failed call, '' if none. */
+  errorType = '';
+
+  constructor(slot: number, generation: number) {
+    this.slot = slot;
+    this.generation = generation;
+  }
+
+  get isPreexisting(): boolean {
+    return (this.flags & CONNECTION_PREEXISTING) !== 0;
+  }
+
+  get isUnix(): boolean {
+    return (this.flags & CONNECTION_UNIX) !== 0;
+  }
+
+  stream(direction: number): Stream {
+    return direction === DIRECTION_INGRESS ? this.ingress : this.egress;
+  }
+
+  get requestStream(): Stream {
+    return this.stream(this.requestDirection);
+  }
+
+  get responseStream(): Stream {
+    return this.requestDirection === DIRECTION_INGRESS ? this.egress : this.ingress;
+  }
+}
+
+export const NO_PEER: Peer = {
+  remoteAddress: '',
+  remotePort: 0,
+  localAddress: '',
+  localPort: 0,
+  transport: 'tcp',
+  networkType: '',
+};
+
+/** Text form of an event_address (bpf/event.h) at `at`. */
+export function readPeer(view: DataView, at: number): Peer {
+  const family = view.getUint16(at + 36, true);
+  if (family === AF_UNIX) return { ...NO_PEER, transport: 'unix' };
+  const isIpv4 = family === AF_INET;
+  return {
+    localAddress: isIpv4 ? ipv4(view, at) : ipv6(view, at),
+    remoteAddress: isIpv4 ? ipv4(view, at + 16) : ipv6(view, at + 16),
+    localPort: view.getUint16(at + 32, true),
+    remotePort: view.getUint16(at + 34, true),
+    transport: 'tcp',
+    networkType: isIpv4 ? 'ipv4' : 'ipv6',
+  };
+}
+
+function ipv4(view: DataView, at: number): string {
+  return `${view.getUint8(at)}.${view.getUint8(at + 1)}.${view.getUint8(at + 2)}.${view.getUint8(at + 3)}`;
+}
+
+/** RFC 5952: lower case, no leading zeros, the longest run of zero groups as `::`. */
+function ipv6(view: DataView, at: number): string {
+  const groups = Array.from({ length: 8 }, (_, index) => view.getUint16(at + index * 2, false));
+  let best = -1;
+  let bestLength = 1;
+  for (let start = 0; start < 8; start++) {
+    let length = 0;
+    while (start + length < 8 && groups[start + length] === 0) length++;
+    if (length > bestLength) {
+      best = start;
+      bestLength = length;
+    }
+  }
+  const text = (part: readonly number[]) => part.map(group => group.toString(16)).join(':');
+  return best < 0 ? text(groups) : `${text(groups.slice(0, best))}::${text(groups.slice(best + bestLength))}`;
+}

@@ -1,0 +1,63 @@
+// One direction of a connection, addressed by sequence number. In: chunks and the numbers of bytes that were moved without
+// being captured. Out: calls on the direction's parser, in order, gaps named. A sequence number that goes backwards is an
+// overlap (two threads in one call): the stream cannot be trusted and says so.
+import { LOST, type MessageParser, OK } from '../protocols/protocol.js';
+
+export class Stream {
+  parser: MessageParser | null = null;
+  /** Sequence number of the next byte; valid with hasSeq. */
+  nextSeq = 0;
+  hasSeq = false;
+  /** Bytes since the stream was first seen: the position of the next byte. */
+  position = 0;
+  /** Calls of runs that are over, and of the open run. */
+  callsBefore = 0;
+  runCalls = 0;
+  /** Captured bytes of the open run, and how the kernel names it. */
+  runCaptured = 0;
+  runFirstNs = 0;
+
+  get calls(): number {
+    return this.callsBefore + this.runCalls;
+  }
+
+  /** A run begins with the record at hand. */
+  beginRun(firstNs: number): void {
+    this.callsBefore += this.runCalls;
+    this.runCalls = 0;
+    this.runCaptured = 0;
+    this.runFirstNs = firstNs;
+  }
+
+  /** Sets the position from which on this direction is followed. */
+  restart(seq: number): void {
+    if (this.hasSeq) this.position += (seq - this.nextSeq) >>> 0;
+    this.nextSeq = seq >>> 0;
+    this.hasSeq = true;
+    this.parser?.resync();
+  }
+
+  /** Bytes up to `seq` exist and were not captured. OK, or LOST if a boundary may be among them. */
+  advance(seq: number): number {
+    if (!this.hasSeq) {
+      this.nextSeq = seq >>> 0;
+      this.hasSeq = true;
+      return OK;
+    }
+    const missing = (seq - this.nextSeq) | 0;
+    if (missing === 0) return OK;
+    if (missing < 0) return LOST;
+    const at = this.position;
+    this.position += missing;
+    this.nextSeq = seq >>> 0;
+    return this.parser === null ? OK : this.parser.skip(missing, at);
+  }
+
+  /** Captured bytes, the first at `seq`, which must be the next one. */
+  feed(bytes: Uint8Array, from: number, to: number): number {
+    const at = this.position;
+    this.position += to - from;
+    this.nextSeq = (this.nextSeq + to - from) >>> 0;
+    return this.parser === null ? OK : this.parser.feed(bytes, from, to, at);
+  }
+}

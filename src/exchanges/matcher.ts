@@ -1,0 +1,228 @@
+// Pairs requests with responses in the order of the connection (HTTP/1: RFC 9112 section 9.3). In: messages from the two
+// parsers of a connection, with the times of the bytes at hand in the connection. Out: exchanges, begun and finished.
+// Bounded: more than MAX_PENDING unanswered requests make the connection's state worthless, and it is given up.
+import type { Connection } from '../connections/connection.js';
+import { FRAMING_CHUNKED, FRAMING_OPAQUE, type MessageHead, type MessageSink } from '../protocols/protocol.js';
+import { type Exchange, KIND_SERVER } from './exchange.js';
+
+/** What the matcher tells the pipeline. */
+export interface ExchangeSink {
+  /** The first byte of a request: gives identity to a new exchange. */
+  beginExchange(connection: Connection): Exchange;
+  /** The request's head is known: context and parents can be. */
+  onRequestHead(connection: Connection, exchange: Exchange, head: MessageHead): void;
+  /** Everything of the exchange is known that will be. */
+  finishExchange(connection: Connection, exchange: Exchange): void;
+  /** It cannot be told; `reason` is counted. */
+  dropExchange(connection: Connection, exchange: Exchange, reason: DropReason): void;
+}
+
+/** Why an exchange that was begun gave no span; one list for code, metrics and documentation. */
+export const DROP_REASONS = ['gap', 'unparsed', 'evicted', 'otlp', 'sampled', 'unfinished', 'buffer_full'] as const;
+export type DropReason = (typeof DROP_REASONS)[number];
+
+const MAX_PENDING = 256;
+
+/** Calls on each direction when a message began. */
+class Pending {
+  readonly exchange: Exchange;
+  requestCalls = 0;
+  responseCalls = 0;
+  isRequestHeadDone = false;
+  isRequestDone = false;
+  isResponseStarted = false;
+  isResponseHeadDone = false;
+  isResponseDone = false;
+
+  constructor(exchange: Exchange) {
+    this.exchange = exchange;
+  }
+}
+
+export class Matcher {
+  readonly requests: MessageSink;
+  readonly responses: MessageSink;
+  /** Framing of the response under way is chunked: its end shows in the last bytes even behind a gap. */
+  isResponseChunked = false;
+  isRequestChunked = false;
+  readonly #connection: Connection;
+  readonly #sink: ExchangeSink;
+  readonly #pending: Pending[] = [];
+
+  constructor(connection: Connection, sink: ExchangeSink) {
+    this.#connection = connection;
+    this.#sink = sink;
+    this.requests = {
+      onMessageStart: position => this.#requestStarted(position),
+      onHead: head => this.#requestHead(head),
+      onMessageEnd: (position, bodyBytes) => this.#requestEnded(position, bodyBytes),
+      requestMethod: () => '',
+    };
+    this.responses = {
+      onMessageStart: position => this.#responseStarted(position),
+      onHead: head => this.#responseHead(head),
+      onMessageEnd: (position, bodyBytes) => this.#responseEnded(position, bodyBytes),
+      requestMethod: () => this.#answering()?.exchange.method ?? '',
+    };
+  }
+
+  get pendingCount(): number {
+    return this.#pending.length;
+  }
+
+  /** The exchange whose response is due next. */
+  #answering(): Pending | null {
+    return this.#pending.find(pending => !pending.isResponseDone) ?? null;
+  }
+
+  #asking(): Pending | null {
+    const last = this.#pending[this.#pending.length - 1];
+    return last !== undefined && !last.isRequestDone ? last : null;
+  }
+
+  #requestStarted(position: number): void {
+    const connection = this.#connection;
+    if (this.#pending.length >= MAX_PENDING) this.abandon('evicted');
+    connection.exchangeCount++;
+    const exchange = this.#sink.beginExchange(connection);
+    exchange.requestStart = position;
+    exchange.requestFirstNs = connection.firstNs;
+    exchange.requestTakenNs = connection.takenNs;
+    const pending = new Pending(exchange);
+    pending.requestCalls = connection.requestStream.calls - 1;
+    this.#pending.push(pending);
+  }
+
+  #requestHead(head: MessageHead): void {
+    const pending = this.#asking();
+    if (pending === null) return;
+    const { exchange } = pending;
+    pending.isRequestHeadDone = true;
+    exchange.method = head.method;
+    exchange.target = head.target;
+    exchange.host = head.host;
+    exchange.userAgent = head.userAgent;
+    exchange.version = head.version;
+    exchange.isRequestHeadTruncated = head.isTruncated;
+    this.isRequestChunked = head.framing === FRAMING_CHUNKED;
+    this.#sink.onRequestHead(this.#connection, exchange, head);
+  }
+
+  #requestEnded(position: number, bodyBytes: number): void {
+    const pending = this.#asking();
+    if (pending === null) return;
+    const { exchange } = pending;
+    const connection = this.#connection;
+    pending.isRequestDone = true;
+    exchange.requestEnd = position;
+    exchange.requestBodyBytes = bodyBytes;
+    exchange.requestLastNs = connection.lastNs;
+    this.#countRequestCalls(pending);
+    this.#settle();
+  }
+
+  #countRequestCalls(pending: Pending): void {
+    const calls = Math.max(1, this.#connection.requestStream.calls - pending.requestCalls);
+    if (pending.exchange.kind === KIND_SERVER) pending.exchange.readCalls = calls;
+    else pending.exchange.writeCalls = calls;
+  }
+
+  #responseStarted(position: number): void {
+    const pending = this.#answering();
+    if (pending === null) return;
+    const connection = this.#connection;
+    const { exchange } = pending;
+    // Again after an interim response: the final one's first byte is what counts.
+    if (!pending.isResponseStarted) pending.responseCalls = connection.responseStream.calls - 1;
+    pending.isResponseStarted = true;
+    exchange.responseStart = position;
+    exchange.responseFirstNs = connection.firstNs;
+    exchange.responseTakenNs = connection.takenNs;
+  }
+
+  #responseHead(head: MessageHead): void {
+    const pending = this.#answering();
+    if (pending === null) return;
+    const { exchange } = pending;
+    if (head.status < 200 && head.status !== 101) return;
+    exchange.status = head.status;
+    exchange.isResponseHeadTruncated = head.isTruncated;
+    pending.isResponseHeadDone = true;
+    this.isResponseChunked = head.framing === FRAMING_CHUNKED;
+    if (head.framing === FRAMING_OPAQUE) this.#connection.isOpaque = true;
+  }
+
+  #responseEnded(position: number, bodyBytes: number): void {
+    const pending = this.#answering();
+    if (pending === null) return;
+    const { exchange } = pending;
+    const connection = this.#connection;
+    pending.isResponseDone = true;
+    exchange.responseEnd = position;
+    exchange.responseBodyBytes = bodyBytes;
+    exchange.responseLastNs = connection.lastNs;
+    const calls = Math.max(1, connection.responseStream.calls - pending.responseCalls);
+    if (exchange.kind === KIND_SERVER) exchange.writeCalls = calls;
+    else exchange.readCalls = calls;
+    this.#settle();
+  }
+
+  /** Hands on what is complete, in order. A response may be complete before its request: that one waits. */
+  #settle(): void {
+    for (;;) {
+      const first = this.#pending[0];
+      if (first === undefined || !first.isResponseDone || !first.isRequestDone) return;
+      this.#pending.shift();
+      this.#finish(first.exchange);
+    }
+  }
+
+  #finish(exchange: Exchange): void {
+    const connection = this.#connection;
+    const requestBytes = Math.max(0, exchange.requestEnd - exchange.requestStart);
+    const responseBytes = Math.max(0, exchange.responseEnd - exchange.responseStart);
+    exchange.bytesIn = exchange.kind === KIND_SERVER ? requestBytes : responseBytes;
+    exchange.bytesOut = exchange.kind === KIND_SERVER ? responseBytes : requestBytes;
+    exchange.srttMicros = connection.srttMicros;
+    exchange.retransmits = connection.retransmits;
+    this.#sink.finishExchange(connection, exchange);
+  }
+
+  /** The connection is over: what is pending has failed, with the cause that is known. */
+  close(errorType: string): void {
+    const connection = this.#connection;
+    for (const pending of this.#pending.splice(0)) {
+      const { exchange } = pending;
+      if (!pending.isRequestHeadDone) {
+        this.#sink.dropExchange(connection, exchange, 'unparsed');
+        continue;
+      }
+      if (!pending.isRequestDone) {
+        exchange.requestEnd = connection.requestStream.position;
+        exchange.requestBodyBytes = -1;
+        exchange.requestLastNs = 0;
+        this.#countRequestCalls(pending);
+      }
+      if (!pending.isResponseDone) {
+        exchange.errorType = errorType;
+        exchange.responseEnd = pending.isResponseStarted ? connection.responseStream.position : exchange.responseStart;
+        exchange.responseBodyBytes = -1;
+        exchange.responseLastNs = connection.lastNs;
+      }
+      this.#finish(exchange);
+    }
+  }
+
+  /** The oldest request has waited for its response since before `ns`: what is pending has timed out. */
+  expire(ns: number): boolean {
+    const first = this.#pending[0];
+    if (first === undefined || first.exchange.requestTakenNs >= ns) return false;
+    this.close('timeout');
+    return true;
+  }
+
+  /** Bytes are missing: nothing that was under way can be trusted. */
+  abandon(reason: DropReason): void {
+    for (const pending of this.#pending.splice(0)) this.#sink.dropExchange(this.#connection, pending.exchange, reason);
+  }
+}

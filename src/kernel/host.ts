@@ -1,0 +1,57 @@
+// The N-API addon (bpf/host/host.c) as TypeScript sees it. Every function throws an Error whose `code` is the errno
+// number; log() then has libbpf's and the verifier's words.
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+/** An opened BPF object; unloaded when closed or collected. */
+export type ObjectHandle = { readonly brand: 'object' };
+export type RingHandle = { readonly brand: 'ring' };
+
+export interface ProgramInfo {
+  readonly name: string;
+  /** 0 when the program is not loaded. */
+  readonly id: number;
+  /** Run time and runs since statistics were switched on. */
+  readonly runNs: number;
+  readonly runs: number;
+  /** Instructions after translation. */
+  readonly instructions: number;
+  /** Instructions that the verifier walked. */
+  readonly verified: number;
+}
+
+export interface Host {
+  open(path: string, btfPath: string): ObjectHandle;
+  close(object: ObjectHandle): void;
+  setConstant(object: ObjectHandle, name: string, value: number): void;
+  setMapSize(object: ObjectHandle, map: string, entries: number): void;
+  disable(object: ObjectHandle, program: string): void;
+  load(object: ObjectHandle): void;
+  attach(object: ObjectHandle, program: string): void;
+  detach(object: ObjectHandle): void;
+  log(): string;
+  mapMemory(object: ObjectHandle, map: string): ArrayBuffer;
+  mapSet(object: ObjectHandle, map: string, key: Uint8Array, value: Uint8Array): void;
+  mapDelete(object: ObjectHandle, map: string, key: Uint8Array): void;
+  mapSum(object: ObjectHandle, map: string, out: Float64Array): void;
+  ring(object: ObjectHandle, map: string): RingHandle;
+  ringPosition(ring: RingHandle): number;
+  ringFill(ring: RingHandle): number;
+  drain(ring: RingHandle, slab: Uint8Array, upTo: number): number;
+  clock(out: Float64Array): void;
+  enableStats(object: ObjectHandle): void;
+  programs(object: ObjectHandle): ProgramInfo[];
+}
+
+/** Path of a built artefact, from dist/src/kernel/. */
+export function buildPath(name: string): string {
+  return fileURLToPath(new URL(`../../../build/${name}`, import.meta.url));
+}
+
+let host: Host | null = null;
+
+/** Loads the addon once per thread. Throws if it has not been built or libbpf is missing. */
+export function loadHost(): Host {
+  host ??= createRequire(import.meta.url)(buildPath('host.node')) as Host;
+  return host;
+}

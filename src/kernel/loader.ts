@@ -1,0 +1,200 @@
+// Loads and attaches the kernel side: knobs in, rings and maps out. A program that the verifier refuses is left out and
+// the load repeated, so that one refused feature costs that feature only. Closing detaches everything; if the agent is
+// killed instead, the kernel does the same, because nothing is pinned.
+import { AgentError } from '../errors.js';
+import { CONNECTION_OFFSETS, ConnectionCursor, SETTINGS_OFFSETS } from '../records/records.gen.js';
+import { buildPath, type Host, loadHost, type ObjectHandle, type ProgramInfo, type RingHandle } from './host.js';
+import { PROBE_GROUPS, type ProbeReport } from './probes.js';
+
+export interface KernelOptions {
+  readonly dataRingBytes: number;
+  readonly controlRingBytes: number;
+  readonly maxConnections: number;
+  /** Captured bytes of each run. */
+  readonly headBytes: number;
+  /** BTF file instead of the kernel's own, '' for the kernel's. */
+  readonly btfPath: string;
+  /** The agent's own process: never observed. */
+  readonly agentPid: number;
+  /** Measure the run time of programs (costs some tens of nanoseconds a run). */
+  readonly stats?: boolean;
+}
+
+const MAX_REFUSALS = 16;
+const REFUSED = /prog '([^']+)': failed to load/g;
+
+function lastLines(log: string, count: number): string {
+  return log.trim().split('\n').slice(-count).join('\n');
+}
+
+export class Kernel {
+  readonly reports: ProbeReport[] = [];
+  readonly dataRing: RingHandle;
+  readonly controlRing: RingHandle;
+  /** The `connections` map, shared with the kernel. */
+  readonly connections: DataView;
+  readonly #host: Host;
+  readonly #object: ObjectHandle;
+  readonly #settings: Uint32Array;
+  readonly #key = new Uint8Array(4);
+  readonly #keyView = new DataView(this.#key.buffer);
+  readonly #value = new Uint8Array(8);
+  readonly #valueView = new DataView(this.#value.buffer);
+
+  private constructor(host: Host, object: ObjectHandle, refused: ReadonlyMap<string, string>, options: KernelOptions) {
+    this.#host = host;
+    this.#object = object;
+    this.dataRing = host.ring(object, 'data_ring');
+    this.controlRing = host.ring(object, 'control_ring');
+    this.connections = new DataView(host.mapMemory(object, 'connections'));
+    this.#settings = new Uint32Array(host.mapMemory(object, 'settings'));
+    this.#settings[SETTINGS_OFFSETS.headBytes / 4] = options.headBytes;
+    if (options.stats === true) host.enableStats(object);
+    this.#refused = refused;
+  }
+
+  readonly #refused: ReadonlyMap<string, string>;
+
+  /** Opens and loads; nothing is attached yet. Throws AgentError when nothing can work. */
+  static load(options: KernelOptions): Kernel {
+    const host = loadHost();
+    const refused = new Map<string, string>();
+    for (let attempt = 0; attempt < MAX_REFUSALS; attempt++) {
+      const object = host.open(buildPath('underspan.bpf.o'), options.btfPath);
+      host.setConstant(object, 'agent_pid', options.agentPid);
+      host.setConstant(object, 'max_connections', options.maxConnections);
+      host.setMapSize(object, 'data_ring', options.dataRingBytes);
+      host.setMapSize(object, 'control_ring', options.controlRingBytes);
+      for (const map of ['connections', 'sockets', 'free_slots']) host.setMapSize(object, map, options.maxConnections);
+      for (const program of refused.keys()) host.disable(object, program);
+      try {
+        host.load(object);
+        return new Kernel(host, object, refused, options);
+      } catch (error) {
+        const log = host.log();
+        const names = [...log.matchAll(REFUSED)].map(match => match[1] as string).filter(name => !refused.has(name));
+        host.close(object);
+        if (names.length === 0) throw loadError(error as NodeJS.ErrnoException, log, options.btfPath);
+        for (const name of names) refused.set(name, lastLines(log, 6));
+      }
+    }
+    throw new AgentError('KERNEL_REFUSED', { what: 'the probes', reason: [...refused.values()].join('\n') });
+  }
+
+  /** Attaches every group that loads; a required group that does not is an error. */
+  attach(): void {
+    for (const group of PROBE_GROUPS) {
+      for (const program of group.programs) {
+        const reason = this.#refused.get(program) ?? this.#tryAttach(program);
+        this.reports.push({
+          group: group.name,
+          name: program,
+          ok: reason === '',
+          detail: reason === '' ? '' : `${reason}; lost: ${group.loss}`,
+        });
+        if (reason !== '' && group.isRequired) {
+          throw new AgentError('KERNEL_REFUSED', { what: program, reason });
+        }
+      }
+    }
+  }
+
+  #tryAttach(program: string): string {
+    try {
+      this.#host.attach(this.#object, program);
+      return '';
+    } catch (error) {
+      return `${(error as Error).message} ${lastLines(this.#host.log(), 2)}`.trim();
+    }
+  }
+
+  /** Boot-clock time and the wall clock at that moment, see host.clock. */
+  clock(out: Float64Array): void {
+    this.#host.clock(out);
+  }
+
+  /** Bytes copied into `slab`; 0 when the ring is empty or up to `upTo` drained. */
+  drain(ring: RingHandle, slab: Uint8Array, upTo = Number.MAX_SAFE_INTEGER): number {
+    return this.#host.drain(ring, slab, upTo);
+  }
+
+  position(ring: RingHandle): number {
+    return this.#host.ringPosition(ring);
+  }
+
+  fill(ring: RingHandle): number {
+    return this.#host.ringFill(ring);
+  }
+
+  /** The kernel's loss and activity counters, summed over the CPUs: struct counters. */
+  readCounters(out: Float64Array): void {
+    this.#host.mapSum(this.#object, 'counters', out);
+  }
+
+  programs(): ProgramInfo[] {
+    return this.#host.programs(this.#object);
+  }
+
+  /** User space's word on a connection; ignored if the slot has a new tenant. */
+  setVerdict(slot: number, generation: number, verdict: number): void {
+    const at = slot * ConnectionCursor.SIZE;
+    if (this.connections.getUint32(at + CONNECTION_OFFSETS.generation, true) !== generation) return;
+    this.connections.setUint32(at + CONNECTION_OFFSETS.verdict, verdict, true);
+  }
+
+  /** Which selectors a process meets; takes effect at its next system call. */
+  setProcess(pid: number, include: number, exclude: number): void {
+    this.#keyView.setUint32(0, pid, true);
+    this.#valueView.setUint32(0, include, true);
+    this.#valueView.setUint32(4, exclude, true);
+    this.#host.mapSet(this.#object, 'processes', this.#key, this.#value);
+    this.bumpSelection();
+  }
+
+  removeProcess(pid: number): void {
+    this.#keyView.setUint32(0, pid, true);
+    this.#host.mapDelete(this.#object, 'processes', this.#key);
+  }
+
+  setPort(map: 'local_ports' | 'peer_ports', port: number, include: number, exclude: number): void {
+    this.#keyView.setUint32(0, port, true);
+    this.#valueView.setUint32(0, include, true);
+    this.#valueView.setUint32(4, exclude, true);
+    this.#host.mapSet(this.#object, map, this.#key, this.#value);
+    this.#settings[SETTINGS_OFFSETS.hasPorts / 4] = 1;
+  }
+
+  removePort(map: 'local_ports' | 'peer_ports', port: number): void {
+    this.#keyView.setUint32(0, port, true);
+    this.#host.mapDelete(this.#object, map, this.#key);
+  }
+
+  /** Masks for processes that are not classified, and those of selectors without port criteria. */
+  setDefaults(process: { include: number; exclude: number }, anyPort: { include: number; exclude: number }): void {
+    this.#settings[SETTINGS_OFFSETS.defaultInclude / 4] = process.include;
+    this.#settings[SETTINGS_OFFSETS.defaultExclude / 4] = process.exclude;
+    this.#settings[SETTINGS_OFFSETS.anyInclude / 4] = anyPort.include;
+    this.#settings[SETTINGS_OFFSETS.anyExclude / 4] = anyPort.exclude;
+    this.bumpSelection();
+  }
+
+  bumpSelection(): void {
+    Atomics.add(this.#settings, SETTINGS_OFFSETS.selectionEpoch / 4, 1);
+  }
+
+  /** Stops all probes; the rings can still be drained. */
+  detach(): void {
+    this.#host.detach(this.#object);
+  }
+
+  close(): void {
+    this.#host.close(this.#object);
+  }
+}
+
+function loadError(error: NodeJS.ErrnoException, log: string, btfPath: string): AgentError {
+  if (/failed to find valid kernel BTF|Error loading vmlinux BTF/i.test(log)) {
+    return new AgentError('BTF_MISSING', { file: btfPath === '' ? '/sys/kernel/btf/vmlinux' : btfPath });
+  }
+  return new AgentError('KERNEL_REFUSED', { what: 'the probes', reason: `${error.message}\n${lastLines(log, 12)}` });
+}

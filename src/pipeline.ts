@@ -1,0 +1,353 @@
+// The data path on one page: records in, encoded spans and metrics out. Plain synchronous calls over a batch, in the order
+// of the folders: records -> connections -> protocols -> exchanges -> traces -> enrichment -> signals -> otlp. The worker
+// feeds it from the kernel, a replay from a file; neither is known here.
+import { WallClock } from './clock.js';
+import { type Connection, readPeer } from './connections/connection.js';
+import { type ConnectionSink, ConnectionTable } from './connections/connection-table.js';
+import type { ProcessTable } from './enrichment/process.js';
+import type { RouteTable } from './enrichment/route.js';
+import type { Service } from './enrichment/service.js';
+import { errnoName } from './errno.js';
+import { Exchange, KIND_CLIENT, KIND_SERVER } from './exchanges/exchange.js';
+import type { DropReason } from './exchanges/matcher.js';
+import { type EncodedTraces, TraceRequestEncoder } from './otlp/trace-request.js';
+import type { MessageHead } from './protocols/protocol.js';
+import { Dispatcher, type RecordHandler, type Slab } from './records/dispatch.js';
+import {
+  type ConnectFailedEventCursor,
+  type ConnectionClosedEventCursor,
+  type ConnectionOpenedEventCursor,
+  type ConnectionStateEventCursor,
+  type DataEventCursor,
+  DIRECTION_INGRESS,
+  type ProcessExecEventCursor,
+  type ProcessExitEventCursor,
+  type ProcessForkEventCursor,
+  type ProgressEventCursor,
+  ROLE_CLIENT,
+} from './records/records.gen.js';
+import { Ledger } from './self/ledger.js';
+import type { Metrics } from './signals/metrics.js';
+import { SpanWriter } from './signals/span.js';
+import { IdSource } from './traces/context.js';
+import { Correlator } from './traces/correlator.js';
+import type { Sampler } from './traces/sampler.js';
+
+/** Everything of a connection's life, for `underspan trace --connections`. */
+export interface ClosedConnection {
+  readonly connection: Connection;
+  readonly service: Service;
+  readonly event: ConnectionClosedEventCursor;
+}
+
+export interface PipelineOptions {
+  readonly processes: ProcessTable;
+  readonly routes: RouteTable;
+  readonly metrics: Metrics;
+  readonly sampler: Sampler;
+  readonly headBytes: number;
+  readonly maxExchanges: number;
+  readonly responseTimeoutNs: number;
+  readonly hasConnectSpans: boolean;
+  readonly knownMethods: readonly string[];
+  readonly captureQuery: boolean;
+  readonly maxBufferedBytes: number;
+  readonly scopeVersion: string;
+  /** Peers that are our own (the admin listener): connections to them are not read. */
+  readonly ownPeers: readonly { readonly address: string; readonly port: number }[];
+  readonly setVerdict: (slot: number, generation: number, verdict: number) => void;
+  readonly onProcess: (kind: 'exec' | 'fork' | 'exit', pid: number, parentPid: number) => void;
+  readonly onClosedConnection?: ((closed: ClosedConnection) => void) | undefined;
+}
+
+/** A server's span waits this long for its client's record (traces/correlator.ts). */
+const HOLD_NS = 30e6;
+const HELD_MAX = 65536;
+/** Paths of OTLP/HTTP (OTLP specification 1.x, "OTLP/HTTP Request"). */
+const OTLP_PATH = /\/v1\/(traces|metrics|logs|profiles)$|\/v1development\/profiles$/;
+const OTLP_CONTENT = /^application\/(x-protobuf|json)/i;
+const EXPIRY_INTERVAL_NS = 1e9;
+
+export class Pipeline implements RecordHandler, ConnectionSink {
+  readonly clock = new WallClock();
+  readonly dispatcher: Dispatcher;
+  readonly connections: ConnectionTable;
+  readonly encoder: TraceRequestEncoder;
+  readonly ledger = new Ledger();
+  readonly correlator: Correlator;
+  sampler: Sampler;
+  readonly #options: PipelineOptions;
+  readonly #ids = new IdSource();
+  readonly #writer: SpanWriter;
+  /** Finished server exchanges that wait for their client, in order of their end. */
+  #held: Exchange[] = [];
+  #active = 0;
+  #nextExpiryNs = 0;
+
+  constructor(options: PipelineOptions) {
+    this.#options = options;
+    this.sampler = options.sampler;
+    this.dispatcher = new Dispatcher(this);
+    this.connections = new ConnectionTable(this, { headBytes: options.headBytes });
+    this.correlator = new Correlator(this.#ids);
+    this.encoder = new TraceRequestEncoder({
+      clock: this.clock,
+      scopeName: 'underspan',
+      scopeVersion: options.scopeVersion,
+      maxBufferedBytes: options.maxBufferedBytes,
+    });
+    this.#writer = new SpanWriter(this.encoder, {
+      knownMethods: options.knownMethods,
+      captureQuery: options.captureQuery,
+    });
+  }
+
+  /** Exchanges under way. */
+  get activeExchanges(): number {
+    return this.#active;
+  }
+
+  // -- a batch
+
+  /** One drain's records. */
+  process(data: Slab, control: Slab, isDataComplete: boolean): void {
+    this.dispatcher.run(data, control, isDataComplete);
+  }
+
+  /** After a batch: lets go of what has waited long enough. `nowNs` is boot-clock time. */
+  tick(nowNs: number): void {
+    let released = 0;
+    while (released < this.#held.length && (this.#held[released] as Exchange).endNs < nowNs - HOLD_NS) {
+      this.#export(this.#held[released++] as Exchange);
+    }
+    if (released > 0) this.#held = this.#held.slice(released);
+    if (nowNs < this.#nextExpiryNs) return;
+    this.#nextExpiryNs = nowNs + EXPIRY_INTERVAL_NS;
+    this.connections.expire(nowNs - this.#options.responseTimeoutNs);
+    this.#options.processes.expire(nowNs);
+  }
+
+  /** Takes the spans that are ready as OTLP requests. */
+  flush(): EncodedTraces[] {
+    return this.encoder.flush();
+  }
+
+  /** The end of the input: what waits is exported, what is under way is dropped and counted. */
+  finish(): EncodedTraces[] {
+    for (const exchange of this.#held.splice(0)) this.#export(exchange);
+    this.connections.abandonAll();
+    return this.flush();
+  }
+
+  // -- records
+
+  onData(event: DataEventCursor, bytes: Uint8Array, payload: number): void {
+    this.connections.onData(event, bytes, payload);
+  }
+
+  onState(event: ConnectionStateEventCursor): void {
+    this.connections.onState(event);
+  }
+
+  onProgress(event: ProgressEventCursor): void {
+    this.connections.onProgress(event);
+  }
+
+  onExec(event: ProcessExecEventCursor, bytes: Uint8Array): void {
+    const from = event.at + event.size - event.argsBytes;
+    const args = Buffer.from(bytes.buffer, bytes.byteOffset + from, event.argsBytes)
+      .toString('utf8')
+      .split('\0');
+    if (args[args.length - 1] === '') args.pop();
+    const commAt = event.at + event.commOffset;
+    const comm =
+      Buffer.from(bytes.buffer, bytes.byteOffset + commAt, 16)
+        .toString('utf8')
+        .split('\0')[0] ?? '';
+    this.#options.processes.onExec(event.pid, event.parentPid, args, comm, event.cgroupId, event.startNs, event.timeNs);
+    this.#options.onProcess('exec', event.pid, event.parentPid);
+  }
+
+  onFork(event: ProcessForkEventCursor): void {
+    this.#options.processes.onFork(event.pid, event.parentPid, event.timeNs);
+    this.#options.onProcess('fork', event.pid, event.parentPid);
+  }
+
+  onExit(event: ProcessExitEventCursor): void {
+    this.#options.processes.onExit(event.pid, event.timeNs);
+    this.#options.onProcess('exit', event.pid, 0);
+  }
+
+  // -- connections
+
+  onOpened(event: ConnectionOpenedEventCursor): void {
+    this.connections.onOpened(event);
+  }
+
+  onClosed(event: ConnectionClosedEventCursor): void {
+    this.connections.onClosed(event);
+  }
+
+  isWanted(connection: Connection): boolean {
+    const { remoteAddress, remotePort, localAddress, localPort } = connection.peer;
+    return !this.#options.ownPeers.some(
+      ({ address, port }) =>
+        (port === remotePort && (address === remoteAddress || address === '')) ||
+        (port === localPort && address === localAddress && connection.role !== ROLE_CLIENT),
+    );
+  }
+
+  setVerdict(slot: number, generation: number, verdict: number): void {
+    this.#options.setVerdict(slot, generation, verdict);
+  }
+
+  #serviceOf(connection: Connection): Service {
+    return this.#options.processes.service(connection.pid, connection.openedNs);
+  }
+
+  onConnectionOpened(connection: Connection, event: ConnectionOpenedEventCursor): void {
+    if (connection.isIgnored) return;
+    const service = this.#serviceOf(connection);
+    this.#options.metrics.connectionOpened(service, roleName(connection.role));
+    if (connection.role !== ROLE_CLIENT || connection.connectNs === 0 || connection.establishedNs === 0) return;
+    const { metrics, hasConnectSpans } = this.#options;
+    metrics.connect(service, (connection.establishedNs - connection.connectNs) / 1e9, '');
+    if (!hasConnectSpans) return;
+    const trace = this.correlator.newTrace();
+    connection.connectTrace = trace;
+    connection.connectSpan0 = this.#ids.nonZeroWord();
+    connection.connectSpan1 = this.#ids.word();
+    if (!this.sampler.isSampled(trace)) return;
+    this.#writer.writeConnect({
+      service,
+      trace,
+      span0: connection.connectSpan0,
+      span1: connection.connectSpan1,
+      parent0: 0,
+      parent1: 0,
+      peer: connection.peer,
+      startNs: connection.connectNs,
+      endNs: event.establishedNs,
+      errorName: '',
+    });
+  }
+
+  onConnectionClosed(connection: Connection, event: ConnectionClosedEventCursor): void {
+    if (connection.isIgnored && !this.isWanted(connection)) return;
+    const service = this.#serviceOf(connection);
+    this.#options.metrics.connectionClosed(service, roleName(connection.role), event.bytesIngress, event.bytesEgress);
+    this.#options.onClosedConnection?.({ connection, service, event });
+  }
+
+  onConnectFailed(event: ConnectFailedEventCursor): void {
+    const peer = readPeer(event.view, event.at + event.addressLocalOffset);
+    const service = this.#options.processes.service(event.pid, event.timeNs);
+    const errorName = event.errorNumber === 0 ? 'ECANCELED' : errnoName(event.errorNumber);
+    const startNs = event.connectNs > 0 ? event.connectNs : event.timeNs;
+    this.#options.metrics.connect(service, (event.timeNs - startNs) / 1e9, errorName);
+    // Name service look-ups try a unix socket that is rarely there: a number, not a span for each.
+    if (!this.#options.hasConnectSpans || peer.transport === 'unix') return;
+    const trace = this.correlator.newTrace();
+    if (!this.sampler.isSampled(trace)) return;
+    this.#writer.writeConnect({
+      service,
+      trace,
+      span0: this.#ids.nonZeroWord(),
+      span1: this.#ids.word(),
+      parent0: 0,
+      parent1: 0,
+      peer,
+      startNs,
+      endNs: event.timeNs,
+      errorName,
+    });
+  }
+
+  // -- exchanges
+
+  beginExchange(connection: Connection): Exchange {
+    const kind = connection.requestDirection === DIRECTION_INGRESS ? KIND_SERVER : KIND_CLIENT;
+    const exchange = new Exchange(
+      kind,
+      connection.peer,
+      this.correlator.newTrace(),
+      this.#ids.nonZeroWord(),
+      this.#ids.word(),
+    );
+    this.ledger.started++;
+    this.#active++;
+    if (this.#active > this.#options.maxExchanges) exchange.discardReason = 'evicted';
+    exchange.pid = connection.ioPid;
+    exchange.tid = connection.tid;
+    exchange.service = this.#options.processes.service(connection.ioPid, connection.takenNs);
+    exchange.connectionIndex = connection.isPreexisting ? 0 : connection.exchangeCount;
+    exchange.isConnectionReused = connection.isPreexisting || connection.exchangeCount > 1;
+    if (!exchange.isConnectionReused) this.#describeOpening(connection, exchange);
+    const stream = connection.requestStream;
+    const ahead = (stream.parser === null ? 0 : exchange.requestStart - connection.seqPosition) | 0;
+    this.correlator.begin(
+      exchange,
+      (connection.seq + Math.max(0, ahead)) >>> 0,
+      connection.otherSeq,
+      connection.pairTag,
+    );
+    this.#options.metrics.requestStarted(exchange);
+    return exchange;
+  }
+
+  #describeOpening(connection: Connection, exchange: Exchange): void {
+    const { connectNs, establishedNs, acceptedNs } = connection;
+    if (exchange.kind === KIND_SERVER) {
+      if (establishedNs > 0 && acceptedNs >= establishedNs)
+        exchange.acceptWaitSeconds = (acceptedNs - establishedNs) / 1e9;
+      return;
+    }
+    if (connectNs > 0 && establishedNs >= connectNs) exchange.connectSeconds = (establishedNs - connectNs) / 1e9;
+    exchange.connectTrace = connection.connectTrace;
+    exchange.connectSpan0 = connection.connectSpan0;
+    exchange.connectSpan1 = connection.connectSpan1;
+  }
+
+  onRequestHead(_connection: Connection, exchange: Exchange, head: MessageHead): void {
+    if (head.method === 'POST' && OTLP_CONTENT.test(head.contentType) && OTLP_PATH.test(head.target)) {
+      exchange.discardReason = 'otlp';
+      return;
+    }
+    this.correlator.onHead(exchange, head.traceparent, head.tracestate);
+  }
+
+  finishExchange(_connection: Connection, exchange: Exchange): void {
+    this.#end(exchange);
+    if (exchange.discardReason !== '') {
+      this.ledger.drop(exchange.discardReason);
+      return;
+    }
+    const isServer = exchange.kind === KIND_SERVER;
+    if (isServer && exchange.parentEvidence !== 'sequence' && this.#held.length < HELD_MAX) this.#held.push(exchange);
+    else this.#export(exchange);
+  }
+
+  #export(exchange: Exchange): void {
+    const service = exchange.service as Service;
+    const route =
+      exchange.kind === KIND_SERVER ? this.#options.routes.route(service, exchange.target, exchange.status) : '';
+    this.#options.metrics.recordExchange(exchange, route);
+    if (!this.sampler.isSampled(exchange.trace)) this.ledger.drop('sampled');
+    else if (this.#writer.writeExchange(exchange, route)) this.ledger.spans++;
+    else this.ledger.drop('buffer_full');
+  }
+
+  dropExchange(_connection: Connection, exchange: Exchange, reason: DropReason): void {
+    this.#end(exchange);
+    this.ledger.drop(exchange.discardReason === '' ? reason : exchange.discardReason);
+  }
+
+  #end(exchange: Exchange): void {
+    this.#active--;
+    this.#options.metrics.requestEnded(exchange);
+  }
+}
+
+function roleName(role: number): 'client' | 'server' | 'unknown' {
+  return role === ROLE_CLIENT ? 'client' : role === 0 ? 'unknown' : 'server';
+}

@@ -1,0 +1,157 @@
+// Walks what one drain yields and hands each record to its handler. In: the data ring's and the control ring's bytes (and
+// progress records). Out: calls on a RecordHandler, in order of time over both rings. Records of an unknown kind or a
+// broken size are counted and skipped. Cursors are reused: a handler keeps nothing of them.
+//
+// The control ring's position is taken before the data ring is drained (kernel/drain.ts), so every data record that is
+// older than a control record of the batch is in the batch, or in a later slab of the same drain (`isDataComplete`).
+import {
+  ConnectFailedEventCursor,
+  ConnectionClosedEventCursor,
+  ConnectionOpenedEventCursor,
+  ConnectionStateEventCursor,
+  DataEventCursor,
+  EVENT_CONNECT_FAILED,
+  EVENT_CONNECTION_CLOSED,
+  EVENT_CONNECTION_OPENED,
+  EVENT_CONNECTION_STATE,
+  EVENT_DATA,
+  EVENT_PROCESS_EXEC,
+  EVENT_PROCESS_EXIT,
+  EVENT_PROCESS_FORK,
+  EVENT_PROGRESS,
+  EventHeaderCursor,
+  ProcessExecEventCursor,
+  ProcessExitEventCursor,
+  ProcessForkEventCursor,
+  ProgressEventCursor,
+} from './records.gen.js';
+
+export interface RecordHandler {
+  /** `bytes` is the batch; the payload begins at `payload`. */
+  onData(event: DataEventCursor, bytes: Uint8Array, payload: number): void;
+  onOpened(event: ConnectionOpenedEventCursor): void;
+  onState(event: ConnectionStateEventCursor): void;
+  onClosed(event: ConnectionClosedEventCursor): void;
+  onConnectFailed(event: ConnectFailedEventCursor): void;
+  onExec(event: ProcessExecEventCursor, bytes: Uint8Array): void;
+  onFork(event: ProcessForkEventCursor): void;
+  onExit(event: ProcessExitEventCursor): void;
+  onProgress(event: ProgressEventCursor): void;
+}
+
+/** Bytes of records, each padded to 8. */
+export class Slab {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  length = 0;
+  /** Where the next record begins. */
+  at = 0;
+
+  constructor(size: number) {
+    this.bytes = new Uint8Array(size);
+    this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, size);
+  }
+
+  get isEmpty(): boolean {
+    return this.at >= this.length;
+  }
+
+  /** Time of the next record, Infinity at the end. */
+  nextNs(): number {
+    if (this.at + EventHeaderCursor.SIZE > this.length) return Number.POSITIVE_INFINITY;
+    return this.view.getUint32(this.at, true) + this.view.getUint32(this.at + 4, true) * 4294967296;
+  }
+}
+
+export class Dispatcher {
+  /** Records that could not be read. */
+  malformed = 0;
+  records = 0;
+  /** Latest time seen. */
+  lastNs = 0;
+  readonly #header = new EventHeaderCursor();
+  readonly #data = new DataEventCursor();
+  readonly #opened = new ConnectionOpenedEventCursor();
+  readonly #state = new ConnectionStateEventCursor();
+  readonly #closed = new ConnectionClosedEventCursor();
+  readonly #failed = new ConnectFailedEventCursor();
+  readonly #exec = new ProcessExecEventCursor();
+  readonly #fork = new ProcessForkEventCursor();
+  readonly #exit = new ProcessExitEventCursor();
+  readonly #progress = new ProgressEventCursor();
+  readonly #handler: RecordHandler;
+
+  constructor(handler: RecordHandler) {
+    this.#handler = handler;
+  }
+
+  /** Hands over both slabs in order of time. With data still to come, control records newer than the data are left. */
+  run(data: Slab, control: Slab, isDataComplete: boolean): void {
+    for (;;) {
+      const dataNs = data.nextNs();
+      const controlNs = control.nextNs();
+      if (dataNs === Number.POSITIVE_INFINITY && (controlNs === Number.POSITIVE_INFINITY || !isDataComplete)) return;
+      this.#step(controlNs < dataNs ? control : data);
+    }
+  }
+
+  /** Hands over one slab. */
+  runOne(slab: Slab): void {
+    while (slab.at + EventHeaderCursor.SIZE <= slab.length) this.#step(slab);
+  }
+
+  #step(slab: Slab): void {
+    const { view, at } = slab;
+    const header = this.#header;
+    header.seek(view, at);
+    const size = header.size;
+    if (size < EventHeaderCursor.SIZE || at + size > slab.length) {
+      // The rest cannot be walked: the size is what leads to the next record.
+      this.malformed++;
+      slab.at = slab.length;
+      return;
+    }
+    slab.at = at + ((size + 7) & ~7);
+    this.records++;
+    if (header.timeNs > this.lastNs) this.lastNs = header.timeNs;
+    this.#hand(header.kind, size, slab, at);
+  }
+
+  #hand(kind: number, size: number, slab: Slab, at: number): void {
+    const handler = this.#handler;
+    const { view, bytes } = slab;
+    if (kind === EVENT_DATA && size >= DataEventCursor.SIZE) {
+      const event = this.#data;
+      event.seek(view, at);
+      if (event.chunkBytes > size - DataEventCursor.SIZE) this.malformed++;
+      else handler.onData(event, bytes, at + DataEventCursor.SIZE);
+    } else if (kind === EVENT_CONNECTION_OPENED && size >= ConnectionOpenedEventCursor.SIZE) {
+      this.#opened.seek(view, at);
+      handler.onOpened(this.#opened);
+    } else if (kind === EVENT_CONNECTION_STATE && size >= ConnectionStateEventCursor.SIZE) {
+      this.#state.seek(view, at);
+      handler.onState(this.#state);
+    } else if (kind === EVENT_CONNECTION_CLOSED && size >= ConnectionClosedEventCursor.SIZE) {
+      this.#closed.seek(view, at);
+      handler.onClosed(this.#closed);
+    } else if (kind === EVENT_CONNECT_FAILED && size >= ConnectFailedEventCursor.SIZE) {
+      this.#failed.seek(view, at);
+      handler.onConnectFailed(this.#failed);
+    } else if (kind === EVENT_PROCESS_EXEC && size >= ProcessExecEventCursor.SIZE) {
+      this.#exec.seek(view, at);
+      if (this.#exec.argsBytes > size - ProcessExecEventCursor.SIZE) this.malformed++;
+      else handler.onExec(this.#exec, bytes);
+    } else if (kind === EVENT_PROCESS_FORK && size >= ProcessForkEventCursor.SIZE) {
+      this.#fork.seek(view, at);
+      handler.onFork(this.#fork);
+    } else if (kind === EVENT_PROCESS_EXIT && size >= ProcessExitEventCursor.SIZE) {
+      this.#exit.seek(view, at);
+      handler.onExit(this.#exit);
+    } else if (kind === EVENT_PROGRESS && size >= ProgressEventCursor.SIZE) {
+      this.#progress.seek(view, at);
+      handler.onProgress(this.#progress);
+    } else {
+      this.malformed++;
+    }
+  }
+}

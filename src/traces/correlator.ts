@@ -1,0 +1,74 @@
+// Gives each exchange its place in a trace: an incoming traceparent is the parent of a root, the client's span is the parent
+// of the server's span on the same host. In: exchanges at their first byte and at their head. Out: trace, parent and
+// evidence set. A server's span waits a moment for its client's record, which comes later when the client was preempted
+// inside its write; nothing is ever joined without the pair.
+import { type Exchange, KIND_CLIENT, KIND_SERVER } from '../exchanges/exchange.js';
+import { type IdSource, parseTraceparent, TraceContext } from './context.js';
+import { PairTable } from './pairs.js';
+
+export class Correlator {
+  joined = 0;
+  readonly #ids: IdSource;
+  readonly #clients = new PairTable();
+  readonly #servers = new PairTable();
+
+  constructor(ids: IdSource) {
+    this.#ids = ids;
+  }
+
+  /** A new root. */
+  newTrace(): TraceContext {
+    const trace = new TraceContext();
+    trace.setRandom(this.#ids);
+    return trace;
+  }
+
+  /**
+   * The first byte of a request was seen on one side.
+   * @param requestSeq sequence number of that byte
+   * @param responseSeq position of the opposite direction at that moment
+   * @param tag names the socket pair of a unix socket, 0 for tcp
+   */
+  begin(exchange: Exchange, requestSeq: number, responseSeq: number, tag: number): void {
+    if (exchange.kind === KIND_CLIENT) {
+      const server = this.#servers.take(requestSeq, responseSeq, tag);
+      if (server !== null) {
+        exchange.trace = server.trace;
+        this.#join(server, exchange);
+      } else this.#clients.add(requestSeq, responseSeq, tag, exchange);
+      return;
+    }
+    const client = this.#clients.take(requestSeq, responseSeq, tag);
+    if (client !== null) {
+      exchange.trace = client.trace;
+      this.#join(exchange, client);
+    } else this.#servers.add(requestSeq, responseSeq, tag, exchange);
+  }
+
+  #join(server: Exchange, client: Exchange): void {
+    server.parent0 = client.span0;
+    server.parent1 = client.span1;
+    server.parentEvidence = 'sequence';
+    this.joined++;
+  }
+
+  /** The request's head said where it belongs. */
+  onHead(exchange: Exchange, traceparent: string, tracestate: string): void {
+    if (traceparent === '') return;
+    const parent = parseTraceparent(traceparent);
+    if (parent === null) return;
+    const { trace } = exchange;
+    trace.id0 = parent.id0;
+    trace.id1 = parent.id1;
+    trace.id2 = parent.id2;
+    trace.id3 = parent.id3;
+    trace.flags = parent.flags;
+    trace.state = tracestate;
+    trace.isRemote = true;
+    // The client's span, where we have it, stands between the header's span and the server's.
+    if (exchange.kind === KIND_SERVER && exchange.parentEvidence === 'sequence') return;
+    exchange.parent0 = parent.span0;
+    exchange.parent1 = parent.span1;
+    exchange.parentEvidence = 'header';
+  }
+}
