@@ -13,7 +13,8 @@
 //   An opaque message goes on while the directions alternate: finish() it only when its stream has ended.
 // - finish() during a head, a length-framed or an intact chunked body does nothing: the parser stays not idle, and the
 //   message either goes on (the peer only spoke in between) or was cut short; which of the two is the caller's to know.
-// - A truncated head that declared a length is ended by finish() unless fewer bytes than declared can have followed.
+// - A truncated head has the framing of the fields that were seen. One that declared a length is ended by finish() unless
+//   fewer bytes than declared can have followed; bodyBytes is then what was declared.
 // - Bytes at another position than the last ones ended at are LOST: a gap that nobody announced.
 import { CHUNKED_BROKEN, CHUNKED_MORE, ChunkedReader } from './http1/chunked.js';
 import { FieldReader } from './http1/fields.js';
@@ -234,7 +235,7 @@ class Http1Parser implements MessageParser {
   }
 
   #readStartLine(bytes: Uint8Array, from: number, to: number, isCut: boolean, head: MessageHead): boolean {
-    if (!this.#isRequest) return readStatusLine(bytes, from, to, head);
+    if (!this.#isRequest) return readStatusLine(bytes, from, to, isCut, head);
     return isCut ? readCutRequestLine(bytes, from, to, head) : readRequestLine(bytes, from, to, head);
   }
 
@@ -262,7 +263,7 @@ class Http1Parser implements MessageParser {
     if (this.#state === IN_START_LINE) {
       const isKnown = this.#isRequest
         ? readCutRequestLine(line.bytes, 0, line.length, head)
-        : readStatusLine(line.bytes, 0, line.length, head);
+        : readStatusLine(line.bytes, 0, line.length, true, head);
       if (!isKnown) return this.#lose();
     }
     // Behind an interim response comes the real one, and where is not known.

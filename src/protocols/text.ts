@@ -66,8 +66,14 @@ function isSame(known: string, bytes: Uint8Array, from: number): boolean {
   return true;
 }
 
+/** Of a long text the two ends are enough: an unlucky collision costs a string, nothing else. */
 function hash(bytes: Uint8Array, from: number, to: number): number {
   let sum = to - from;
-  for (let at = from; at < to; at++) sum = (Math.imul(sum, 31) + (bytes[at] as number)) | 0;
+  let at = from;
+  if (to - from > 32) {
+    for (; at < from + 16; at++) sum = (Math.imul(sum, 31) + (bytes[at] as number)) | 0;
+    at = to - 16;
+  }
+  for (; at < to; at++) sum = (Math.imul(sum, 31) + (bytes[at] as number)) | 0;
   return sum ^ (sum >>> 15);
 }

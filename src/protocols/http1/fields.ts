@@ -85,7 +85,7 @@ const WANTED: readonly WantedField[] = [
   },
   {
     name: 'expect',
-    maxBytes: 64,
+    maxBytes: 256,
     isList: true,
     isRecurring: true,
     get: head => head.expect,

@@ -103,30 +103,38 @@ export function readRequestLine(bytes: Uint8Array, from: number, to: number, hea
 }
 
 /**
- * Reads what is known of a request line that was cut at `to`; false if not even the method is. The target is as much as
- * was seen, the version is '' unless it was seen.
+ * Reads what is known of a request line that was cut at `to`; false if that is too little (no method) or cannot be the
+ * beginning of one. The target is as much as was seen, the version ''.
  */
 export function readCutRequestLine(bytes: Uint8Array, from: number, to: number, head: MessageHead): boolean {
   const method = methodLength(bytes, from, to);
   if (method <= 0 || from + method >= to) return false;
-  head.method = methods.get(bytes, from, from + method);
-  head.isTruncated = true;
   let start = from + method + 1;
   while (start < to && bytes[start] === SP) start++;
+  const isTargetSeen = start < to;
+  if (isTargetSeen && !isTargetStart(bytes[start] as number)) return false;
   let end = start;
   while (end < to && bytes[end] !== SP) end++;
-  if (end === to) end = cutText(bytes, start, end);
-  setTarget(bytes, start, end, head);
+  if (end < to && !isVersionPrefix(bytes, end + 1, to)) return false;
+  head.method = methods.get(bytes, from, from + method);
+  head.isTruncated = true;
+  if (isTargetSeen) setTarget(bytes, start, end === to ? cutText(bytes, start, to) : end, head);
   return true;
 }
 
-/** Reads the status line bytes[from, to) into `head`; false if it is none. Also reads a line cut behind the status. */
-export function readStatusLine(bytes: Uint8Array, from: number, to: number, head: MessageHead): boolean {
+/** Reads the status line bytes[from, to), of which the end may be missing, into `head`; false if it is none. */
+export function readStatusLine(
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  isCut: boolean,
+  head: MessageHead,
+): boolean {
   if (to - from < VERSION_BYTES + 4 || !isVersionPrefix(bytes, from, to)) return false;
   let at = from + VERSION_BYTES;
   if (bytes[at] !== SP) return false;
   while (at < to && bytes[at] === SP) at++;
-  if (to - at < 3 || (to - at > 3 && bytes[at + 3] !== SP)) return false;
+  if (to - at < (isCut ? 4 : 3) || (to - at > 3 && bytes[at + 3] !== SP)) return false;
   let status = 0;
   for (let i = 0; i < 3; i++) {
     const digit = bytes[at + i] as number;
@@ -171,8 +179,8 @@ export function looksLikeRequest(bytes: Uint8Array, from: number, to: number): b
   if (end >= 0) {
     const version = limit - VERSION_BYTES;
     if (version <= at || bytes[version - 1] !== SP || !isVersionPrefix(bytes, version, limit)) return false;
-    while (bytes[at] === SP) at++;
-    return isTargetStart(bytes[at] as number);
+    while (at < version - 1 && bytes[at] === SP) at++;
+    return at < version - 1 && isTargetStart(bytes[at] as number);
   }
   if (at >= to) return true;
   if (!isTargetStart(bytes[at] as number)) return false;
