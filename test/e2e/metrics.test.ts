@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { DecodedMetric } from '../../src/otlp/decoded.js';
 import { get, startAgent } from '../support/agent.js';
 import { runLoad } from '../support/load-client.js';
-import { type DecodedMetric, startOtlpReceiver } from '../support/otlp-receiver.js';
+import { startOtlpReceiver } from '../support/otlp-receiver.js';
 import { startNodeServer } from '../support/servers.js';
 
 const REQUESTS = 1000;
