@@ -59,9 +59,9 @@ export function parseCgroupPath(path: string): CgroupFacts {
     const segment = segments[i] as string;
     podUid ||= podUidOf(segment);
     if (containerId !== '') continue;
-    unit ||= unitOf(segment);
     containerName = machineOf(segment, segments[i - 1] ?? '');
     containerId = containerName || containerIdOf(segment, segments[i - 1] ?? '');
+    if (containerId === '') unit ||= unitOf(segment);
   }
   return { path, containerId, containerName, podUid, unit };
 }

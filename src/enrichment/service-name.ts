@@ -49,10 +49,16 @@ export function programNameOf(facts: ProcessFacts, packageName: PackageLookup = 
   const exe = executableName(facts);
   const runtime = runtimeOf(exe);
   const context: Context = { facts, runtime, packageName };
-  const named = nameByTitle(context, exe) || nameByLauncher(context, exe, facts.args.slice(1)) || nameByScript(context);
+  const rest = facts.args.slice(1);
+  const named =
+    nameByTitle(context, exe) ||
+    nameByLauncher(context, exe, rest) ||
+    nameByLauncher(context, facts.args[0] ?? '', rest) ||
+    nameByScript(context);
   if (named !== '') return clean(named);
   if (runtime === null && exe !== '') return clean(exe.replace(/^(php-fpm)\d(?:\.\d+)?$/, '$1'));
-  return clean(parseCgroupPath(facts.cgroup).unit || exe || facts.exeName);
+  // The version of a runtime is no part of a name: it would change with each upgrade.
+  return clean(parseCgroupPath(facts.cgroup).unit || exe.replace(/(?<=[a-z])-?\d[\d.]*$/, '') || facts.exeName);
 }
 
 /** The script, module, jar or main class that a runtime was told to run, as it was written; '' for a native program. */
@@ -266,12 +272,12 @@ function scriptName(context: Context, script: string, directory: string): string
 }
 
 function className(reference: string, facts: ProcessFacts): string {
-  const [module, main] = reference.split('/', 2) as [string, string | undefined];
+  const [module, main] = reference.replace(/\.java$/, '').split('/', 2) as [string, string | undefined];
   const name = main ?? module;
   const known = CLASSES.get(name) ?? CLASSES.get(module);
   if (known !== undefined) return known;
   if (LOADER_CLASS.test(name)) return folderName(facts.cwd);
-  return name.slice(name.lastIndexOf('.') + 1).replace(/\.java$/, '');
+  return name.slice(name.lastIndexOf('.') + 1);
 }
 
 /** Erlang and Elixir: the node's name, else the release's folder, else the first module started. */
