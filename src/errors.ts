@@ -14,7 +14,7 @@ interface ErrorEntry {
 }
 
 export const ERRORS = {
-  USAGE: { message: '{problem}', remedy: 'See `underspan {command} --help`.', exitCode: EXIT.usage },
+  USAGE: { message: '{problem}', remedy: 'See `{help}`.', exitCode: EXIT.usage },
   CONFIG_UNREADABLE: {
     message: 'cannot read the configuration file {file}: {reason}',
     remedy: 'Name another one with --config or UNDERSPAN_CONFIG, or leave both out to run with the defaults.',
