@@ -1,7 +1,7 @@
 // The processes that records speak of: exec, fork and exit records come in, a Service per process goes out, worked out at
 // its first use and never null. A process that is gone before we look (curl) is known by its exec record, a forked worker
 // by its parent. Start times tell two processes of one pid apart; one that has exited is kept for a while, because data
-// records arrive after it. Bounded: the least recently used goes first and is counted.
+// records arrive after it. Bounded: what has exited goes first, then the least recently used; both are counted.
 
 import { parseCgroupPath } from './container.js';
 import { type ProcessFacts, type ProcessFactsSource, tickOf, unknownFacts } from './process-facts.js';
@@ -212,11 +212,16 @@ export class ProcessTable {
     this.#forget(entry);
   }
 
+  /** Makes room: what has ended goes first, since the service of a running process is still in use. */
   #evict(): void {
+    this.evicted++;
+    while (this.#released < this.#ended.length) {
+      this.#release((this.#ended[this.#released++] as { entry: Entry }).entry);
+      if (this.#entries.size < this.#maxProcesses) return;
+    }
     const oldest = this.#entries.values().next().value;
     if (oldest === undefined) return;
     this.#entries.delete(oldest.pid);
-    this.evicted++;
     for (let entry: Entry | null = oldest; entry !== null; entry = entry.previous) this.#forget(entry);
   }
 

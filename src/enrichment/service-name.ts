@@ -2,14 +2,13 @@
 // (OTEL_SERVICE_NAME, then service.name in OTEL_RESOURCE_ATTRIBUTES), the config's rules, the container where its name is
 // known, then the program: script, module, jar, main class or executable. A runtime's own name (`python3`) is the last
 // resort. Masters and workers get one name, also those that write over their command line.
+import { findProgram, readLauncher } from './command-line.js';
 import { parseCgroupPath } from './container.js';
 import {
   CLASSES,
-  COMMAND_WORDS,
   GENERIC_FOLDERS,
   GENERIC_MODULES,
   LAUNCHERS,
-  type Launcher,
   LOADER_CLASS,
   TITLES,
   type TitleKind,
@@ -28,9 +27,9 @@ export interface NameRule {
 export type PackageLookup = (directory: string) => string;
 
 const NAME_MAX = 128;
+/** Of a title; its writer may be hostile, and the patterns backtrack. */
+const TEXT_MAX = 512;
 const DEPTH_MAX = 8;
-/** Programs read from a descriptor or from standard input. */
-const NAMELESS = /^(?:-$|\/dev\/|\/proc\/)/;
 const noPackage: PackageLookup = () => '';
 
 /** `service.name` of a process; never empty. */
@@ -85,22 +84,11 @@ interface Context {
   readonly packageName: PackageLookup;
 }
 
-interface Program {
-  /** Script, module, jar or class; '' if the program is text on the command line or standard input. */
-  readonly program: string;
-  /** It came behind an option (`-m`, `-jar`). */
-  readonly option: string;
-  /** A name stated outright. */
-  readonly stated: string;
-  /** What follows the program. */
-  readonly rest: readonly string[];
-}
-
 // ---- titles
 
 function nameByTitle(context: Context, exe: string): string {
   const { args, exePath } = context.facts;
-  const title = (args[0] ?? '').trim();
+  const title = (args[0] ?? '').slice(0, TEXT_MAX).trim();
   if (title === '' || args.length > 1) return '';
   for (const [pattern, kind] of TITLES) {
     const match = pattern.exec(title);
@@ -145,41 +133,6 @@ function nameByLauncher(context: Context, command: string, rest: readonly string
   return name || key;
 }
 
-interface LauncherArguments {
-  app: string;
-  appIndex: number;
-  stated: string;
-  directory: string;
-}
-
-function readLauncher(launcher: Launcher, rest: readonly string[]): LauncherArguments {
-  const found: LauncherArguments = { app: '', appIndex: rest.length, stated: '', directory: '' };
-  for (let i = 0; i < rest.length; i++) {
-    const argument = rest[i] as string;
-    if (!argument.startsWith('-')) {
-      if (found.app !== '' || (launcher.kind === 'command' && COMMAND_WORDS.has(argument))) continue;
-      if (launcher.kind === 'module' && launcher.appOptions.size > 0 && !isModuleReference(argument)) continue;
-      found.app = argument;
-      found.appIndex = i;
-      continue;
-    }
-    const equals = argument.indexOf('=');
-    const option = equals > 0 ? argument.slice(0, equals) : argument;
-    if (launcher.flags.has(option)) continue;
-    const isAttached = equals < 0 && /^-[A-Za-z].+$/.test(argument);
-    const value = equals > 0 ? argument.slice(equals + 1) : (rest[i + 1] ?? '');
-    if (launcher.nameOptions.has(option)) found.stated = value;
-    else if (launcher.directoryOptions.has(option)) found.directory = value;
-    else if (launcher.appOptions.has(option)) found.app = value;
-    if (equals < 0 && !isAttached && launcher.kind !== 'command') i++;
-  }
-  return found;
-}
-
-function isModuleReference(text: string): boolean {
-  return /^[A-Za-z_][\w.]*:[A-Za-z_]\w*|\.(?:ini|ya?ml|xml|json)$/.test(text);
-}
-
 /** `shop` for `shop.wsgi:application`, `app` for `app:app`; a module without a word of its own is named by its folder. */
 function moduleName(reference: string, directory: string): string {
   if (/\.(?:ini|ya?ml|json|xml|py)$/.test(reference)) {
@@ -212,58 +165,9 @@ function nameByScript(context: Context): string {
   return scriptName(context, found.program, facts.cwd);
 }
 
-function findProgram(runtime: Runtime, args: readonly string[]): Program {
-  let stated = '';
-  for (let i = 1; i < args.length; i++) {
-    const argument = args[i] as string;
-    if (argument === '--') return { program: args[i + 1] ?? '', option: '', stated, rest: args.slice(i + 2) };
-    if (runtime.name === 'shell' && argument.startsWith('+')) continue;
-    if (runtime.codeOptions.has(argument)) break;
-    if (!argument.startsWith('-') || argument === '-') {
-      if (runtime.subcommands.has(argument) || (runtime.name === 'java' && argument.startsWith('@'))) continue;
-      const program = NAMELESS.test(argument) ? '' : argument;
-      return { program, option: '', stated, rest: args.slice(i + 1) };
-    }
-    stated ||= runtime.statedName?.exec(argument)?.[1] ?? '';
-    const step = readOption(runtime, argument, args[i + 1] ?? '');
-    if (step.isCode) break;
-    if (step.program !== '') {
-      return { program: step.program, option: step.option, stated, rest: args.slice(i + 1 + step.taken) };
-    }
-    i += step.taken;
-  }
-  return { program: '', option: '', stated, rest: [] };
-}
-
-interface OptionStep {
-  readonly option: string;
-  readonly program: string;
-  readonly isCode: boolean;
-  /** Arguments after the option that belong to it. */
-  readonly taken: number;
-}
-
-function readOption(runtime: Runtime, argument: string, next: string): OptionStep {
-  const isWhole = !runtime.isClustered || argument.startsWith('--');
-  if (isWhole) {
-    if (runtime.programOptions.has(argument)) return { option: argument, program: next, isCode: false, taken: 1 };
-    return { option: argument, program: '', isCode: false, taken: runtime.valueOptions.has(argument) ? 1 : 0 };
-  }
-  for (let at = 1; at < argument.length && /[A-Za-z]/.test(argument[at] as string); at++) {
-    const option = `-${argument[at]}`;
-    const attached = argument.slice(at + 1);
-    if (runtime.codeOptions.has(option)) return { option, program: '', isCode: true, taken: 0 };
-    if (runtime.programOptions.has(option)) {
-      return { option, program: attached || next, isCode: false, taken: attached === '' ? 1 : 0 };
-    }
-    if (runtime.valueOptions.has(option)) return { option, program: '', isCode: false, taken: attached === '' ? 1 : 0 };
-  }
-  return { option: argument, program: '', isCode: false, taken: 0 };
-}
-
 function scriptName(context: Context, script: string, directory: string): string {
   const runtime = context.runtime;
-  const file = baseName(script);
+  const file = baseName(script).slice(0, NAME_MAX);
   let base = runtime === null ? file.replace(/\.\w{1,5}$/, '') : file.replace(runtime.extension, '');
   if (runtime?.name === 'java') base = base.replace(/[-_.]v?\d+(?:\.\d+)*(?:[-.+][A-Za-z0-9]+)*$/, '') || base;
   if (runtime === null || !runtime.genericScripts.has(base)) return base;

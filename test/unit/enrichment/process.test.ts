@@ -149,6 +149,19 @@ test('the table is bounded: the least recently used goes, is counted and given b
   assert.equal(processes.service(1).name, 'p1');
 });
 
+test('a flood of short processes does not push out a running one that is quiet', context => {
+  const { processes } = table(context, { maxProcesses: 100 });
+  processes.onExec(1, 0, ['shop'], 'shop', 1, 1, 1);
+  const quiet = processes.service(1);
+  for (let pid = 2; pid < 1000; pid++) {
+    processes.onExec(pid, 1, ['curl'], 'curl', 1, SECOND_NS, SECOND_NS);
+    processes.onExit(pid, SECOND_NS);
+  }
+  assert.equal(processes.service(1), quiet);
+  assert.equal(processes.size, 100);
+  assert.equal(processes.evicted, 899);
+});
+
 test('many short processes leave nothing behind', context => {
   const forgotten = new Set<number>();
   const { processes } = table(context, { exitGraceNs: SECOND_NS, onForget: service => forgotten.add(service.id) });

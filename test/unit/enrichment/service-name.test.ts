@@ -235,3 +235,18 @@ test('scriptOf gives what the runtime runs, as written', () => {
   assert.equal(scriptOf(facts(PYTHON, 'python3 -m http.server')), 'http.server');
   assert.equal(scriptOf(facts('/usr/sbin/nginx', 'nginx -c x.conf')), '');
 });
+
+test('a hostile command line costs no time to speak of', () => {
+  const long = 200_000;
+  const titles = ['gunicorn: [', 'puma [', 'celery: a-', 'php-fpm: pool ', 'Passenger xApp: ', 'sidekiq 7 a '];
+  const hostile = [
+    ...titles.map(text => facts(RUBY, '', title(text + text.slice(-1).repeat(long)))),
+    facts(JAVA, `java -jar /a/x${'-1.1'.repeat(long / 4)}!`),
+    facts(PYTHON, `python3 /usr/bin/gunicorn ${'a.'.repeat(long / 2)}:`),
+    facts(PYTHON, `python3 /usr/bin/gunicorn ${'- '.repeat(long / 2)}`),
+    facts(NODE, `node ${'../'.repeat(long / 3)}index.js`, inShop),
+  ];
+  const beginMs = performance.now();
+  for (const given of hostile) assert.equal(typeof programNameOf(given), 'string');
+  assert.ok(performance.now() - beginMs < 2000, `${performance.now() - beginMs} ms`);
+});
