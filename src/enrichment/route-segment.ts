@@ -18,7 +18,7 @@ const UUID_FORM = /^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]
 const VERSION_FORM = /^v\d{1,4}(\.\d{1,4})*$/i;
 const HEX_FORM = /^(?:[0-9a-f]{8,}|[0-9A-F]{8,})$/;
 const EXTENSION_FORM = /^[A-Za-z][A-Za-z0-9]{0,4}$/;
-const PLAIN_FORM = /^[A-Za-z0-9._~!$&'()+,;=:@-]+$/;
+const PLAIN_FORM = /^[A-Za-z0-9._~!$&'()+,=:@-]+$/;
 
 /** Segments of `path`; empty ones (`//`, a last `/`) and parameters (`;jsessionid=..`) are dropped. */
 export function routeSegments(path: string): string[] {

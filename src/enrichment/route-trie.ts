@@ -27,7 +27,7 @@ export class RouteNode {
 }
 
 export class RouteTrie {
-  readonly #root = new RouteNode('');
+  readonly #root = new RouteNode('/');
   readonly #overflow = new RouteNode(OVERFLOW_ROUTE);
   #routeCount = 0;
   /** The bound at which nothing was left to fold: hits only grow, so it need not be tried again. */
@@ -68,7 +68,7 @@ export class RouteTrie {
       const key = node.isFolded && isLiteral(segment) ? ID : segment;
       let child = node.children.get(key);
       if (child === undefined) {
-        child = new RouteNode(`${node.route}/${key}`);
+        child = new RouteNode(below(node, key));
         node.children.set(detached(key), child);
       }
       node = child;
@@ -76,7 +76,6 @@ export class RouteTrie {
     if (!node.isRoute) {
       node.isRoute = true;
       this.#routeCount++;
-      if (node === this.#root) node.route = '/';
     }
     return node;
   }
@@ -102,7 +101,7 @@ export class RouteTrie {
 
   /** Merges all literal children of `node` into its `{id}` child. */
   #fold(node: RouteNode): void {
-    const target = node.children.get(ID) ?? new RouteNode(`${node.route}/${ID}`);
+    const target = node.children.get(ID) ?? new RouteNode(below(node, ID));
     for (const [key, child] of node.children) {
       if (!isLiteral(key)) continue;
       merge(child, target);
@@ -113,6 +112,11 @@ export class RouteTrie {
     this.#foldCount++;
     this.#routeCount = countRoutes(this.#root);
   }
+}
+
+/** The route of a child. */
+function below(node: RouteNode, key: string): string {
+  return node.route === '/' ? `/${key}` : `${node.route}/${key}`;
 }
 
 function widthLimit(maxRoutes: number): number {
@@ -159,7 +163,7 @@ function merge(source: RouteNode, target: RouteNode): void {
     const into = target.isFolded && isLiteral(key) ? ID : key;
     let node = target.children.get(into);
     if (node === undefined) {
-      node = new RouteNode(`${target.route}/${into}`);
+      node = new RouteNode(below(target, into));
       node.isFolded = child.isFolded;
       target.children.set(into, node);
     }
