@@ -2,8 +2,10 @@
 // otlp-grpc-exporter-base (versions pinned in package.json). Requests that are encoded already go in, the raw response
 // or the error comes out. The delegates bring the transports: TLS, compression, timeouts, keep-alive, and over HTTP
 // repeating within the timeout (429, 502, 503, 504, connection errors).
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import type { Agent } from 'node:http';
+import { type Agent, validateHeaderName, validateHeaderValue } from 'node:http';
+import { createSecureContext } from 'node:tls';
 import { createOtlpHttpExportDelegate, httpAgentFactoryFromOptions } from '@opentelemetry/otlp-exporter-base/node-http';
 import {
   createEmptyMetadata,
@@ -118,6 +120,12 @@ export function createGrpcDelegate(target: OtlpTarget, userAgent: string): Deleg
 
 /** A delegate that posts to an URL; `contentType` goes with the protocol. */
 export function createHttpDelegate(target: OtlpTarget, userAgent: string, contentType: string): Delegate {
+  for (const [name, value] of Object.entries(target.headers)) {
+    usable(() => {
+      validateHeaderName(name);
+      validateHeaderValue(name, value);
+    });
+  }
   const createAgent = httpAgentFactoryFromOptions({ keepAlive: true, ...readTls(target) });
   let agent: Agent | null = null;
   const serializer = new PassThrough();
@@ -151,11 +159,15 @@ interface TlsFiles {
 
 function readTls(target: OtlpTarget): TlsFiles {
   const read = (file: string): Buffer => usable(() => readFileSync(file));
-  return {
+  const files: TlsFiles = {
     ...(target.certificate === null ? {} : { ca: read(target.certificate) }),
     ...(target.clientKey === null ? {} : { key: read(target.clientKey) }),
     ...(target.clientCertificate === null ? {} : { cert: read(target.clientCertificate) }),
   };
+  // Node ignores a CA file without certificates, and would then distrust everyone.
+  if (files.ca !== undefined) usable(() => new X509Certificate(files.ca as Buffer));
+  usable(() => createSecureContext(files));
+  return files;
 }
 
 /** Runs a part of the set-up; what it throws is a matter of settings. */

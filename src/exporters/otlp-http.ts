@@ -8,18 +8,6 @@ import { createHttpDelegate, type Delegate } from './otlp-delegate.js';
 import { partialResult } from './otlp-response.js';
 import type { OtlpTarget } from './otlp-settings.js';
 
-/** Connection errors that another attempt may cure; the delegate repeats on the same. */
-const RETRYABLE_ERRORS: ReadonlySet<string> = new Set([
-  'ECONNRESET',
-  'ECONNREFUSED',
-  'EPIPE',
-  'ETIMEDOUT',
-  'EAI_AGAIN',
-  'ENOTFOUND',
-  'ENETUNREACH',
-  'EHOSTUNREACH',
-]);
-
 export class OtlpHttpExporter implements Exporter {
   readonly name: string;
   readonly #delegate: Delegate;
@@ -54,15 +42,17 @@ export class OtlpHttpExporter implements Exporter {
 }
 
 /**
- * The delegate's errors: a status that forbids repeating carries it as a number in `code`; a status that it gave up on
- * has an error without `code`; the rest are Node's errors.
+ * The delegate's errors: a status that forbids repeating carries it as a number in `code`; a status or timeout that it
+ * gave up on has no `code`; the rest are Node's. Those of the connection (and of TLS) may be cured at the other end,
+ * those that Node names ERR_... mean that the request cannot even be made.
  */
 function failure(error: unknown): ExportResult {
   const message = reasonOf(error);
   const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
-  if (typeof code === 'number')
+  if (typeof code === 'number') {
     return { kind: 'refused', code: String(code), message: `HTTP status ${code}: ${message}` };
-  if (code === undefined || RETRYABLE_ERRORS.has(String(code)))
-    return { kind: 'unavailable', message, retryAfterMs: null };
-  return { kind: 'refused', code: String(code), message };
+  }
+  const isOurs = typeof code === 'string' && code.startsWith('ERR_') && !code.startsWith('ERR_TLS');
+  if (isOurs) return { kind: 'refused', code, message };
+  return { kind: 'unavailable', message, retryAfterMs: null };
 }
