@@ -31,6 +31,8 @@ test('a line of exactly the cap is whole', () => {
   assert.equal(line.isOverfull, false);
   line.append(Uint8Array.of(1), 0, 1);
   assert.equal(line.isOverfull, true);
+  line.clear();
+  assert.deepEqual([line.length, line.isOverfull], [0, false]);
 });
 
 test('release gives the memory back', () => {

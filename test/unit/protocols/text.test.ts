@@ -38,6 +38,11 @@ test('a cut never falls within a character', () => {
   );
 });
 
+test('an empty range is not cut into what stands before it', () => {
+  const bytes = Buffer.from('é', 'utf8');
+  assert.equal(cutText(bytes, 1, 1), 1);
+});
+
 test('a table gives what decoding gives, for any text and after any other', () => {
   const table = new StringTable(4);
   fc.assert(
