@@ -29,8 +29,11 @@ const HISTOGRAM_ATTRIBUTES = 0x4a;
 const DELTA = 1;
 const CUMULATIVE = 2;
 
-/** OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE; `delta` concerns counters and histograms. */
-export type TemporalityPreference = 'cumulative' | 'delta';
+/**
+ * OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE. `delta` concerns counters and histograms; so does `lowmemory`, whose
+ * difference (observable counters) does not exist here.
+ */
+export type TemporalityPreference = 'cumulative' | 'delta' | 'lowmemory';
 
 /** A complete ExportMetricsServiceRequest in an ArrayBuffer of its own. */
 export interface EncodedMetrics {
@@ -70,7 +73,7 @@ export class MetricsRequestEncoder {
     this.#scope = encodeScope(options.scopeName, options.scopeVersion);
     this.#agentResource = encodeResource(options.agentResource);
     this.#maxRequestBytes = options.maxRequestBytes ?? DEFAULT_MAX_REQUEST_BYTES;
-    this.#deltas = options.temporality === 'delta' ? new MetricDeltas() : null;
+    this.#deltas = (options.temporality ?? 'cumulative') === 'cumulative' ? null : new MetricDeltas();
   }
 
   /** Encodes one snapshot taken at `nowNs` (boot-clock nanoseconds). Nothing to send gives no requests. */

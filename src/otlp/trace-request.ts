@@ -58,6 +58,8 @@ export interface TraceRequestOptions {
   readonly scopeName: string;
   readonly scopeVersion: string;
   readonly maxRequestBytes?: number;
+  /** Spans in one request at most (OTEL_BSP_MAX_EXPORT_BATCH_SIZE); default unlimited. */
+  readonly maxRequestSpans?: number;
   readonly maxBufferedBytes?: number;
 }
 
@@ -98,6 +100,7 @@ export class TraceRequestEncoder {
   readonly #scope: Uint8Array;
   readonly #schemaUrl = encodeSchemaUrl();
   readonly #maxRequestBytes: number;
+  readonly #maxRequestSpans: number;
   readonly #maxBufferedBytes: number;
   readonly #writer = new ProtoWriter(KEPT_BYTES);
   readonly #groupsById = new Map<number, ServiceGroup>();
@@ -116,6 +119,7 @@ export class TraceRequestEncoder {
     this.#clock = options.clock;
     this.#scope = encodeScope(options.scopeName, options.scopeVersion);
     this.#maxRequestBytes = options.maxRequestBytes ?? DEFAULT_MAX_REQUEST_BYTES;
+    this.#maxRequestSpans = options.maxRequestSpans ?? Number.POSITIVE_INFINITY;
     this.#maxBufferedBytes = options.maxBufferedBytes ?? DEFAULT_MAX_BUFFERED_BYTES;
   }
 
@@ -337,15 +341,18 @@ export class TraceRequestEncoder {
     const requests: Part[][] = [];
     let parts: Part[] = [];
     let requestBytes = 0;
+    let requestSpans = 0;
     for (const group of this.#groups) {
       let part: Part | null = null;
       for (let span = group.firstSpan; span >= 0; span = this.#next[span] as number) {
         const spanBytes = (this.#ends[span] as number) - (this.#starts[span] as number);
         const added = spanBytes + (part === null ? this.#overhead(group) : 0);
-        if (requestBytes + added > this.#maxRequestBytes && requestBytes > 0) {
+        const isFull = requestBytes + added > this.#maxRequestBytes || requestSpans >= this.#maxRequestSpans;
+        if (isFull && requestSpans > 0) {
           requests.push(parts);
           parts = [];
           requestBytes = 0;
+          requestSpans = 0;
           part = null;
         }
         if (part === null) {
@@ -353,6 +360,7 @@ export class TraceRequestEncoder {
           parts.push(part);
           requestBytes += this.#overhead(group);
         }
+        requestSpans++;
         part.spanCount++;
         part.spanBytes += spanBytes;
         requestBytes += spanBytes;

@@ -16,7 +16,9 @@ const OFFSET: [number, number] = [1_790_000_000, 123_456_789];
 const services = [0, 1, 2, 3].map(serviceOf);
 const resources = services.map(resourceOf);
 
-function newEncoder(limits: { maxRequestBytes?: number; maxBufferedBytes?: number } = {}): TraceRequestEncoder {
+function newEncoder(
+  limits: { maxRequestBytes?: number; maxRequestSpans?: number; maxBufferedBytes?: number } = {},
+): TraceRequestEncoder {
   const clock = new WallClock();
   clock.set(...OFFSET);
   return new TraceRequestEncoder({ clock, scopeName: 'underspan', scopeVersion: '0.1.0', ...limits });
@@ -159,6 +161,17 @@ test('requests are filled, not sent one service each', () => {
   assert.equal(requests.length, 1);
   assert.equal(requests[0]!.bytes.byteOffset, 0);
   assert.equal(requests[0]!.bytes.buffer.byteLength, requests[0]!.bytes.length);
+});
+
+test('no request has more spans than allowed', () => {
+  const encoder = newEncoder({ maxRequestSpans: 7 });
+  for (let i = 0; i < 40; i++) writeSpan(encoder, services[i % 4]!, plain);
+  const requests = encoder.flush();
+  assert.equal(decodeAll(requests).length, 40);
+  assert.deepEqual(
+    requests.map(request => request.spanCount),
+    [7, 7, 7, 7, 7, 5],
+  );
 });
 
 test('flush empties the encoder, which then works again', () => {
