@@ -39,7 +39,7 @@ export interface RecordHandler {
   onProgress(event: ProgressEventCursor): void;
 }
 
-/** Bytes of records, each padded to 8. */
+/** Bytes of records, each padded to 8: an empty slab of a size, or what a recording holds. */
 export class Slab {
   readonly bytes: Uint8Array;
   readonly view: DataView;
@@ -47,9 +47,10 @@ export class Slab {
   /** Where the next record begins. */
   at = 0;
 
-  constructor(size: number) {
-    this.bytes = new Uint8Array(size);
-    this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, size);
+  constructor(size: number | Uint8Array) {
+    this.bytes = typeof size === 'number' ? new Uint8Array(size) : size;
+    this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length);
+    if (typeof size !== 'number') this.length = size.length;
   }
 
   get isEmpty(): boolean {

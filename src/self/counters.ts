@@ -14,6 +14,7 @@ interface SelfMetric {
 /** `underspan.<noun>.<past participle>`; sums over stages balance: read = exported + dropped + open (DESIGN.md, 1.2). */
 export const SELF_METRICS = {
   'underspan.records.read': counter('{record}', 'Records taken from the rings.', 'kind'),
+  'underspan.kernel.events': counter('{event}', 'What the probes saw and did.', 'kind'),
   'underspan.records.dropped': counter(
     '{record}',
     'Records lost in the kernel or refused by the dispatcher.',

@@ -1,0 +1,232 @@
+// The composition root, on the main thread: starts the sinks first, then the worker with its probes; stops the probes
+// first, then flushes the sinks. Spans pass through here as encoded bytes only. One failed part costs its feature: a stuck
+// backend fills its own queue, a taken admin port costs the listener; only the worker's end ends the agent.
+
+import { readFileSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { AdminPage } from './agent-metrics-page.js';
+import { type AgentSinks, createSinks } from './agent-sinks.js';
+import type { AgentOptions } from './cli/options.js';
+import type { Config } from './config/schema.js';
+import { AgentError, EXIT } from './errors.js';
+import type { FromWorker, ToWorker, WorkerStart } from './messages.js';
+import { initialPid } from './own-pid.js';
+import { type AdminListener, startAdmin } from './self/admin.js';
+import { Counters } from './self/counters.js';
+import { Events } from './self/events.js';
+import { Health } from './self/health.js';
+import { Logger } from './self/log.js';
+
+/** SIGTERM to exit: the worker's last drain, then the queues (issue: within 5 s). */
+const WORKER_STOP_MS = 2000;
+const FLUSH_MS = 2500;
+const WORKER_SILENCE_MS = 15_000;
+
+function packageVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+/** Runs until a signal, the end of a replay, or a failure. Resolves with the exit code; rejects with AgentError. */
+export async function runAgent(config: Config, options: AgentOptions): Promise<number> {
+  const agent = new Agent(config, options);
+  return agent.run();
+}
+
+class Agent {
+  readonly #config: Config;
+  readonly #options: AgentOptions;
+  readonly #log: Logger;
+  readonly #counters = new Counters(0);
+  readonly #events: Events;
+  readonly #health = new Health();
+  readonly #version = packageVersion();
+  #sinks: AgentSinks | null = null;
+  #worker: Worker | null = null;
+  #page: AdminPage | null = null;
+  #admin: AdminListener | null = null;
+  #metricsTimer: NodeJS.Timeout | null = null;
+  #hasStopped = false;
+  #onWorkerStopped: () => void = () => undefined;
+  #end: (code: number) => void = () => undefined;
+  #fail: (error: Error) => void = () => undefined;
+
+  constructor(config: Config, options: AgentOptions) {
+    this.#config = config;
+    this.#options = options;
+    this.#log = new Logger({ level: options.mode === 'trace' ? 'warn' : config.log.level, format: config.log.format });
+    this.#events = new Events(this.#counters, this.#log);
+  }
+
+  async run(): Promise<number> {
+    const ended = new Promise<number>((resolve, reject) => {
+      this.#end = resolve;
+      this.#fail = reject;
+    });
+    this.#sinks = await createSinks(
+      this.#config,
+      this.#options,
+      this.#version,
+      this.#log,
+      this.#events,
+      this.#counters,
+    );
+    this.#page = new AdminPage(this.#counters, message => this.#tell(message));
+    if (this.#config.admin.enabled && (this.#options.mode === 'run' || this.#options.mode === 'record')) {
+      const { host, port } = this.#config.admin;
+      const page = this.#page;
+      this.#admin = await startAdmin({
+        host,
+        port,
+        health: this.#health,
+        log: this.#log,
+        metrics: a => page.render(a),
+      });
+    }
+    this.#startWorker();
+    const signals = this.#listenToSignals();
+    try {
+      return await ended;
+    } finally {
+      for (const [signal, handler] of signals) process.off(signal, handler);
+      await this.#shutDown();
+    }
+  }
+
+  #tell(message: ToWorker): void {
+    this.#worker?.postMessage(message);
+  }
+
+  #startWorker(): void {
+    const { mode, file, connections } = this.#options;
+    const start: WorkerStart = {
+      mode: mode === 'replay' ? 'replay' : 'live',
+      config: this.#config,
+      file: file ?? null,
+      version: this.#version,
+      agentPid: initialPid(),
+      ownPeers: this.#admin === null ? [] : [{ address: this.#admin.host, port: this.#admin.port }],
+      wantsConnections: connections === true,
+    };
+    const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: start });
+    this.#worker = worker;
+    this.#health.watch('pipeline', WORKER_SILENCE_MS);
+    worker.on('message', (message: FromWorker) => this.#onMessage(message));
+    worker.on('error', error => this.#fail(new AgentError('WORKER_FAILED', { reason: error.stack ?? error.message })));
+    worker.on('exit', () => {
+      this.#onWorkerStopped();
+      if (!this.#hasStopped) this.#fail(new AgentError('WORKER_FAILED', { reason: 'its thread ended' }));
+    });
+  }
+
+  #onMessage(message: FromWorker): void {
+    switch (message.type) {
+      case 'traces':
+        this.#sinks?.offerTraces(message.bytes, message.spanCount);
+        return;
+      case 'connections':
+        this.#sinks?.showConnections(message.summaries, message.omitted);
+        return;
+      case 'snapshot':
+        this.#page?.onSnapshot(message);
+        return;
+      case 'beat':
+        this.#health.beat('pipeline');
+        return;
+      case 'log':
+        this.#log.limited(message.key, message.level, message.text);
+        return;
+      case 'ready':
+        this.#onReady(message);
+        return;
+      case 'failed':
+        this.#hasStopped = true;
+        this.#fail(new RelayedError(message));
+        return;
+      case 'stopped':
+        this.#onStopped(message);
+        return;
+    }
+  }
+
+  #onReady(message: FromWorker & { readonly type: 'ready' }): void {
+    for (const probe of message.probes) {
+      if (!probe.ok) this.#log.warn(`the kernel refused a probe: ${probe.name}`, { detail: probe.detail });
+    }
+    this.#health.markReady();
+    if (this.#options.mode === 'replay') return;
+    this.#log.info(
+      this.#admin === null ? 'ready' : `ready; http://${this.#admin.host}:${this.#admin.port} has /metrics`,
+      { version: this.#version },
+    );
+    const { intervalMs } = this.#config.metrics;
+    this.#metricsTimer = setInterval(() => {
+      this.#page
+        ?.snapshot()
+        .then(snapshot => this.#sinks?.offerMetrics(snapshot))
+        .catch((error: unknown) => this.#log.limited('metrics', 'warn', `no metrics this time: ${String(error)}`));
+    }, intervalMs);
+  }
+
+  #onStopped(message: FromWorker & { readonly type: 'stopped' }): void {
+    this.#hasStopped = true;
+    this.#sinks?.offerMetrics(this.#page?.join(message) ?? message);
+    this.#onWorkerStopped();
+    this.#end(EXIT.ok);
+  }
+
+  #listenToSignals(): [NodeJS.Signals, () => void][] {
+    const stop = (): void => this.#stop();
+    const reload = (): void => {
+      this.#reload().catch((error: unknown) =>
+        this.#events.configRejected(error instanceof Error ? error.message : String(error)),
+      );
+    };
+    const signals: [NodeJS.Signals, () => void][] = [
+      ['SIGINT', stop],
+      ['SIGTERM', stop],
+      ['SIGHUP', reload],
+    ];
+    for (const [signal, handler] of signals) process.on(signal, handler);
+    this.#sinks?.onClosedOutput(stop);
+    return signals;
+  }
+
+  async #reload(): Promise<void> {
+    if (this.#options.reload === undefined) return;
+    const config = await this.#options.reload();
+    this.#log.setLevel(config.log.level);
+    this.#tell({ type: 'reload', config });
+    this.#events.configReloaded();
+  }
+
+  /** Asks the worker to drain and detach; its answer ends the agent. A second request, or silence, ends it at once. */
+  #stop(): void {
+    if (this.#hasStopped) return;
+    this.#hasStopped = true;
+    this.#health.markNotReady('stopping');
+    this.#tell({ type: 'stop' });
+    const timer = setTimeout(() => {
+      this.#log.error('the pipeline did not stop in time: its last spans are lost');
+      this.#end(EXIT.failed);
+    }, WORKER_STOP_MS);
+    this.#onWorkerStopped = () => clearTimeout(timer);
+  }
+
+  async #shutDown(): Promise<void> {
+    this.#hasStopped = true;
+    if (this.#metricsTimer !== null) clearInterval(this.#metricsTimer);
+    await this.#sinks?.close(FLUSH_MS);
+    await this.#admin?.close();
+    await this.#worker?.terminate();
+  }
+}
+
+/** An AgentError that was thrown in the worker: same words, same exit code. */
+class RelayedError extends AgentError<'WORKER_FAILED'> {
+  constructor({ code, message, remedy, exitCode }: FromWorker & { readonly type: 'failed' }) {
+    super('WORKER_FAILED', { reason: message });
+    this.message = message;
+    Object.assign(this, { code, remedy, exitCode });
+  }
+}

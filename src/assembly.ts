@@ -1,0 +1,170 @@
+// Builds the pipeline from the configuration, the same for live and replay: what differs comes in as arguments. Also turns
+// the pipeline's snapshots and closed connections into messages.
+import type { Config } from './config/schema.js';
+import { compileNameRules } from './discovery/selector.js';
+import type { HostFacts } from './enrichment/host.js';
+import { ProcessTable } from './enrichment/process.js';
+import type { ProcessFacts, ProcessFactsSource } from './enrichment/process-facts.js';
+import { RouteTable } from './enrichment/route.js';
+import type { ConnectionSummary } from './exporters/console-connection.js';
+import type { FromWorker, WorkerStart } from './messages.js';
+import { type ClosedConnection, Pipeline } from './pipeline.js';
+import { CONNECTION_RESET_RECEIVED, CONNECTION_RESET_SENT, ROLE_CLIENT, ROLE_SERVER } from './records/records.gen.js';
+import { observePipeline } from './self/agent-metrics.js';
+import { Counters } from './self/counters.js';
+import { Metrics } from './signals/metrics.js';
+import { Sampler } from './traces/sampler.js';
+
+export type Post = (message: FromWorker, transfer?: readonly ArrayBuffer[]) => void;
+
+export interface AssemblyOptions {
+  readonly start: WorkerStart;
+  readonly host: HostFacts;
+  readonly source: ProcessFactsSource;
+  readonly startNs: number;
+  readonly headBytes: number;
+  readonly setVerdict: (slot: number, generation: number, verdict: number) => void;
+  readonly onProcess: (kind: 'exec' | 'fork' | 'exit', pid: number, parentPid: number) => void;
+  readonly onFacts?: (facts: ProcessFacts) => void;
+}
+
+/** Summaries of closed connections kept between two messages. */
+const SUMMARIES_MAX = 4096;
+
+function routeOptions(config: Config): {
+  patterns: { service: string; patterns: readonly string[] }[];
+  maxRoutes: number;
+} {
+  return {
+    patterns: config.http.routes.map(({ service, patterns }) => ({ service, patterns })),
+    maxRoutes: config.http.maxRoutesPerService,
+  };
+}
+
+function samplerOf(config: Config): Sampler {
+  return new Sampler(config.traces.sampler, config.traces.samplerArg);
+}
+
+function nameRules(config: Config): ReturnType<typeof compileNameRules> {
+  return compileNameRules(config.resource.serviceNames);
+}
+
+export class Assembly {
+  readonly pipeline: Pipeline;
+  readonly processes: ProcessTable;
+  readonly counters: Counters;
+  readonly #metrics: Metrics;
+  readonly #routes: RouteTable;
+  readonly #post: Post;
+  #summaries: ConnectionSummary[] = [];
+  #omitted = 0;
+
+  constructor(options: AssemblyOptions, post: Post) {
+    const { start } = options;
+    const { config } = start;
+    this.#post = post;
+    this.#routes = new RouteTable(routeOptions(config));
+    this.#metrics = new Metrics({
+      startNs: options.startNs,
+      maxSeriesPerService: config.metrics.maxSeries,
+      ...(config.http.knownMethods.length > 0 ? { knownMethods: config.http.knownMethods } : {}),
+    });
+    this.processes = new ProcessTable({
+      source: options.source,
+      rules: nameRules(config),
+      host: options.host,
+      version: start.version,
+      attributes: Object.entries(config.resource.attributes),
+      keepArgs: false,
+      maxProcesses: config.limits.maxProcesses,
+      ...(options.onFacts === undefined ? {} : { onFacts: options.onFacts }),
+      onForget: service => {
+        this.#metrics.forgetService(service.id);
+        this.#routes.forget(service.id);
+      },
+    });
+    this.pipeline = new Pipeline({
+      processes: this.processes,
+      routes: this.#routes,
+      metrics: this.#metrics,
+      sampler: samplerOf(config),
+      headBytes: options.headBytes,
+      maxExchanges: config.limits.maxExchanges,
+      responseTimeoutNs: config.http.responseTimeoutMs * 1e6,
+      hasConnectSpans: config.traces.connectSpans,
+      knownMethods: config.http.knownMethods,
+      captureQuery: config.http.urlQuery,
+      maxBufferedBytes: config.traces.maxQueueBytes,
+      scopeVersion: start.version,
+      ownPeers: start.ownPeers,
+      setVerdict: options.setVerdict,
+      onProcess: options.onProcess,
+      onClosedConnection: start.wantsConnections ? closed => this.#keepSummary(closed) : undefined,
+    });
+    this.counters = new Counters(options.startNs);
+    observePipeline(this.counters, this.pipeline);
+  }
+
+  /** What a reload may change: names for processes to come, routes, sampling. */
+  reload(config: Config): void {
+    this.processes.setRules(nameRules(config));
+    this.#routes.configure(routeOptions(config));
+    this.pipeline.sampler = samplerOf(config);
+  }
+
+  /** Hands over finished spans and connection summaries. */
+  flush(batches = this.pipeline.flush()): void {
+    for (const { bytes, spanCount } of batches) this.#post({ type: 'traces', bytes, spanCount }, [bytes.buffer]);
+    if (this.#summaries.length === 0) return;
+    this.#post({ type: 'connections', summaries: this.#summaries, omitted: this.#omitted });
+    this.#summaries = [];
+    this.#omitted = 0;
+  }
+
+  families(nowNs: number): ReturnType<Metrics['snapshot']> {
+    return [...this.#metrics.snapshot(nowNs), ...this.counters.snapshot()];
+  }
+
+  #keepSummary(closed: ClosedConnection): void {
+    if (this.#summaries.length >= SUMMARIES_MAX) this.#omitted++;
+    else this.#summaries.push(summarise(closed, this.pipeline));
+  }
+}
+
+function summarise({ connection, service, event }: ClosedConnection, pipeline: Pipeline): ConnectionSummary {
+  const { peer, flags } = connection;
+  const { clock } = pipeline;
+  clock.convert(connection.connectNs > 0 ? connection.connectNs : connection.openedNs);
+  return {
+    openedUnixMs: clock.seconds * 1000 + clock.nanos / 1e6,
+    service: service.name,
+    pid: connection.pid,
+    role: connection.role === ROLE_CLIENT ? 'client' : connection.role === ROLE_SERVER ? 'server' : 'unknown',
+    local: place(peer.localAddress, peer.localPort),
+    remote: place(peer.remoteAddress, peer.remotePort),
+    transport: peer.transport,
+    connectNs: connection.connectNs,
+    establishedNs: connection.establishedNs,
+    acceptedNs: connection.acceptedNs,
+    firstReadNs: event.firstReadNs,
+    lastReadNs: event.lastReadNs,
+    firstWriteNs: event.firstWriteNs,
+    lastWriteNs: event.lastWriteNs,
+    finSentNs: event.finSentNs,
+    finReceivedNs: event.finReceivedNs,
+    closedNs: event.timeNs,
+    bytesIn: event.bytesIngress,
+    bytesOut: event.bytesEgress,
+    readCalls: event.callsIngress,
+    writeCalls: event.callsEgress,
+    errorName: connection.errorType,
+    resetBy: (flags & CONNECTION_RESET_RECEIVED) !== 0 ? 'peer' : (flags & CONNECTION_RESET_SENT) !== 0 ? 'us' : '',
+    retransmits: event.totalRetrans,
+    srttMicros: event.srttUs,
+  };
+}
+
+function place(address: string, port: number): string {
+  if (address === '') return '';
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}

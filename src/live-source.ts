@@ -1,0 +1,268 @@
+// Records from the running kernel: load, attach, drain on a timer, select processes. Probes are attached last, after the
+// selection stands, so that nothing is read from a process that was excluded.
+import { Assembly, type Post } from './assembly.js';
+import type { Connection } from './connections/connection.js';
+import type { Stream } from './connections/stream.js';
+import { type CompiledSelection, compileSelection } from './discovery/selector.js';
+import { ProcessWatcher } from './discovery/watcher.js';
+import { readHostFacts } from './enrichment/host.js';
+import { ProcfsSource } from './enrichment/procfs.js';
+import { ClockKeeper } from './kernel/clock-keeper.js';
+import { Drain } from './kernel/drain.js';
+import { Kernel } from './kernel/loader.js';
+import { ProgressReader } from './kernel/progress.js';
+import type { ClockState, ToWorker, WorkerStart } from './messages.js';
+import { RecordingWriter } from './recording.js';
+import { Slab } from './records/dispatch.js';
+import { DIRECTION_EGRESS, DIRECTION_INGRESS } from './records/records.gen.js';
+import { KernelCounters, observeKernel } from './self/agent-metrics.js';
+import type { Source } from './worker.js';
+
+const PROGRESS_INTERVAL_NS = 100e6;
+const CLOCK_INTERVAL_NS = 1e9;
+const BEAT_INTERVAL_NS = 1e9;
+/** An idle agent looks into the rings this often at most. */
+const IDLE_INTERVAL_MS = 50;
+
+export class LiveSource implements Source {
+  readonly #start: WorkerStart;
+  readonly #post: Post;
+  readonly #kernel: Kernel;
+  readonly #drain: Drain;
+  readonly #progress: ProgressReader;
+  readonly #progressSlab: Slab;
+  readonly #assembly: Assembly;
+  readonly #clock: ClockKeeper;
+  readonly #watcher: ProcessWatcher;
+  readonly #kernelCounters = new KernelCounters();
+  readonly #recording: RecordingWriter | null;
+  #selection: CompiledSelection;
+  #nextProgressNs = 0;
+  #nextClockNs = 0;
+  #nextBeatNs = 0;
+  #nextFlushNs = 0;
+  #flushIntervalNs: number;
+  #timer: NodeJS.Timeout | null = null;
+  #idleMs: number;
+  #isStopped = false;
+
+  constructor(start: WorkerStart, post: Post) {
+    const { config } = start;
+    this.#start = start;
+    this.#post = post;
+    this.#flushIntervalNs = config.traces.scheduleDelayMs * 1e6;
+    this.#idleMs = config.kernel.drainIntervalMs;
+    this.#kernel = Kernel.load({
+      dataRingBytes: config.kernel.dataRingBytes,
+      controlRingBytes: config.kernel.controlRingBytes,
+      maxConnections: config.kernel.maxConnections,
+      headBytes: config.capture.headBytes,
+      btfPath: config.kernel.btf,
+      agentPid: start.agentPid,
+    });
+    const kernel = this.#kernel;
+    this.#drain = new Drain(kernel, config.kernel.dataRingBytes, config.kernel.controlRingBytes);
+    this.#progress = new ProgressReader(kernel.connections);
+    this.#progressSlab = new Slab(this.#progress.bytes);
+    const host = readHostFacts();
+    const source = new ProcfsSource(host);
+    const probe = new Float64Array(5);
+    kernel.clock(probe);
+    const startNs = (probe[0] as number) * 1e9 + (probe[1] as number);
+    this.#assembly = new Assembly(
+      {
+        start,
+        host,
+        source,
+        startNs,
+        headBytes: config.capture.headBytes,
+        setVerdict: (slot, generation, verdict) => kernel.setVerdict(slot, generation, verdict),
+        onProcess: (kind, pid, parentPid) => this.#onProcess(kind, pid, parentPid),
+        onFacts: facts => this.#recording?.facts(facts),
+      },
+      post,
+    );
+    this.#clock = new ClockKeeper(this.#assembly.pipeline.clock, out => kernel.clock(out));
+    this.#clock.adjust();
+    observeKernel(this.#assembly.counters, this.#kernelCounters);
+    this.#assembly.counters.observe('underspan.ring.fill', 'data', () => this.#drain.takeDataFill());
+    this.#assembly.counters.observe('underspan.ring.fill', 'control', () => this.#drain.takeControlFill());
+    this.#recording =
+      start.file === null
+        ? null
+        : new RecordingWriter(start.file, {
+            version: start.version,
+            ...this.#clockState(),
+            headBytes: config.capture.headBytes,
+            startNs,
+          });
+    this.#selection = compileSelection(config.selection);
+    this.#watcher = new ProcessWatcher({
+      filter: {
+        setProcess: (pid, include, exclude) => this.#setProcess(pid, include, exclude),
+        removeProcess: pid => kernel.removeProcess(pid),
+        commit: () => kernel.bumpSelection(),
+      },
+      selection: this.#selection,
+      inspect: pid => this.#assembly.processes.inspect(pid),
+      pids: () => source.pids(),
+      ownPid: start.agentPid,
+    });
+  }
+
+  async run(): Promise<void> {
+    this.#applySelection(null, this.#selection);
+    this.#watcher.scan();
+    this.#kernel.attach();
+    // What was started between the first look and the attach has no exec record.
+    if (this.#selection.needsFacts) this.#watcher.scan();
+    this.#post({
+      type: 'ready',
+      probes: this.#kernel.reports,
+      bootNs: this.#clock.now(),
+      clock: this.#clockState(),
+    });
+    this.#turn();
+  }
+
+  snapshot(id: number): void {
+    this.#post({ type: 'snapshot', id, ...this.#snapshot() });
+  }
+
+  reload(message: ToWorker & { readonly type: 'reload' }): void {
+    const { config } = message;
+    this.#assembly.reload(config);
+    const selection = compileSelection(config.selection);
+    this.#applySelection(this.#selection, selection);
+    this.#selection = selection;
+    this.#watcher.reload(selection);
+  }
+
+  stop(): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#kernel.detach();
+    this.#pass(this.#clock.now());
+    this.#queryProgress(this.#clock.now());
+    const { pipeline } = this.#assembly;
+    this.#assembly.flush(pipeline.finish());
+    this.#recording?.close();
+    this.#post({ type: 'stopped', ...this.#snapshot() });
+    this.#kernel.close();
+  }
+
+  /** One turn of the loop: drain, let go of what is due, come back. */
+  #turn(): void {
+    this.#timer = null;
+    const nowNs = this.#clock.now();
+    const drained = this.#pass(nowNs);
+    if (nowNs >= this.#nextProgressNs) {
+      this.#nextProgressNs = nowNs + PROGRESS_INTERVAL_NS;
+      this.#queryProgress(nowNs);
+    }
+    this.#assembly.pipeline.tick(nowNs);
+    this.#watcher.flush();
+    if (nowNs >= this.#nextClockNs) this.#keepTime(nowNs);
+    if (nowNs >= this.#nextFlushNs) {
+      this.#nextFlushNs = nowNs + this.#flushIntervalNs;
+      this.#assembly.flush();
+    }
+    if (nowNs >= this.#nextBeatNs) {
+      this.#nextBeatNs = nowNs + BEAT_INTERVAL_NS;
+      this.#post({ type: 'beat' });
+    }
+    const base = this.#start.config.kernel.drainIntervalMs;
+    this.#idleMs = drained > 0 ? base : Math.min(IDLE_INTERVAL_MS, this.#idleMs + 1);
+    this.#timer = setTimeout(() => this.#turn(), Math.max(base, this.#idleMs));
+  }
+
+  #keepTime(nowNs: number): void {
+    this.#nextClockNs = nowNs + CLOCK_INTERVAL_NS;
+    const stepNs = this.#clock.adjust();
+    if (stepNs === 0) return;
+    const text = `the wall clock was set by ${(stepNs / 1e9).toFixed(3)} s: spans from now on follow it`;
+    this.#post({ type: 'log', level: 'warn', key: 'clock', text });
+  }
+
+  #pass(nowNs: number): number {
+    const { pipeline } = this.#assembly;
+    return this.#drain.run((data, control, isDataComplete, isControlFresh) => {
+      const controlBytes = isControlFresh ? control.bytes.subarray(0, control.length) : control.bytes.subarray(0, 0);
+      pipeline.process(data, control, isDataComplete);
+      this.#recording?.batch({
+        nowNs,
+        data: data.bytes.subarray(0, data.length),
+        control: controlBytes,
+        progress: this.#progress.bytes.subarray(0, 0),
+        isDataComplete,
+      });
+    });
+  }
+
+  /** Asks how far the runs have come that connections wait for. */
+  #queryProgress(nowNs: number): void {
+    const { pipeline } = this.#assembly;
+    const { awaited } = pipeline.connections;
+    if (awaited.size === 0) return;
+    this.#progress.reset();
+    for (const connection of awaited) {
+      if (!this.#queryStream(connection, connection.ingress, DIRECTION_INGRESS, nowNs)) break;
+      if (!this.#queryStream(connection, connection.egress, DIRECTION_EGRESS, nowNs)) break;
+    }
+    const slab = this.#progressSlab;
+    slab.at = 0;
+    slab.length = this.#progress.length;
+    if (slab.length === 0) return;
+    pipeline.dispatcher.runOne(slab);
+    const empty = this.#progress.bytes.subarray(0, 0);
+    const progress = this.#progress.bytes.subarray(0, this.#progress.length);
+    this.#recording?.batch({ nowNs, data: empty, control: empty, progress, isDataComplete: true });
+  }
+
+  #queryStream(connection: Connection, stream: Stream, direction: number, nowNs: number): boolean {
+    if (stream.parser?.isIdle !== false) return true;
+    const { slot, generation } = connection;
+    return this.#progress.query(
+      { slot, generation, direction, runFirstNs: stream.runFirstNs, knownSeq: stream.nextSeq },
+      nowNs,
+    );
+  }
+
+  #onProcess(kind: 'exec' | 'fork' | 'exit', pid: number, parentPid: number): void {
+    if (kind === 'exec') this.#watcher.onExec(pid);
+    else if (kind === 'fork') this.#watcher.onFork(pid, parentPid);
+    else this.#watcher.onExit(pid);
+  }
+
+  #setProcess(pid: number, include: number, exclude: number): boolean {
+    try {
+      this.#kernel.setProcess(pid, include, exclude);
+      return true;
+    } catch (error) {
+      const text = `the kernel's process table refused process ${pid}: ${(error as Error).message}`;
+      this.#post({ type: 'log', level: 'warn', key: 'processes', text });
+      return false;
+    }
+  }
+
+  #applySelection(old: CompiledSelection | null, selection: CompiledSelection): void {
+    const kernel = this.#kernel;
+    for (const port of old?.localPorts.keys() ?? []) kernel.removePort('local_ports', port);
+    for (const port of old?.peerPorts.keys() ?? []) kernel.removePort('peer_ports', port);
+    for (const [port, masks] of selection.localPorts) kernel.setPort('local_ports', port, masks.include, masks.exclude);
+    for (const [port, masks] of selection.peerPorts) kernel.setPort('peer_ports', port, masks.include, masks.exclude);
+    kernel.setDefaults(selection.defaultMasks, selection.anyPort);
+  }
+
+  #clockState(): ClockState {
+    const { clock } = this.#assembly.pipeline;
+    return { offsetSeconds: clock.offsetSeconds, offsetNanos: clock.offsetNanos };
+  }
+
+  #snapshot(): { families: ReturnType<Assembly['families']>; nowNs: number; clock: ClockState } {
+    this.#kernel.readCounters(this.#kernelCounters.values);
+    const nowNs = this.#clock.now();
+    return { families: this.#assembly.families(nowNs), nowNs, clock: this.#clockState() };
+  }
+}

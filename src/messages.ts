@@ -1,0 +1,64 @@
+// What the two threads say to each other. The worker has the data path; the main thread has configuration, exporters, the
+// admin listener and signals. Spans cross as encoded OTLP requests (their buffers are transferred), metrics as plain data.
+
+import type { Config } from './config/schema.js';
+import type { ConnectionSummary } from './exporters/console-connection.js';
+import type { ProbeReport } from './kernel/probes.js';
+import type { MetricFamily } from './signals/metric-model.js';
+
+/** `workerData` of the worker. */
+export interface WorkerStart {
+  readonly mode: 'live' | 'replay';
+  readonly config: Config;
+  /** Recording: written in live mode if given, read in replay. */
+  readonly file: string | null;
+  readonly version: string;
+  readonly agentPid: number;
+  /** Listeners of ours: connections to them are not read. An empty address stands for any. */
+  readonly ownPeers: readonly { readonly address: string; readonly port: number }[];
+  /** Send a summary of each closed connection. */
+  readonly wantsConnections: boolean;
+}
+
+export type ToWorker =
+  | { readonly type: 'snapshot'; readonly id: number }
+  | { readonly type: 'reload'; readonly config: Config }
+  | { readonly type: 'stop' };
+
+/** Boot clock to wall clock at the moment of a message, see clock.ts. */
+export interface ClockState {
+  readonly offsetSeconds: number;
+  readonly offsetNanos: number;
+}
+
+export type FromWorker =
+  | {
+      readonly type: 'ready';
+      readonly probes: readonly ProbeReport[];
+      readonly bootNs: number;
+      readonly clock: ClockState;
+    }
+  | { readonly type: 'traces'; readonly bytes: Uint8Array<ArrayBuffer>; readonly spanCount: number }
+  | { readonly type: 'connections'; readonly summaries: readonly ConnectionSummary[]; readonly omitted: number }
+  | {
+      readonly type: 'snapshot';
+      readonly id: number;
+      readonly families: readonly MetricFamily[];
+      readonly nowNs: number;
+      readonly clock: ClockState;
+    }
+  | { readonly type: 'log'; readonly level: 'info' | 'warn' | 'error'; readonly key: string; readonly text: string }
+  | { readonly type: 'beat' }
+  | {
+      readonly type: 'failed';
+      readonly code: string;
+      readonly message: string;
+      readonly remedy: string;
+      readonly exitCode: number;
+    }
+  | {
+      readonly type: 'stopped';
+      readonly families: readonly MetricFamily[];
+      readonly nowNs: number;
+      readonly clock: ClockState;
+    };

@@ -1,0 +1,197 @@
+// A recording: what the kernel said and what was looked up about processes, enough to run the same pipeline again without
+// privileges. A line of JSON (version, record sizes, clock), then frames:
+//
+//   u32 type | u32 length | payload
+//   FACTS  one process, JSON; before the batch that first needs it
+//   BATCH  f64 now | u32 data | u32 control | u32 progress | u32 is-data-complete | the three slabs
+//
+// Payloads are what went over the sockets, credentials included: the file is created readable by its owner only.
+import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import type { ProcessFacts } from './enrichment/process-facts.js';
+import { AgentError, reasonOf } from './errors.js';
+import {
+  ConnectionClosedEventCursor,
+  ConnectionOpenedEventCursor,
+  DataEventCursor,
+  ProcessExecEventCursor,
+  ProgressEventCursor,
+} from './records/records.gen.js';
+
+const MAGIC = 'underspan recording';
+/** Records of another layout cannot be read: their sizes name it. */
+const LAYOUT = [
+  DataEventCursor,
+  ConnectionOpenedEventCursor,
+  ConnectionClosedEventCursor,
+  ProcessExecEventCursor,
+  ProgressEventCursor,
+]
+  .map(({ SIZE }) => SIZE)
+  .join('.');
+const FRAME_FACTS = 1;
+const FRAME_BATCH = 2;
+const FRAME_HEADER_BYTES = 8;
+const BATCH_HEADER_BYTES = 24;
+const HEADER_MAX_BYTES = 65536;
+const FRAME_MAX_BYTES = 64 << 20;
+
+export interface RecordingHeader {
+  readonly version: string;
+  readonly offsetSeconds: number;
+  readonly offsetNanos: number;
+  readonly headBytes: number;
+  /** Boot-clock nanoseconds of the start. */
+  readonly startNs: number;
+}
+
+export interface RecordedBatch {
+  readonly nowNs: number;
+  readonly data: Uint8Array;
+  readonly control: Uint8Array;
+  readonly progress: Uint8Array;
+  readonly isDataComplete: boolean;
+}
+
+export class RecordingWriter {
+  bytesWritten = 0;
+  readonly #fd: number;
+  readonly #frame = Buffer.alloc(FRAME_HEADER_BYTES + BATCH_HEADER_BYTES);
+
+  constructor(file: string, header: RecordingHeader) {
+    try {
+      this.#fd = openSync(file, 'w', 0o600);
+    } catch (error) {
+      throw new AgentError('RECORDING_UNWRITABLE', { file, reason: reasonOf(error) }, { cause: error });
+    }
+    this.#write(Buffer.from(`${JSON.stringify({ format: MAGIC, layout: LAYOUT, ...header })}\n`));
+  }
+
+  #write(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd, bytes, at);
+    this.bytesWritten += bytes.length;
+  }
+
+  facts(facts: ProcessFacts): void {
+    const json = Buffer.from(JSON.stringify(facts));
+    this.#frame.writeUInt32LE(FRAME_FACTS, 0);
+    this.#frame.writeUInt32LE(json.length, 4);
+    this.#write(this.#frame.subarray(0, FRAME_HEADER_BYTES));
+    this.#write(json);
+  }
+
+  batch(batch: RecordedBatch): void {
+    const { data, control, progress } = batch;
+    const frame = this.#frame;
+    frame.writeUInt32LE(FRAME_BATCH, 0);
+    frame.writeUInt32LE(BATCH_HEADER_BYTES + data.length + control.length + progress.length, 4);
+    frame.writeDoubleLE(batch.nowNs, 8);
+    frame.writeUInt32LE(data.length, 16);
+    frame.writeUInt32LE(control.length, 20);
+    frame.writeUInt32LE(progress.length, 24);
+    frame.writeUInt32LE(batch.isDataComplete ? 1 : 0, 28);
+    this.#write(frame);
+    this.#write(data);
+    this.#write(control);
+    this.#write(progress);
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+export class RecordingReader {
+  readonly header: RecordingHeader;
+  readonly bytesTotal: number;
+  /** Bytes read so far. */
+  bytesRead: number;
+  readonly #file: string;
+  readonly #fd: number;
+
+  constructor(file: string) {
+    this.#file = file;
+    try {
+      this.#fd = openSync(file, 'r');
+    } catch (error) {
+      throw new AgentError('RECORDING_UNREADABLE', { file, reason: reasonOf(error) }, { cause: error });
+    }
+    this.bytesTotal = fstatSync(this.#fd).size;
+    const start = Buffer.alloc(Math.min(HEADER_MAX_BYTES, this.bytesTotal));
+    readSync(this.#fd, start, 0, start.length, 0);
+    const end = start.indexOf(10);
+    this.header = this.#parseHeader(end < 0 ? '' : start.toString('utf8', 0, end));
+    this.bytesRead = end + 1;
+  }
+
+  #parseHeader(line: string): RecordingHeader {
+    let parsed: { format?: unknown; layout?: unknown } & Partial<RecordingHeader>;
+    try {
+      parsed = JSON.parse(line) as typeof parsed;
+    } catch {
+      throw this.#invalid('it does not begin like one');
+    }
+    if (parsed.format !== MAGIC) throw this.#invalid('it does not begin like one');
+    if (parsed.layout !== LAYOUT)
+      throw this.#invalid(`its records have the layout ${String(parsed.layout)}, not ${LAYOUT}`);
+    const { version, offsetSeconds, offsetNanos, headBytes, startNs } = parsed;
+    if (
+      typeof offsetSeconds !== 'number' ||
+      typeof offsetNanos !== 'number' ||
+      typeof headBytes !== 'number' ||
+      typeof startNs !== 'number'
+    ) {
+      throw this.#invalid('its header is incomplete');
+    }
+    return { version: String(version), offsetSeconds, offsetNanos, headBytes, startNs };
+  }
+
+  #invalid(reason: string): AgentError {
+    return new AgentError('RECORDING_INVALID', { file: this.#file, reason });
+  }
+
+  /** The next frame; null at the end. A recording that was cut off ends at its last whole frame. */
+  next(): { readonly facts: ProcessFacts } | { readonly batch: RecordedBatch } | null {
+    const header = this.#read(FRAME_HEADER_BYTES);
+    if (header === null) return null;
+    const type = header.readUInt32LE(0);
+    const length = header.readUInt32LE(4);
+    if (length > FRAME_MAX_BYTES) throw this.#invalid(`a frame of ${length} bytes at ${this.bytesRead}`);
+    const payload = this.#read(length);
+    if (payload === null) return null;
+    if (type === FRAME_FACTS) return { facts: JSON.parse(payload.toString('utf8')) as ProcessFacts };
+    if (type === FRAME_BATCH && length >= BATCH_HEADER_BYTES) return { batch: this.#batch(payload) };
+    throw this.#invalid(`a frame of type ${type} at ${this.bytesRead}`);
+  }
+
+  #batch(payload: Buffer): RecordedBatch {
+    const data = payload.readUInt32LE(8);
+    const control = payload.readUInt32LE(12);
+    const progress = payload.readUInt32LE(16);
+    if (BATCH_HEADER_BYTES + data + control + progress !== payload.length)
+      throw this.#invalid('a batch has the wrong size');
+    const from = BATCH_HEADER_BYTES;
+    return {
+      nowNs: payload.readDoubleLE(0),
+      data: payload.subarray(from, from + data),
+      control: payload.subarray(from + data, from + data + control),
+      progress: payload.subarray(from + data + control),
+      isDataComplete: payload.readUInt32LE(20) === 1,
+    };
+  }
+
+  #read(length: number): Buffer | null {
+    const buffer = Buffer.alloc(length);
+    let at = 0;
+    while (at < length) {
+      const got = readSync(this.#fd, buffer, at, length - at, this.bytesRead + at);
+      if (got === 0) return null;
+      at += got;
+    }
+    this.bytesRead += length;
+    return buffer;
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}

@@ -1,0 +1,73 @@
+// The agent's own metrics as the worker knows them: what the kernel lost and did, how exchanges ended, how full the rings
+// were. In: the pipeline and, when live, the kernel's counters. Out: series in a Counters (self/counters.ts) that read the
+// numbers where they live.
+import { DROP_REASONS } from '../exchanges/matcher.js';
+import type { Pipeline } from '../pipeline.js';
+import { EVENT_LOSS_NAMES, EVENT_STAT_NAMES, LOSS_COUNT, STAT_COUNT, STAT_EDGES } from '../records/records.gen.js';
+import type { Counters } from './counters.js';
+
+/** Kernel losses that lose no record: they are told as connections or bytes that were missed. */
+const CONNECTION_LOSSES: ReadonlySet<string> = new Set([
+  'slots_exhausted',
+  'sockets_full',
+  'compat_task',
+  'slot_return',
+]);
+const BYTE_LOSSES: ReadonlySet<string> = new Set(['read_fault', 'iov_too_long']);
+
+/** The kernel's `counters` map, read once for each snapshot. */
+export class KernelCounters {
+  readonly values = new Float64Array(LOSS_COUNT + STAT_COUNT);
+
+  loss(cause: number): number {
+    return this.values[cause] as number;
+  }
+
+  stat(stat: number): number {
+    return this.values[LOSS_COUNT + stat] as number;
+  }
+
+  /** Message edges that the kernel saw. */
+  get edges(): number {
+    return this.stat(STAT_EDGES);
+  }
+}
+
+/** Registers every series of the pipeline. */
+export function observePipeline(counters: Counters, pipeline: Pipeline): void {
+  const { ledger, connections, dispatcher, encoder } = pipeline;
+  counters.observe('underspan.records.read', 'all', () => dispatcher.records);
+  counters.observe('underspan.records.dropped', 'malformed', () => dispatcher.malformed);
+  counters.observe('underspan.records.dropped', 'unknown_connection', () => connections.strayRecords);
+  counters.observe('underspan.messages.broken', 'http1', () => connections.brokenStreams);
+  counters.observe('underspan.connections.dropped', 'unknown_protocol', () => connections.ignored);
+  counters.observe('underspan.connections.open', '', () => connections.open);
+  counters.observe('underspan.exchanges.completed', 'http1', () => ledger.spans + ledger.dropped.sampled);
+  for (const reason of DROP_REASONS) {
+    counters.observe('underspan.exchanges.dropped', reason, () => ledger.dropped[reason]);
+  }
+  counters.observe('underspan.exchanges.open', '', () => ledger.open);
+  counters.observe('underspan.spans.written', '', () => ledger.spans);
+  counters.observe('underspan.spans.dropped', 'oversized', () => encoder.dropped.oversized);
+  counters.observe('underspan.coverage', '', () => {
+    const lost = ledger.dropped.gap + ledger.dropped.unparsed + ledger.dropped.evicted + ledger.dropped.buffer_full;
+    const ended = ledger.started - ledger.open;
+    return ended === 0 ? 1 : 1 - lost / ended;
+  });
+}
+
+/** Registers what the kernel side counts. */
+export function observeKernel(counters: Counters, kernel: KernelCounters): void {
+  for (let cause = 0; cause < LOSS_COUNT; cause++) {
+    const name = EVENT_LOSS_NAMES[cause] as string;
+    const metric = CONNECTION_LOSSES.has(name)
+      ? 'underspan.connections.dropped'
+      : BYTE_LOSSES.has(name)
+        ? 'underspan.bytes.missed'
+        : 'underspan.records.dropped';
+    if (metric !== 'underspan.bytes.missed') counters.observe(metric, name, () => kernel.loss(cause));
+  }
+  for (let stat = 0; stat < STAT_COUNT; stat++) {
+    counters.observe('underspan.kernel.events', EVENT_STAT_NAMES[stat] as string, () => kernel.stat(stat));
+  }
+}
