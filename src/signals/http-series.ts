@@ -47,7 +47,19 @@ export class HttpSeries {
 /** Series of one target and method: those without a connection error, and by error. */
 class Leaf {
   readonly plain = new Map<number, HttpSeries>();
-  readonly byError = new Map<string, Map<number, HttpSeries>>();
+  byError: Map<string, Map<number, HttpSeries>> | null = null;
+
+  /** The map in which series with this connection error are, made if need be. */
+  withError(errorType: string): Map<number, HttpSeries> {
+    if (errorType === '') return this.plain;
+    this.byError ??= new Map();
+    let byKey = this.byError.get(errorType);
+    if (byKey === undefined) {
+      byKey = new Map();
+      this.byError.set(errorType, byKey);
+    }
+    return byKey;
+  }
 }
 
 export class HttpTable {
@@ -69,7 +81,7 @@ export class HttpTable {
     const leaf = this.#byTarget.get(dimensions.target)?.get(dimensions.method);
     if (leaf !== undefined) {
       const error = dimensions.errorType;
-      const known = error === '' ? leaf.plain.get(key) : leaf.byError.get(error)?.get(key);
+      const known = error === '' ? leaf.plain.get(key) : leaf.byError?.get(error)?.get(key);
       if (known !== undefined) return known;
     }
     return this.#add(dimensions, key, startNs);
@@ -95,16 +107,7 @@ export class HttpTable {
     const series = new HttpSeries(seriesAttributes(dimensions), startNs);
     this.series.push(series);
     this.#budget.left--;
-    const leaf = this.#leaf(dimensions);
-    let byKey: Map<number, HttpSeries> | undefined = leaf.plain;
-    if (dimensions.errorType !== '') {
-      byKey = leaf.byError.get(dimensions.errorType);
-      if (byKey === undefined) {
-        byKey = new Map();
-        leaf.byError.set(dimensions.errorType, byKey);
-      }
-    }
-    byKey.set(key, series);
+    this.#leaf(dimensions).withError(dimensions.errorType).set(key, series);
     return series;
   }
 

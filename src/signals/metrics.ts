@@ -19,7 +19,7 @@ export interface MetricsOptions {
   readonly startNs: number;
   /** Series of one table (server, client) of one service. Default 2000. */
   readonly maxSeriesPerService?: number;
-  /** Series of all services together. Default 50000 (about 1 KiB each). */
+  /** Series of all services together, about 2 KiB each. Default 20000. */
   readonly maxSeries?: number;
   /** Services held at once. Default 8192. */
   readonly maxServices?: number;
@@ -47,7 +47,7 @@ export class Metrics {
     this.#methods = new KnownMethods(options.knownMethods);
     this.#maxSeriesPerService = options.maxSeriesPerService ?? 2000;
     this.#maxServices = options.maxServices ?? 8192;
-    this.#budget = { left: options.maxSeries ?? 50_000 };
+    this.#budget = { left: options.maxSeries ?? 20_000 };
   }
 
   /** A finished exchange. `route`: http.route of a SERVER exchange, '' if unknown; not looked at for a CLIENT. */
