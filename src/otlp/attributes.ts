@@ -37,23 +37,40 @@ export function attributeKey(name: string): AttributeKey {
   return { name, bytes };
 }
 
+/** Room for tags and lengths around a short attribute. */
+const FRAME_BYTES = 16;
+
 /** Tag, length and key of a KeyValue whose AnyValue takes `valueBytes` (< 128). */
 function head(writer: ProtoWriter, tag: number, key: Uint8Array, valueBytes: number): void {
-  writer.ensure(key.length + valueBytes + 8);
-  writer.byte(tag);
-  writer.varint(key.length + 2 + valueBytes);
-  writer.raw(key);
-  writer.byte(VALUE);
-  writer.byte(valueBytes);
+  writer.ensure(key.length + valueBytes + FRAME_BYTES);
+  const { bytes } = writer;
+  let { at } = writer;
+  const count = key.length + 2 + valueBytes;
+  bytes[at++] = tag;
+  if (count < 128) {
+    bytes[at++] = count;
+  } else {
+    writer.at = at;
+    writer.varint(count);
+    at = writer.at;
+  }
+  for (let i = 0; i < key.length; i++) bytes[at++] = key[i] as number;
+  bytes[at++] = VALUE;
+  bytes[at++] = valueBytes;
+  writer.at = at;
 }
 
 /** `tag` is the one-byte tag of the repeated KeyValue field, here and below. */
 export function writeString(writer: ProtoWriter, tag: number, key: AttributeKey, value: string): void {
-  if (value.length <= SHORT_TEXT) {
+  const count = value.length;
+  if (count <= SHORT_TEXT) {
     const start = writer.at;
-    head(writer, tag, key.bytes, value.length + 2);
-    writer.byte(ANY_STRING);
-    writer.byte(value.length);
+    head(writer, tag, key.bytes, count + 2);
+    const { bytes } = writer;
+    let { at } = writer;
+    bytes[at++] = ANY_STRING;
+    bytes[at++] = count;
+    writer.at = at;
     if (writer.tryAscii(value)) return;
     writer.at = start;
   }

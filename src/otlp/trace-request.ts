@@ -9,21 +9,18 @@ import type { WallClock } from '../clock.js';
 import type { Service } from '../enrichment/service.js';
 import type { TraceContext } from '../traces/context.js';
 import { type AttributeKey, writeBool, writeDouble, writeInt, writeString, writeStringArray } from './attributes.js';
-import { ProtoWriter, tagBytes, varintSize, WIRE_FIXED32 } from './proto-writer.js';
-import { encodeResource, encodeSchemaUrl, encodeScope } from './resource.js';
+import { ProtoWriter, tagBytes, WIRE_FIXED32 } from './proto-writer.js';
+import { encodeScope } from './resource.js';
+import { type EncodedTraces, type ServiceGroup, SpanGroups } from './span-groups.js';
 
 export { type AttributeKey, attributeKey } from './attributes.js';
+export type { EncodedTraces } from './span-groups.js';
 
 /** Below the 4 MiB that gRPC servers accept by default. */
 const DEFAULT_MAX_REQUEST_BYTES = 3.5 * 1024 * 1024;
 const DEFAULT_MAX_BUFFERED_BYTES = 32 * 1024 * 1024;
 /** What an idle encoder keeps. */
 const KEPT_BYTES = 1024 * 1024;
-const KEPT_SPANS = 4096;
-/** Encoded resources kept between flushes; beyond, all are forgotten and encoded again when needed. */
-const MAX_CACHED_SERVICES = 4096;
-/** Tags and lengths of ResourceSpans and ScopeSpans around the spans of one service. */
-const NESTING_BYTES = 12;
 
 const SPANS = 0x12;
 const TRACE_ID = 0x0a;
@@ -47,12 +44,6 @@ const FLAG_TRACE_MASK = 0xff;
 const FLAG_HAS_IS_REMOTE = 0x100;
 const FLAG_IS_REMOTE = 0x200;
 
-/** A complete ExportTraceServiceRequest in an ArrayBuffer of its own (transferable). */
-export interface EncodedTraces {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly spanCount: number;
-}
-
 export interface TraceRequestOptions {
   readonly clock: WallClock;
   readonly scopeName: string;
@@ -73,59 +64,30 @@ export interface DroppedSpans {
   unfinished: number;
 }
 
-/** What is buffered for one service; its spans are chained through `#next`. */
-class ServiceGroup {
-  readonly service: Service;
-  readonly resource: Uint8Array;
-  firstSpan = -1;
-  lastSpan = -1;
-
-  constructor(service: Service) {
-    this.service = service;
-    this.resource = encodeResource(service.attributes);
-  }
-}
-
-/** Spans of one group that go into one request. */
-interface Part {
-  readonly group: ServiceGroup;
-  readonly firstSpan: number;
-  spanCount: number;
-  spanBytes: number;
-}
-
 export class TraceRequestEncoder {
   readonly dropped: DroppedSpans = { full: 0, oversized: 0, unfinished: 0 };
   readonly #clock: WallClock;
-  readonly #scope: Uint8Array;
-  readonly #schemaUrl = encodeSchemaUrl();
-  readonly #maxRequestBytes: number;
-  readonly #maxRequestSpans: number;
   readonly #maxBufferedBytes: number;
   readonly #writer = new ProtoWriter(KEPT_BYTES);
-  readonly #groupsById = new Map<number, ServiceGroup>();
-  /** Groups with spans, in order of their first. */
-  #groups: ServiceGroup[] = [];
+  readonly #groups: SpanGroups;
+  /** The group of the last span; kept because the next one is often of the same service. */
   #group: ServiceGroup | null = null;
   #isOpen = false;
   #bodyStart = 0;
-  #spanCount = 0;
-  /** By span: where it begins (tag included) and ends in the slab, and the group's next span. */
-  #starts = new Uint32Array(KEPT_SPANS);
-  #ends = new Uint32Array(KEPT_SPANS);
-  #next = new Int32Array(KEPT_SPANS);
 
   constructor(options: TraceRequestOptions) {
     this.#clock = options.clock;
-    this.#scope = encodeScope(options.scopeName, options.scopeVersion);
-    this.#maxRequestBytes = options.maxRequestBytes ?? DEFAULT_MAX_REQUEST_BYTES;
-    this.#maxRequestSpans = options.maxRequestSpans ?? Number.POSITIVE_INFINITY;
     this.#maxBufferedBytes = options.maxBufferedBytes ?? DEFAULT_MAX_BUFFERED_BYTES;
+    this.#groups = new SpanGroups({
+      scope: encodeScope(options.scopeName, options.scopeVersion),
+      maxRequestBytes: options.maxRequestBytes ?? DEFAULT_MAX_REQUEST_BYTES,
+      maxRequestSpans: options.maxRequestSpans ?? Number.POSITIVE_INFINITY,
+    });
   }
 
   /** Finished spans that wait for `flush`. */
   get spanCount(): number {
-    return this.#spanCount;
+    return this.#groups.spanCount;
   }
 
   /** Bytes of these spans. */
@@ -156,7 +118,7 @@ export class TraceRequestEncoder {
       this.dropped.full++;
       return false;
     }
-    if (this.#group === null || this.#group.service !== service) this.#group = this.#findGroup(service);
+    if (this.#group === null || this.#group.service !== service) this.#group = this.#groups.groupOf(service);
     this.#isOpen = true;
     writer.ensure(128);
     this.#bodyStart = writer.open(SPANS);
@@ -240,39 +202,21 @@ export class TraceRequestEncoder {
     const writer = this.#writer;
     const start = this.#bodyStart - 3;
     writer.close(this.#bodyStart);
-    if (this.#overhead(group) + writer.at - start > this.#maxRequestBytes) {
+    if (!this.#groups.add(group, start, writer.at)) {
       writer.at = start;
       this.dropped.oversized++;
-      return;
     }
-    const index = this.#spanCount++;
-    if (index === this.#starts.length) this.#growIndex();
-    this.#starts[index] = start;
-    this.#ends[index] = writer.at;
-    this.#next[index] = -1;
-    if (group.firstSpan < 0) {
-      group.firstSpan = index;
-      this.#groups.push(group);
-    } else {
-      this.#next[group.lastSpan] = index;
-    }
-    group.lastSpan = index;
   }
 
   /** Everything finished, as complete requests of at most `maxRequestBytes`; empties the encoder. */
   flush(): EncodedTraces[] {
     if (this.#isOpen) this.#abandon();
-    const requests = this.#plan().map(parts => this.#build(parts));
-    for (const group of this.#groups) {
-      group.firstSpan = -1;
-      group.lastSpan = -1;
-    }
-    this.#groups = [];
-    if (this.#groupsById.size > MAX_CACHED_SERVICES) {
-      this.#groupsById.clear();
-      this.#group = null;
-    }
-    this.#shrink();
+    const writer = this.#writer;
+    const requests = this.#groups.takeRequests(writer.bytes);
+    this.#group = null;
+    // What a burst needed is given back by halves, so that a steady load does not pay for it each time.
+    const isMostlyUnused = writer.at < writer.capacityBytes / 4;
+    writer.reset(isMostlyUnused ? Math.max(KEPT_BYTES, writer.capacityBytes / 2) : writer.capacityBytes);
     return requests;
   }
 
@@ -301,144 +245,4 @@ export class TraceRequestEncoder {
     this.#isOpen = false;
     this.dropped.unfinished++;
   }
-
-  #findGroup(service: Service): ServiceGroup {
-    const known = this.#groupsById.get(service.id);
-    if (known !== undefined && known.service === service) return known;
-    const group = new ServiceGroup(service);
-    this.#groupsById.set(service.id, group);
-    return group;
-  }
-
-  /** Upper bound of what a request adds around the spans of one service. */
-  #overhead(group: ServiceGroup): number {
-    return NESTING_BYTES + group.resource.length + this.#scope.length + 2 * this.#schemaUrl.length;
-  }
-
-  #growIndex(): void {
-    const capacity = this.#starts.length * 2;
-    this.#starts = copyInto(new Uint32Array(capacity), this.#starts);
-    this.#ends = copyInto(new Uint32Array(capacity), this.#ends);
-    this.#next = copyInto(new Int32Array(capacity), this.#next);
-  }
-
-  /** Gives back memory that a burst needed, by halves, so that a steady load does not pay for it each time. */
-  #shrink(): void {
-    const usedBytes = this.#writer.at;
-    const capacity = this.#writer.capacityBytes;
-    this.#writer.reset(usedBytes < capacity / 4 ? Math.max(KEPT_BYTES, capacity / 2) : capacity);
-    if (this.#starts.length > KEPT_SPANS && this.#spanCount < this.#starts.length / 4) {
-      const spans = this.#starts.length / 2;
-      this.#starts = new Uint32Array(spans);
-      this.#ends = new Uint32Array(spans);
-      this.#next = new Int32Array(spans);
-    }
-    this.#spanCount = 0;
-  }
-
-  /** Cuts the chains into requests. */
-  #plan(): Part[][] {
-    const requests: Part[][] = [];
-    let parts: Part[] = [];
-    let requestBytes = 0;
-    let requestSpans = 0;
-    for (const group of this.#groups) {
-      let part: Part | null = null;
-      for (let span = group.firstSpan; span >= 0; span = this.#next[span] as number) {
-        const spanBytes = (this.#ends[span] as number) - (this.#starts[span] as number);
-        const added = spanBytes + (part === null ? this.#overhead(group) : 0);
-        const isFull = requestBytes + added > this.#maxRequestBytes || requestSpans >= this.#maxRequestSpans;
-        if (isFull && requestSpans > 0) {
-          requests.push(parts);
-          parts = [];
-          requestBytes = 0;
-          requestSpans = 0;
-          part = null;
-        }
-        if (part === null) {
-          part = { group, firstSpan: span, spanCount: 0, spanBytes: 0 };
-          parts.push(part);
-          requestBytes += this.#overhead(group);
-        }
-        requestSpans++;
-        part.spanCount++;
-        part.spanBytes += spanBytes;
-        requestBytes += spanBytes;
-      }
-    }
-    if (parts.length > 0) requests.push(parts);
-    return requests;
-  }
-
-  #scopeSpansBytes(part: Part): number {
-    return this.#scope.length + part.spanBytes + this.#schemaUrl.length;
-  }
-
-  #resourceSpansBytes(part: Part): number {
-    const inner = this.#scopeSpansBytes(part);
-    return part.group.resource.length + 1 + varintSize(inner) + inner + this.#schemaUrl.length;
-  }
-
-  #build(parts: readonly Part[]): EncodedTraces {
-    let total = 0;
-    let spanCount = 0;
-    for (const part of parts) {
-      const size = this.#resourceSpansBytes(part);
-      total += 1 + varintSize(size) + size;
-      spanCount += part.spanCount;
-    }
-    const bytes = new Uint8Array(total);
-    let at = 0;
-    for (const part of parts) {
-      at = putHeader(bytes, at, 0x0a, this.#resourceSpansBytes(part));
-      at = put(bytes, at, part.group.resource);
-      at = putHeader(bytes, at, 0x12, this.#scopeSpansBytes(part));
-      at = put(bytes, at, this.#scope);
-      at = this.#putSpans(bytes, at, part);
-      at = put(bytes, at, this.#schemaUrl);
-      at = put(bytes, at, this.#schemaUrl);
-    }
-    return { bytes, spanCount };
-  }
-
-  /** Copies the spans of a part; neighbours in the slab go in one piece. */
-  #putSpans(target: Uint8Array, at: number, part: Part): number {
-    const slab = this.#writer.bytes;
-    let span = part.firstSpan;
-    let from = this.#starts[span] as number;
-    let to = from;
-    let end = at;
-    for (let left = part.spanCount; left > 0; left--) {
-      const start = this.#starts[span] as number;
-      if (start !== to) {
-        end = put(target, end, slab.subarray(from, to));
-        from = start;
-      }
-      to = this.#ends[span] as number;
-      span = this.#next[span] as number;
-    }
-    return put(target, end, slab.subarray(from, to));
-  }
-}
-
-function copyInto<T extends Uint32Array | Int32Array>(target: T, source: T): T {
-  target.set(source);
-  return target;
-}
-
-function put(target: Uint8Array, at: number, source: Uint8Array): number {
-  target.set(source, at);
-  return at + source.length;
-}
-
-function putHeader(target: Uint8Array, at: number, tag: number, length: number): number {
-  target[at] = tag;
-  let end = at + 1;
-  let rest = length;
-  while (rest >= 128) {
-    target[end++] = (rest & 127) | 128;
-    rest >>>= 7;
-  }
-  target[end++] = rest;
-  return end;
 }
