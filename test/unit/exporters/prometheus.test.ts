@@ -38,7 +38,7 @@ function parse(body: string, format: PrometheusFormat): Page {
   const lines = body.split('\n').slice(0, -1);
   if (format === 'openmetrics') assert.equal(lines.pop(), '# EOF');
   for (const line of lines) {
-    const comment = /^# (HELP|TYPE|UNIT) ([a-zA-Z_:][a-zA-Z0-9_:]*) (.*)$/.exec(line);
+    const comment = /^# (HELP|TYPE|UNIT) ([a-zA-Z_:][a-zA-Z0-9_:]*) (.*)$/s.exec(line);
     if (comment !== null) {
       if (comment[1] === 'TYPE') {
         assert.equal(types.has(String(comment[2])), false, `second TYPE: ${line}`);
@@ -46,7 +46,7 @@ function parse(body: string, format: PrometheusFormat): Page {
       }
       continue;
     }
-    const sample = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$/.exec(line);
+    const sample = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$/s.exec(line);
     assert.ok(sample !== null, `not a sample: ${line}`);
     const identity = `${sample[1]}{${sample[2]}}`;
     assert.equal(series.has(identity), false, `duplicate: ${line}`);
@@ -64,8 +64,8 @@ function parseLabels(text: string): Record<string, string> {
     const label = /^([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\[\\"n])*)"(?:,|$)/.exec(rest);
     assert.ok(label !== null, `not a label: ${rest}`);
     const name = String(label[1]);
-    assert.equal(name in labels, false, `label twice: ${name}`);
-    labels[name] = String(label[2]).replace(/\\(.)/g, (_, escaped) => (escaped === 'n' ? '\n' : escaped));
+    assert.equal(Object.hasOwn(labels, name), false, `label twice: ${name}`);
+    labels[name] = String(label[2]).replace(/\\(.)/gs, (_, escaped) => (escaped === 'n' ? '\n' : escaped));
     rest = rest.slice(label[0].length);
   }
   return labels;
