@@ -1,5 +1,7 @@
 // The commands that start the pipeline: run, trace, record, replay. In: parsed arguments. Out: the agent's exit code.
 // agent.js is loaded only when all that a person wrote has been checked, so help and errors need no native part.
+import { accessSync, constants } from 'node:fs';
+import { changesThatNeedRestart } from '../config/changes.js';
 import { loadConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { AgentError, reasonOf } from '../errors.js';
@@ -62,6 +64,7 @@ async function startAgent(args: Arguments, mode: AgentMode): Promise<number> {
     return loaded.config;
   };
   const config = load();
+  let current = config;
   if (config.disabled) {
     say('disabled (OTEL_SDK_DISABLED or `disabled`): nothing to do');
     return 0;
@@ -69,6 +72,8 @@ async function startAgent(args: Arguments, mode: AgentMode): Promise<number> {
   if (mode !== 'replay') {
     assertPrivileges(config);
     assertBuilt();
+  } else if (args.positionals[0] !== undefined) {
+    assertReadable(args.positionals[0]);
   }
   const configPath = file ?? process.env.UNDERSPAN_CONFIG;
   const options: AgentOptions = {
@@ -76,13 +81,26 @@ async function startAgent(args: Arguments, mode: AgentMode): Promise<number> {
     filters,
     connections: args.has('connections'),
     json: args.has('json'),
-    reload: async () => load(),
+    reload: async () => {
+      const next = load();
+      for (const path of changesThatNeedRestart(current, next)) say(`warning: ${path} changed: needs a restart`);
+      current = next;
+      return next;
+    },
     ...(args.has('no-color') ? { color: false } : {}),
     ...(args.positionals[0] === undefined ? {} : { file: args.positionals[0] }),
     ...(configPath === undefined ? {} : { configPath }),
   };
   const { runAgent } = await loadAgent();
   return runAgent(config, options);
+}
+
+function assertReadable(file: string): void {
+  try {
+    accessSync(file, constants.R_OK);
+  } catch (error) {
+    throw new AgentError('RECORDING_UNREADABLE', { file, reason: reasonOf(error) }, { cause: error });
+  }
 }
 
 interface AgentModule {

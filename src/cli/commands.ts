@@ -54,7 +54,7 @@ alternatives; different flags must hold together.`,
 const RECORD: Command = {
   name: 'record',
   summary: 'Keep what the kernel reports in a file, for replay and bug reports.',
-  description: `Writes the raw records to FILE until it is stopped. The file holds the heads of requests and responses,
+  description: `Like run, and writes the raw records to FILE until it is stopped. The file holds the heads of requests and responses,
 with cookies and credentials that stand in them: handle it with care.`,
   positionals: ['FILE'],
   options: { ...CONFIG_OPTIONS, ...SELECTION_OPTIONS },

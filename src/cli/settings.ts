@@ -15,21 +15,18 @@ const QUICK_LOOK: readonly Setting[] = [
   { path: 'exporters', value: [], flag: 'trace' },
   { path: 'admin.enabled', value: false, flag: 'trace' },
 ];
-const RECORD_ONLY: readonly Setting[] = QUICK_LOOK.map(setting =>
-  setting.path === 'traces.exporters'
-    ? { ...setting, value: ['none'], flag: 'record' }
-    : { ...setting, flag: 'record' },
-);
 const OF_MODE: Readonly<Record<Mode, readonly Setting[]>> = {
   run: [],
   trace: QUICK_LOOK,
-  record: RECORD_ONLY,
+  record: [],
   replay: [{ path: 'admin.enabled', value: false, flag: 'replay' }],
 };
 
 /** The settings that a command line makes. */
 export function settingsFrom(args: Arguments, mode: Mode): Setting[] {
-  const explicit = [...setFlags(args), ...logLevel(args), ...selection(args)];
+  const explicit = [...setFlags(args), ...logLevel(args)];
+  // A recording holds what was selected when it was made.
+  if (mode !== 'replay') explicit.push(...selection(args));
   const isExplicit = (path: string): boolean => explicit.some(setting => setting.path === path);
   return [...OF_MODE[mode].filter(setting => !isExplicit(setting.path)), ...explicit];
 }

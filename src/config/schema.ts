@@ -397,7 +397,13 @@ export const CONFIG_SCHEMA = {
           env: ['OTEL_RESOURCE_ATTRIBUTES'],
           help: 'Added to the resource of every service, e.g. deployment.environment.name.',
         },
-        service_names: { type: 'list', item: SERVICE_NAME, max: 1000, help: 'Names by rule; the first match counts.' },
+        service_names: {
+          type: 'list',
+          item: SERVICE_NAME,
+          max: 1000,
+          reloads: true,
+          help: 'Names by rule; the first match counts.',
+        },
         agent_name: {
           type: 'text',
           default: 'underspan',
@@ -436,6 +442,7 @@ export const CONFIG_SCHEMA = {
           choices: ['error', 'warn', 'info', 'debug'],
           default: 'info',
           env: ['OTEL_LOG_LEVEL'],
+          reloads: true,
           help: 'Least severe level that is written.',
         },
         format: {
