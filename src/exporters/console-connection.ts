@@ -92,7 +92,7 @@ export function renderConnectionHeader(style: Style, width: number): string {
     ...(columns.bar > 0 ? [` ${padEnd('', columns.bar)}`] : []),
     ' ending',
   ];
-  return style.paint(parts.join(' ').trimEnd(), 'dim');
+  return style.paint(truncateEnd(parts.join(' ').trimEnd(), width, ''), 'dim');
 }
 
 /** One line for a connection. */
@@ -123,7 +123,7 @@ function renderEnding(connection: ConnectionSummary, style: Style, room: number)
   let facts = '';
   for (const fact of factsOf(connection, style)) {
     const longer = `${facts}, ${fact}`;
-    if (ending.length + widthOf(longer) <= room) facts = longer;
+    if (widthOf(ending) + widthOf(longer) <= room) facts = longer;
   }
   return style.paint(ending, isBad ? 'alarm' : 'plain') + style.paint(facts, 'dim');
 }
@@ -174,7 +174,7 @@ function renderEnds(connection: ConnectionSummary, style: Style, width: number):
   const local = toPrintable(connection.local, style.isUnicode) || '?';
   const remote = toPrintable(connection.remote, style.isUnicode) || '?';
   // Of our own end only the port tells much; the other end gets the room that is left.
-  const own = local.length + remote.length <= room ? local : local.slice(Math.max(0, local.lastIndexOf(':')));
+  const own = widthOf(local) + widthOf(remote) <= room ? local : local.slice(Math.max(0, local.lastIndexOf(':')));
   const shownOwn = truncateMiddle(own, Math.floor(room / 2), glyphs.ellipsis);
   const shownRemote = truncateMiddle(remote, room - widthOf(shownOwn), glyphs.ellipsis);
   return padEnd(`${shownOwn} ${arrow} ${shownRemote}`, width);

@@ -14,6 +14,7 @@ import {
   toPrintable,
   truncateEnd,
   truncateMiddle,
+  widthOf,
 } from './console-text.js';
 
 /** Levels that are indented; deeper ones stay below each other. */
@@ -147,11 +148,11 @@ function renderWhat(span: SpanView, layout: Layout, style: Style): string {
   const word = span.isConnect ? 'connect' : span.method || span.name;
   const verb = truncateEnd(toPrintable(word, isUnicode), Math.max(4, Math.floor(layout.what / 2)), glyphs.ellipsis);
   const target = toPrintable(targetOf(span), isUnicode);
-  const room = layout.what - 3 - verb.length;
+  const room = layout.what - 3 - widthOf(verb);
   const shown = room > 0 ? truncateMiddle(target, room, glyphs.ellipsis) : '';
   const route = toPrintable(span.route, isUnicode);
-  const left = room - shown.length - 1;
-  const hasRoute = span.route !== '' && span.route !== span.path && route.length + 2 <= left;
+  const left = room - widthOf(shown) - 1;
+  const hasRoute = span.route !== '' && span.route !== span.path && widthOf(route) + 2 <= left;
   const plain = `${arrow} ${verb} ${shown}${hasRoute ? ` (${route})` : ''}`;
   const padding = padEnd(plain, layout.what).slice(plain.length);
   const painted = `${style.paint(arrow, 'dim')} ${style.paint(verb, 'bold')} ${shown}`;

@@ -160,9 +160,12 @@ export class ConsoleTraceExporter implements Exporter {
       slowness: span => this.#slownessOf(span),
     });
     const legend = this.#hasLegend ? [] : renderLegend(this.#style, this.#printer.columns);
+    if (!this.#printer.print([...legend, ...lines])) {
+      this.counts.dropped += spans.length;
+      return;
+    }
     this.#hasLegend = true;
-    if (this.#printer.print([...legend, ...lines])) this.counts.shown += spans.length;
-    else this.counts.dropped += spans.length;
+    this.counts.shown += spans.length;
   }
 
   #printLeftOut(leftOut: LeftOut | null): void {
