@@ -61,6 +61,35 @@ static __always_inline __u32 unix_pair_tag(struct sock *sk)
 	return (__u32)(mixed >> 32) | 1;
 }
 
+/* The listening socket's name: the accepted side has it itself, the connecting
+ * side's peer has it. NULL for a socketpair and for unnamed sockets. */
+static __always_inline struct unix_address *unix_name(struct sock *sk)
+{
+	struct unix_address *name = BPF_CORE_READ((struct unix_sock *)sk, addr);
+	struct sock *peer;
+
+	if (name)
+		return name;
+	peer = BPF_CORE_READ((struct unix_sock *)sk, peer);
+	return peer ? BPF_CORE_READ((struct unix_sock *)peer, addr) : NULL;
+}
+
+static __always_inline __u32 read_path(char *path, struct sock *sk)
+{
+	struct unix_address *name = unix_name(sk);
+	int length = name ? BPF_CORE_READ(name, len) - (int)sizeof(__u16) : 0;
+
+	if (length <= 0)
+		return 0;
+	if (length > 108)
+		length = 108;
+	if (bpf_probe_read_kernel(path, length, &name->name[0].sun_path)) {
+		count_loss(LOSS_KERNEL_READ);
+		return 0;
+	}
+	return length;
+}
+
 /* Which selectors' port criteria the connection meets. A role that is not known
  * is tried as both. */
 static __always_inline void select_ports(struct connection *c)
@@ -213,7 +242,8 @@ static __noinline void connection_announce(__u32 slot, __u64 now)
 	e->inode = c->inode;
 	e->role = c->role;
 	e->flags = c->flags;
-	e->include = c->include;
+	__builtin_memset(e->path, 0, sizeof(e->path));
+	e->path_bytes = c->address.family == AF_UNIX ? read_path(e->path, (struct sock *)c->sk) : 0;
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 	count_stat(STAT_CONTROL_RECORDS, 1);
 	count_stat(STAT_CONNECTIONS_OPENED, 1);

@@ -15,6 +15,7 @@
 
 #define EVENT_ARGS_MAX 1024 /* bytes of argv kept of an exec */
 #define EVENT_COMM_MAX 16 /* TASK_COMM_LEN */
+#define EVENT_PATH_MAX 112 /* of a unix socket: sun_path has 108 */
 #define EVENT_CHUNK_MAX 4096 /* bytes of payload in one data_event */
 
 enum event_kind {
@@ -166,7 +167,8 @@ struct connection_opened_event {
 	__u32 inode; /* of the socket's file; 0 if it has none yet */
 	__u16 role; /* enum event_role */
 	__u16 flags; /* enum event_connection_flag */
-	__u32 include; /* selectors whose port criteria this connection meets */
+	__u32 path_bytes; /* of path; 0 for tcp and unnamed sockets */
+	char path[EVENT_PATH_MAX]; /* unix: the listening socket's, a leading NUL for an abstract one */
 };
 
 /* A local FIN: everything that this side had to say has been said. */

@@ -127,6 +127,7 @@ struct sk_buff_head {
 struct sock {
 	struct sock_common __sk_common;
 	struct sk_buff_head sk_receive_queue;
+	unsigned long sk_flags;
 	int sk_err;
 	__u16 sk_type;
 	__u16 sk_protocol;
@@ -144,7 +145,18 @@ struct tcp_sock {
 	__u32 total_retrans;
 };
 
+struct sockaddr_un {
+	unsigned short sun_family;
+	char sun_path[108];
+};
+
+struct unix_address {
+	int len; /* of name */
+	struct sockaddr_un name[];
+};
+
 struct unix_sock {
+	struct unix_address *addr;
 	struct sock *peer;
 };
 
@@ -190,6 +202,8 @@ struct user_mmsghdr {
 #define MSG_OOB 0x1
 #define MSG_PEEK 0x2
 #define MSG_TRUNC 0x20
+
+#define SOCK_DONE 1 /* enum sock_flags: the peer's FIN is in */
 
 #define EINTR 4
 #define EAGAIN 11

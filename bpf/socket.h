@@ -169,6 +169,19 @@ __noinline int socket_ended(__u32 slot, __u32 error_number)
 	return 0;
 }
 
+/* Position of the reader. The read that takes the last byte takes the FIN behind
+ * it too (tcp_recvmsg_locked, found_fin_ok), which counts as one. */
+static __always_inline __u32 read_position(struct sock *sk)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+	__u32 copied_seq = BPF_CORE_READ(tp, copied_seq);
+
+	if (BPF_CORE_READ(sk, sk_flags) & (1UL << SOCK_DONE) &&
+	    copied_seq == BPF_CORE_READ(tp, rcv_nxt))
+		copied_seq--;
+	return copied_seq;
+}
+
 /* What the socket's own counters say after a call of `bytes` in `direction`. */
 static __always_inline void read_positions(struct io *io, struct connection *c, struct sock *sk)
 {
@@ -192,7 +205,7 @@ static __always_inline void read_positions(struct io *io, struct connection *c, 
 		return;
 	}
 	write_seq = BPF_CORE_READ(tp, write_seq);
-	copied_seq = BPF_CORE_READ(tp, copied_seq);
+	copied_seq = read_position(sk);
 	c->srtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
 	c->total_retrans = BPF_CORE_READ(tp, total_retrans);
 	if (io->direction == DIRECTION_INGRESS) {

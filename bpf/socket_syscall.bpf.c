@@ -109,15 +109,17 @@ static __noinline struct connection *connection_of(struct sock *sk, __u32 inode,
 	}
 	if (c) /* another socket at the same address: the old one's end went unseen */
 		connection_close((__u64)sk, *slot, now);
-	if (!is_tcp(sk) && !is_unix_stream(sk))
-		return NULL;
+	if (!is_tcp(sk) && (!is_unix_stream(sk) || !unix_name(sk)))
+		return NULL; /* a socketpair is a pipe between relatives, not a connection */
 	state = BPF_CORE_READ(sk, __sk_common.skc_state);
 	if (state == TCP_LISTEN)
 		return NULL;
 	c = connection_create(sk, inode, ROLE_UNKNOWN, slot);
 	if (!c)
 		return NULL;
-	c->flags |= CONNECTION_PREEXISTING | CONNECTION_PAIR_UNSURE;
+	c->flags |= CONNECTION_PREEXISTING;
+	if (c->flags & CONNECTION_UNIX)
+		c->flags |= CONNECTION_PAIR_UNSURE;
 	connection_announce(*slot, now);
 	return c;
 }

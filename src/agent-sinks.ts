@@ -29,6 +29,8 @@ import type { Events } from './self/events.js';
 import type { Logger } from './self/log.js';
 
 export interface AgentSinks {
+  /** Somebody takes spans. */
+  readonly wantsSpans: boolean;
   offerTraces(bytes: Uint8Array, spanCount: number): void;
   offerMetrics(snapshot: Snapshot): void;
   showConnections(summaries: readonly ConnectionSummary[], omitted: number): void;
@@ -181,6 +183,10 @@ class Sinks implements AgentSinks {
       ],
       temporality: config.metrics.temporality === 'delta' ? 'delta' : 'cumulative',
     });
+  }
+
+  get wantsSpans(): boolean {
+    return this.#traces.length > 0;
   }
 
   offerTraces(bytes: Uint8Array, spanCount: number): void {

@@ -106,6 +106,7 @@ class Agent {
       version: this.#version,
       agentPid: initialPid(),
       ownPeers: this.#admin === null ? [] : [{ address: this.#admin.host, port: this.#admin.port }],
+      wantsSpans: this.#sinks?.wantsSpans ?? false,
       wantsConnections: connections === true,
     };
     const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: start });

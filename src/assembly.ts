@@ -24,10 +24,13 @@ export interface AssemblyOptions {
   readonly startNs: number;
   readonly headBytes: number;
   readonly setVerdict: (slot: number, generation: number, verdict: number) => void;
+  readonly evict: (slot: number, generation: number) => void;
   readonly onProcess: (kind: 'exec' | 'fork' | 'exit', pid: number, parentPid: number) => void;
   readonly onFacts?: (facts: ProcessFacts) => void;
 }
 
+/** Encoded bytes that are handed over without waiting for the interval. */
+const FLUSH_BYTES = 2 << 20;
 /** Summaries of closed connections kept between two messages. */
 const SUMMARIES_MAX = 4096;
 
@@ -94,10 +97,13 @@ export class Assembly {
       hasConnectSpans: config.traces.connectSpans,
       knownMethods: config.http.knownMethods,
       captureQuery: config.http.urlQuery,
+      wantsSpans: start.wantsSpans,
+      maxRequestSpans: config.traces.maxExportBatchSize,
       maxBufferedBytes: config.traces.maxQueueBytes,
       scopeVersion: start.version,
       ownPeers: start.ownPeers,
       setVerdict: options.setVerdict,
+      evict: options.evict,
       onProcess: options.onProcess,
       onClosedConnection: start.wantsConnections ? closed => this.#keepSummary(closed) : undefined,
     });
@@ -110,6 +116,11 @@ export class Assembly {
     this.processes.setRules(nameRules(config));
     this.#routes.configure(routeOptions(config));
     this.pipeline.sampler = samplerOf(config);
+  }
+
+  /** Hands over finished spans early when many wait: the encoder's buffer is for one interval of ordinary traffic. */
+  flushIfMany(): void {
+    if (this.pipeline.encoder.byteLength > FLUSH_BYTES) this.flush();
   }
 
   /** Hands over finished spans and connection summaries. */

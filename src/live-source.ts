@@ -77,6 +77,7 @@ export class LiveSource implements Source {
         startNs,
         headBytes: config.capture.headBytes,
         setVerdict: (slot, generation, verdict) => kernel.setVerdict(slot, generation, verdict),
+        evict: (slot, generation) => kernel.evict(slot, generation),
         onProcess: (kind, pid, parentPid) => this.#onProcess(kind, pid, parentPid),
         onFacts: facts => this.#recording?.facts(facts),
       },
@@ -190,6 +191,7 @@ export class LiveSource implements Source {
     return this.#drain.run((data, control, isDataComplete, isControlFresh) => {
       const controlBytes = isControlFresh ? control.bytes.subarray(0, control.length) : control.bytes.subarray(0, 0);
       pipeline.process(data, control, isDataComplete);
+      this.#assembly.flushIfMany();
       this.#recording?.batch({
         nowNs,
         data: data.bytes.subarray(0, data.length),

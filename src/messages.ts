@@ -16,6 +16,8 @@ export interface WorkerStart {
   readonly agentPid: number;
   /** Listeners of ours: connections to them are not read. An empty address stands for any. */
   readonly ownPeers: readonly { readonly address: string; readonly port: number }[];
+  /** Somebody wants spans; else metrics only. */
+  readonly wantsSpans: boolean;
   /** Send a summary of each closed connection. */
   readonly wantsConnections: boolean;
 }

@@ -14,6 +14,7 @@ import { type EncodedTraces, TraceRequestEncoder } from './otlp/trace-request.js
 import type { MessageHead } from './protocols/protocol.js';
 import { Dispatcher, type RecordHandler, type Slab } from './records/dispatch.js';
 import {
+  CONNECTION_PAIR_UNSURE,
   type ConnectFailedEventCursor,
   type ConnectionClosedEventCursor,
   type ConnectionOpenedEventCursor,
@@ -51,11 +52,15 @@ export interface PipelineOptions {
   readonly hasConnectSpans: boolean;
   readonly knownMethods: readonly string[];
   readonly captureQuery: boolean;
+  /** False: metrics only. */
+  readonly wantsSpans: boolean;
+  readonly maxRequestSpans: number;
   readonly maxBufferedBytes: number;
   readonly scopeVersion: string;
   /** Peers that are our own (the admin listener): connections to them are not read. */
   readonly ownPeers: readonly { readonly address: string; readonly port: number }[];
   readonly setVerdict: (slot: number, generation: number, verdict: number) => void;
+  readonly evict: (slot: number, generation: number) => void;
   readonly onProcess: (kind: 'exec' | 'fork' | 'exit', pid: number, parentPid: number) => void;
   readonly onClosedConnection?: ((closed: ClosedConnection) => void) | undefined;
 }
@@ -95,6 +100,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       scopeName: 'underspan',
       scopeVersion: options.scopeVersion,
       maxBufferedBytes: options.maxBufferedBytes,
+      maxRequestSpans: options.maxRequestSpans,
     });
     this.#writer = new SpanWriter(this.encoder, {
       knownMethods: options.knownMethods,
@@ -174,6 +180,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   }
 
   onExit(event: ProcessExitEventCursor): void {
+    this.connections.onProcessExit(event.pid);
     this.#options.processes.onExit(event.pid, event.timeNs);
     this.#options.onProcess('exit', event.pid, 0);
   }
@@ -197,6 +204,10 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     );
   }
 
+  evict(slot: number, generation: number): void {
+    this.#options.evict(slot, generation);
+  }
+
   setVerdict(slot: number, generation: number, verdict: number): void {
     this.#options.setVerdict(slot, generation, verdict);
   }
@@ -212,7 +223,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     if (connection.role !== ROLE_CLIENT || connection.connectNs === 0 || connection.establishedNs === 0) return;
     const { metrics, hasConnectSpans } = this.#options;
     metrics.connect(service, (connection.establishedNs - connection.connectNs) / 1e9, '');
-    if (!hasConnectSpans) return;
+    if (!hasConnectSpans || !this.#options.wantsSpans) return;
     const trace = this.correlator.newTrace();
     connection.connectTrace = trace;
     connection.connectSpan0 = this.#ids.nonZeroWord();
@@ -246,7 +257,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     const startNs = event.connectNs > 0 ? event.connectNs : event.timeNs;
     this.#options.metrics.connect(service, (event.timeNs - startNs) / 1e9, errorName);
     // Name service look-ups try a unix socket that is rarely there: a number, not a span for each.
-    if (!this.#options.hasConnectSpans || peer.transport === 'unix') return;
+    const { hasConnectSpans, wantsSpans } = this.#options;
+    if (!hasConnectSpans || !wantsSpans || peer.transport === 'unix') return;
     const trace = this.correlator.newTrace();
     if (!this.sampler.isSampled(trace)) return;
     this.#writer.writeConnect({
@@ -265,7 +277,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   // -- exchanges
 
-  beginExchange(connection: Connection): Exchange {
+  beginExchange(connection: Connection, position: number): Exchange {
     const kind = connection.requestDirection === DIRECTION_INGRESS ? KIND_SERVER : KIND_CLIENT;
     const exchange = new Exchange(
       kind,
@@ -283,14 +295,12 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     exchange.connectionIndex = connection.isPreexisting ? 0 : connection.exchangeCount;
     exchange.isConnectionReused = connection.isPreexisting || connection.exchangeCount > 1;
     if (!exchange.isConnectionReused) this.#describeOpening(connection, exchange);
-    const stream = connection.requestStream;
-    const ahead = (stream.parser === null ? 0 : exchange.requestStart - connection.seqPosition) | 0;
-    this.correlator.begin(
-      exchange,
-      (connection.seq + Math.max(0, ahead)) >>> 0,
-      connection.otherSeq,
-      connection.pairTag,
-    );
+    if ((connection.flags & CONNECTION_PAIR_UNSURE) === 0) {
+      // The request may begin behind the first byte of the record (pipelining).
+      const ahead = Math.max(0, position - connection.seqPosition);
+      const seq = (connection.seq + ahead) >>> 0;
+      this.correlator.begin(exchange, seq, connection.otherSeq, connection.pairTag);
+    }
     this.#options.metrics.requestStarted(exchange);
     return exchange;
   }
@@ -332,7 +342,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     const route =
       exchange.kind === KIND_SERVER ? this.#options.routes.route(service, exchange.target, exchange.status) : '';
     this.#options.metrics.recordExchange(exchange, route);
-    if (!this.sampler.isSampled(exchange.trace)) this.ledger.drop('sampled');
+    if (!this.#options.wantsSpans) this.ledger.drop('no_exporter');
+    else if (!this.sampler.isSampled(exchange.trace)) this.ledger.drop('sampled');
     else if (this.#writer.writeExchange(exchange, route)) this.ledger.spans++;
     else this.ledger.drop('buffer_full');
   }

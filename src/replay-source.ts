@@ -34,6 +34,9 @@ export class ReplaySource implements Source {
         setVerdict: () => {
           // The recorded kernel has had its verdicts.
         },
+        evict: () => {
+          // Likewise.
+        },
         onProcess: () => {
           // The recording holds what was selected.
         },
@@ -72,6 +75,7 @@ export class ReplaySource implements Source {
     pipeline.process(new Slab(batch.data), this.#control, batch.isDataComplete);
     if (batch.progress.length > 0) pipeline.dispatcher.runOne(new Slab(batch.progress));
     pipeline.tick(batch.nowNs);
+    this.#assembly.flushIfMany();
     return true;
   }
 

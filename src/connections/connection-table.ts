@@ -4,6 +4,7 @@
 // begins a run again (the record of that edge says where the response stream stands). Everything given up is counted.
 
 import { errnoName } from '../errno.js';
+import type { Peer } from '../exchanges/exchange.js';
 import { type ExchangeSink, Matcher } from '../exchanges/matcher.js';
 import { detectRequest } from '../protocols/detect.js';
 import { OK } from '../protocols/protocol.js';
@@ -27,13 +28,15 @@ import {
   ROLE_SERVER,
   VERDICT_IGNORE,
 } from '../records/records.gen.js';
-import { Connection, readPeer } from './connection.js';
+import { Connection, readPeer, unixPeer } from './connection.js';
 import type { Stream } from './stream.js';
 
 /** What happens to connections, beside their exchanges. */
 export interface ConnectionSink extends ExchangeSink {
   onConnectionOpened(connection: Connection, event: ConnectionOpenedEventCursor): void;
   onConnectionClosed(connection: Connection, event: ConnectionClosedEventCursor): void;
+  /** Takes a slot back whose socket has gone without a record. */
+  evict(slot: number, generation: number): void;
   /** Should this connection's bytes be read at all (our own admin port, for example)? */
   isWanted(connection: Connection): boolean;
   /** Tells the kernel a verdict. */
@@ -45,6 +48,8 @@ export interface ConnectionTableOptions {
   readonly headBytes: number;
 }
 
+/** sun_path of sockaddr_un. */
+const PATH_MAX_BYTES = 108;
 /** Edges of no known protocol after which a connection is only counted. */
 const STRANGE_EDGES_MAX = 4;
 /** Last bytes of a chunked body without trailers: CRLF 0 CRLF CRLF (RFC 9112 section 7.1), last byte highest. */
@@ -62,6 +67,8 @@ export class ConnectionTable {
   /** Connections of which only bytes are counted. */
   ignored = 0;
   open = 0;
+  /** Unix connections by the process that opened them: the kernel has no record of their end when a process dies. */
+  readonly #unixByPid = new Map<number, Set<Connection>>();
   /** Those that wait for bytes the kernel does not announce: see kernel/progress.ts. */
   readonly awaited = new Set<Connection>();
   readonly #slots: (Connection | null)[] = [];
@@ -93,9 +100,12 @@ export class ConnectionTable {
     connection.connectNs = event.connectNs;
     connection.establishedNs = event.establishedNs;
     connection.acceptedNs = event.acceptedNs;
-    connection.peer = readPeer(event.view, event.at + event.addressLocalOffset);
+    connection.peer = connection.isUnix
+      ? readUnixPeer(event)
+      : readPeer(event.view, event.at + event.addressLocalOffset);
     this.#slots[slot] = connection;
     this.open++;
+    if (connection.isUnix) this.#noteUnix(connection);
     if (!this.#sink.isWanted(connection)) this.#ignore(connection);
     this.#sink.onConnectionOpened(connection, event);
   }
@@ -177,7 +187,8 @@ export class ConnectionTable {
       other.runCalls = event.prevCalls;
       connection.lastNs = event.prevLastNs;
       if (other.hasSeq && other.advance(event.prevEndSeq) !== OK) this.#lose(connection);
-      else if (direction === connection.requestDirection && stream.parser?.isIdle === true && !connection.isOpaque) {
+      else if (!connection.isOpaque && (direction !== connection.requestDirection || stream.parser?.isIdle === true)) {
+        // A request whose end nothing shows is over when the response begins, such a response when a request does.
         other.parser?.finish(other.position);
       }
     }
@@ -278,6 +289,7 @@ export class ConnectionTable {
       const wasReset = (connection.flags & (CONNECTION_RESET_RECEIVED | CONNECTION_RESET_SENT)) !== 0;
       if (connection.isOpaque) connection.lastNs = Math.max(event.lastReadNs, event.lastWriteNs);
       const stream = connection.responseStream;
+      if (connection.isSynced) connection.requestStream.parser?.giveUpHead();
       if (connection.isSynced && (!wasReset || connection.isOpaque)) stream.parser?.finish(stream.position);
     }
     this.#sink.onConnectionClosed(connection, event);
@@ -347,8 +359,28 @@ export class ConnectionTable {
     this.#sink.setVerdict(connection.slot, connection.generation, VERDICT_IGNORE);
   }
 
+  #noteUnix(connection: Connection): void {
+    const known = this.#unixByPid.get(connection.pid);
+    if (known === undefined) this.#unixByPid.set(connection.pid, new Set([connection]));
+    else known.add(connection);
+  }
+
+  #unnoteUnix(connection: Connection): void {
+    const known = this.#unixByPid.get(connection.pid);
+    if (known?.delete(connection) === true && known.size === 0) this.#unixByPid.delete(connection.pid);
+  }
+
+  /** A process has ended, and its unix sockets with it (one that a child still uses is found again at its next call). */
+  onProcessExit(pid: number): void {
+    for (const connection of this.#unixByPid.get(pid) ?? []) {
+      this.#sink.evict(connection.slot, connection.generation);
+      this.#forget(connection, 'connection_closed');
+    }
+  }
+
   #forget(connection: Connection, errorType: string): void {
     this.#unawait(connection);
+    if (connection.isUnix) this.#unnoteUnix(connection);
     connection.matcher?.close(errorType);
     this.#slots[connection.slot] = null;
     this.open--;
@@ -368,4 +400,10 @@ export class ConnectionTable {
       connection.matcher?.abandon('unfinished');
     }
   }
+}
+
+function readUnixPeer(event: ConnectionOpenedEventCursor): Peer {
+  const from = event.view.byteOffset + event.at + event.pathOffset;
+  const path = Buffer.from(event.view.buffer, from, Math.min(event.pathBytes, PATH_MAX_BYTES)).toString('utf8');
+  return unixPeer(path, event.role === ROLE_CLIENT);
 }

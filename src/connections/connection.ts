@@ -101,7 +101,7 @@ export const NO_PEER: Peer = {
 /** Text form of an event_address (bpf/event.h) at `at`. */
 export function readPeer(view: DataView, at: number): Peer {
   const family = view.getUint16(at + 36, true);
-  if (family === AF_UNIX) return { ...NO_PEER, transport: 'unix' };
+  if (family === AF_UNIX) return { ...NO_PEER, transport: 'unix', networkType: '' };
   const isIpv4 = family === AF_INET;
   return {
     localAddress: isIpv4 ? ipv4(view, at) : ipv6(view, at),
@@ -111,6 +111,13 @@ export function readPeer(view: DataView, at: number): Peer {
     transport: 'tcp',
     networkType: isIpv4 ? 'ipv4' : 'ipv6',
   };
+}
+
+/** Peer of a unix socket: the name belongs to the listening side. An abstract name is written with a leading `@`. */
+export function unixPeer(path: string, isClient: boolean): Peer {
+  const name = path.startsWith('\0') ? `@${path.slice(1)}` : (path.split('\0')[0] as string);
+  const peer: Peer = { ...NO_PEER, transport: 'unix', networkType: '' };
+  return isClient ? { ...peer, remoteAddress: name } : { ...peer, localAddress: name };
 }
 
 function ipv4(view: DataView, at: number): string {

@@ -7,8 +7,8 @@ import { type Exchange, KIND_SERVER } from './exchange.js';
 
 /** What the matcher tells the pipeline. */
 export interface ExchangeSink {
-  /** The first byte of a request: gives identity to a new exchange. */
-  beginExchange(connection: Connection): Exchange;
+  /** The first byte of a request, at `position` of its stream: gives identity to a new exchange. */
+  beginExchange(connection: Connection, position: number): Exchange;
   /** The request's head is known: context and parents can be. */
   onRequestHead(connection: Connection, exchange: Exchange, head: MessageHead): void;
   /** Everything of the exchange is known that will be. */
@@ -18,7 +18,16 @@ export interface ExchangeSink {
 }
 
 /** Why an exchange that was begun gave no span; one list for code, metrics and documentation. */
-export const DROP_REASONS = ['gap', 'unparsed', 'evicted', 'otlp', 'sampled', 'unfinished', 'buffer_full'] as const;
+export const DROP_REASONS = [
+  'gap',
+  'unparsed',
+  'evicted',
+  'otlp',
+  'sampled',
+  'no_exporter',
+  'unfinished',
+  'buffer_full',
+] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 
 const MAX_PENDING = 256;
@@ -84,7 +93,7 @@ export class Matcher {
     const connection = this.#connection;
     if (this.#pending.length >= MAX_PENDING) this.abandon('evicted');
     connection.exchangeCount++;
-    const exchange = this.#sink.beginExchange(connection);
+    const exchange = this.#sink.beginExchange(connection, position);
     exchange.requestStart = position;
     exchange.requestFirstNs = connection.firstNs;
     exchange.requestTakenNs = connection.takenNs;

@@ -21,6 +21,8 @@ export interface KernelOptions {
 }
 
 const MAX_REFUSALS = 16;
+/** Stacks have no keys. */
+const EMPTY_KEY = new Uint8Array(0);
 const REFUSED = /prog '([^']+)': failed to load/g;
 
 function lastLines(log: string, count: number): string {
@@ -140,6 +142,20 @@ export class Kernel {
     const at = slot * ConnectionCursor.SIZE;
     if (this.connections.getUint32(at + CONNECTION_OFFSETS.generation, true) !== generation) return;
     this.connections.setUint32(at + CONNECTION_OFFSETS.verdict, verdict, true);
+  }
+
+  /** Takes back the slot of a unix socket whose process has ended: the kernel has no event for that. */
+  evict(slot: number, generation: number): void {
+    const at = slot * ConnectionCursor.SIZE;
+    if (this.connections.getUint32(at + CONNECTION_OFFSETS.generation, true) !== generation) return;
+    const socket = new Uint8Array(
+      this.connections.buffer.slice(at + CONNECTION_OFFSETS.sk, at + CONNECTION_OFFSETS.sk + 8),
+    );
+    this.#host.mapDelete(this.#object, 'sockets', socket);
+    this.connections.setBigUint64(at + CONNECTION_OFFSETS.sk, 0n, true);
+    this.connections.setUint32(at + CONNECTION_OFFSETS.generation, generation + 1, true);
+    this.#keyView.setUint32(0, slot, true);
+    this.#host.mapSet(this.#object, 'free_slots', EMPTY_KEY, this.#key);
   }
 
   /** Which selectors a process meets; takes effect at its next system call. */

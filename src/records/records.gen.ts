@@ -178,7 +178,7 @@ export class EventRunCursor {
 
 /** struct connection_opened_event */
 export class ConnectionOpenedEventCursor {
-  static readonly SIZE = 112;
+  static readonly SIZE = 224;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -261,9 +261,12 @@ export class ConnectionOpenedEventCursor {
     return this.view.getUint16(this.at + 106, true);
   }
 
-  get include(): number {
+  get pathBytes(): number {
     return this.view.getUint32(this.at + 108, true);
   }
+
+  /** Offset of 112 elements. */
+  readonly pathOffset = 112;
 }
 
 /** struct event_address */
