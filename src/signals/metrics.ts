@@ -36,6 +36,8 @@ export class Metrics {
   readonly #maxServices: number;
   readonly #budget: SeriesBudget;
   readonly #dropped: Record<DropReason, number> = { no_service: 0, no_time: 0, services_full: 0, service_gone: 0 };
+  /** Requests under way and the method they are counted under; as many as the caller has exchanges. */
+  readonly #underWay = new Map<Exchange, string>();
   readonly #startNs: number;
   /** The last snapshot: what begins after it was 0 then, so this is where its series start. */
   #epochNs: number;
@@ -72,21 +74,24 @@ export class Metrics {
     if (receiveWait >= 0) metrics.receiveWait.record(receiveWait);
   }
 
-  /** A request began: its service, kind and method are known and will not change until `requestEnded`. */
+  /** A request began. Call it once its head is parsed: before, its method is not known and counts as `_OTHER`. */
   requestStarted(exchange: Exchange): void {
     const metrics = this.#find(exchange.service);
-    if (metrics === null) return;
-    const active = exchange.kind === KIND_SERVER ? metrics.serverActive : metrics.clientActive;
+    if (metrics === null || this.#underWay.has(exchange)) return;
     const method = this.#methods.attribute(exchange.method);
+    this.#underWay.set(exchange, method);
+    const active = exchange.kind === KIND_SERVER ? metrics.serverActive : metrics.clientActive;
     active.set(method, (active.get(method) ?? 0) + 1);
   }
 
-  /** The request ended, however. Only for exchanges given to `requestStarted`, once. */
+  /** The request ended, however. Without a `requestStarted` before it, or a second time, it changes nothing. */
   requestEnded(exchange: Exchange): void {
+    const method = this.#underWay.get(exchange);
+    if (method === undefined) return;
+    this.#underWay.delete(exchange);
     const metrics = this.#findExisting(exchange.service);
     if (metrics === null) return;
     const active = exchange.kind === KIND_SERVER ? metrics.serverActive : metrics.clientActive;
-    const method = this.#methods.attribute(exchange.method);
     active.set(method, (active.get(method) ?? 0) - 1);
   }
 

@@ -213,6 +213,22 @@ test('active requests rise and fall by method and side', () => {
   assert.equal(familyOf(metrics.snapshot(2000), 'http.server.active_requests')?.type, 'updowncounter');
 });
 
+test('a request that ends is taken off where it was put, once', () => {
+  const metrics = newMetrics();
+  const exchange = serverExchange({ method: '' });
+  metrics.requestStarted(exchange);
+  metrics.requestStarted(exchange);
+  exchange.method = 'GET';
+  metrics.requestEnded(exchange);
+  metrics.requestEnded(exchange);
+  metrics.requestEnded(serverExchange());
+  const points = pointsOf(metrics.snapshot(2000), 'http.server.active_requests');
+  assert.deepEqual(
+    points.map(point => [attributesOf(point)['http.request.method'], point.value]),
+    [['_OTHER', 0]],
+  );
+});
+
 test('connections by role, and their bytes by direction', () => {
   const metrics = newMetrics();
   metrics.connectionOpened(service(), 'server');
