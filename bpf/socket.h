@@ -176,7 +176,7 @@ static __always_inline __u32 read_position(struct sock *sk)
 	struct tcp_sock *tp = (struct tcp_sock *)sk;
 	__u32 copied_seq = BPF_CORE_READ(tp, copied_seq);
 
-	if (BPF_CORE_READ(sk, sk_flags) & (1UL << SOCK_DONE) &&
+	if (BPF_CORE_READ(sk, __sk_common.skc_flags) & (1UL << SOCK_DONE) &&
 	    copied_seq == BPF_CORE_READ(tp, rcv_nxt))
 		copied_seq--;
 	return copied_seq;
