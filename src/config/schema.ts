@@ -1,7 +1,8 @@
 // The configuration, said once: the `Config` type, defaults, bounds, environment variables and help text all follow from
 // this table (field.ts has the words). After a change here run `node dist/src/config/generate.js`; a unit test fails
 // while config/schema.json or config/underspan.yaml differ from it.
-import type { Fields, Resolve, Section } from './field.js';
+import type { Resolve, Section } from './field.js';
+import { OTLP_SECTION } from './otlp-schema.js';
 
 export type { PortRange } from './field.js';
 
@@ -30,83 +31,6 @@ const SELECTOR = {
       type: 'text',
       format: 'glob',
       help: 'Container id (a prefix of 4 or more digits) or glob on its name.',
-    },
-  },
-} as const satisfies Section;
-
-const OTLP_FIELDS = {
-  endpoint: { type: 'text', format: 'url', help: 'URL of the receiver.' },
-  protocol: { type: 'choice', choices: ['grpc', 'http/protobuf', 'http/json'], help: 'Transport and encoding.' },
-  headers: { type: 'textmap', isSecret: true, help: 'Headers (gRPC: metadata) added to each export.' },
-  compression: { type: 'choice', choices: ['none', 'gzip'], help: 'Compression of the payload.' },
-  timeout_ms: {
-    type: 'integer',
-    min: 1,
-    max: 600000,
-    help: 'Milliseconds that one export may take, retries included.',
-  },
-  certificate: {
-    type: 'text',
-    format: 'path',
-    help: "PEM file of the authorities that sign the receiver's certificate.",
-  },
-  client_key: { type: 'text', format: 'path', help: 'PEM file of the private key for mutual TLS.' },
-  client_certificate: { type: 'text', format: 'path', help: 'PEM file of the certificate for mutual TLS.' },
-  insecure: { type: 'boolean', help: 'gRPC without TLS where the endpoint names no scheme.' },
-} as const satisfies Fields;
-
-const OTLP = {
-  type: 'section',
-  help: 'Where OTLP goes. What stands here is for both signals; traces and metrics may differ below.',
-  fields: {
-    endpoint: {
-      ...OTLP_FIELDS.endpoint,
-      env: ['OTEL_EXPORTER_OTLP_ENDPOINT'],
-      help: 'URL of the receiver, e.g. http://localhost:4317. Over HTTP, /v1/traces and /v1/metrics are appended.',
-    },
-    protocol: { ...OTLP_FIELDS.protocol, env: ['OTEL_EXPORTER_OTLP_PROTOCOL'], default: 'grpc' },
-    headers: { ...OTLP_FIELDS.headers, env: ['OTEL_EXPORTER_OTLP_HEADERS'], default: {} },
-    compression: { ...OTLP_FIELDS.compression, env: ['OTEL_EXPORTER_OTLP_COMPRESSION'], default: 'none' },
-    timeout_ms: { ...OTLP_FIELDS.timeout_ms, env: ['OTEL_EXPORTER_OTLP_TIMEOUT'], default: 10000 },
-    certificate: { ...OTLP_FIELDS.certificate, env: ['OTEL_EXPORTER_OTLP_CERTIFICATE'] },
-    client_key: { ...OTLP_FIELDS.client_key, env: ['OTEL_EXPORTER_OTLP_CLIENT_KEY'] },
-    client_certificate: { ...OTLP_FIELDS.client_certificate, env: ['OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE'] },
-    insecure: { ...OTLP_FIELDS.insecure, env: ['OTEL_EXPORTER_OTLP_INSECURE'], default: false },
-    traces: {
-      type: 'section',
-      help: 'For traces only, the fields as above. An endpoint is used as it is written. [OTEL_EXPORTER_OTLP_TRACES_*]',
-      fields: {
-        endpoint: { ...OTLP_FIELDS.endpoint, env: ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'] },
-        protocol: { ...OTLP_FIELDS.protocol, env: ['OTEL_EXPORTER_OTLP_TRACES_PROTOCOL'] },
-        headers: { ...OTLP_FIELDS.headers, env: ['OTEL_EXPORTER_OTLP_TRACES_HEADERS'] },
-        compression: { ...OTLP_FIELDS.compression, env: ['OTEL_EXPORTER_OTLP_TRACES_COMPRESSION'] },
-        timeout_ms: { ...OTLP_FIELDS.timeout_ms, env: ['OTEL_EXPORTER_OTLP_TRACES_TIMEOUT'] },
-        certificate: { ...OTLP_FIELDS.certificate, env: ['OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE'] },
-        client_key: { ...OTLP_FIELDS.client_key, env: ['OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY'] },
-        client_certificate: {
-          ...OTLP_FIELDS.client_certificate,
-          env: ['OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE'],
-        },
-        insecure: { ...OTLP_FIELDS.insecure, env: ['OTEL_EXPORTER_OTLP_TRACES_INSECURE'] },
-      },
-    },
-    metrics: {
-      type: 'section',
-      help: 'For metrics only, the fields as above. An endpoint is used as it is written. [OTEL_EXPORTER_OTLP_METRICS_*]',
-      fields: {
-        endpoint: { ...OTLP_FIELDS.endpoint, env: ['OTEL_EXPORTER_OTLP_METRICS_ENDPOINT'] },
-        protocol: { ...OTLP_FIELDS.protocol, env: ['OTEL_EXPORTER_OTLP_METRICS_PROTOCOL'] },
-        headers: { ...OTLP_FIELDS.headers, env: ['OTEL_EXPORTER_OTLP_METRICS_HEADERS'] },
-        compression: { ...OTLP_FIELDS.compression, env: ['OTEL_EXPORTER_OTLP_METRICS_COMPRESSION'] },
-        timeout_ms: { ...OTLP_FIELDS.timeout_ms, env: ['OTEL_EXPORTER_OTLP_METRICS_TIMEOUT'] },
-        certificate: { ...OTLP_FIELDS.certificate, env: ['OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE'] },
-        client_key: { ...OTLP_FIELDS.client_key, env: ['OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY'] },
-        client_certificate: {
-          ...OTLP_FIELDS.client_certificate,
-          env: ['OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE'],
-        },
-        insecure: { ...OTLP_FIELDS.insecure, env: ['OTEL_EXPORTER_OTLP_METRICS_INSECURE'] },
-      },
     },
   },
 } as const satisfies Section;
@@ -385,7 +309,7 @@ export const CONFIG_SCHEMA = {
         },
       },
     },
-    otlp: OTLP,
+    otlp: OTLP_SECTION,
     exporters: { type: 'list', item: THIRD_PARTY_EXPORTER, max: 16, help: 'Span exporters of third parties.' },
     resource: {
       type: 'section',
