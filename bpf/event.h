@@ -124,7 +124,7 @@ struct data_event {
 	struct event_header header; /* time_ns: return of the call */
 	__u64 enter_ns; /* entry of the call; reads: 0 */
 	__u64 arrived_ns; /* ingress: when the first byte still unread reached the receive queue */
-	struct event_run prev; /* with DATA_EDGE: the run before, all zero for the first run */
+	struct event_run prev; /* with DATA_EDGE: the run before, all zero for the first run; at an end: the open one */
 	__u32 slot;
 	__u32 generation;
 	__u32 seq; /* sequence number of the first byte of payload */
@@ -140,7 +140,8 @@ struct data_event {
 	__u16 error_number; /* errno with DATA_ERROR */
 	__u8 direction; /* enum event_direction */
 	__u8 flags; /* enum event_data_flag */
-	__u32 reserved;
+	__u8 run_direction; /* of prev, with DATA_EOF or DATA_ERROR: the open run */
+	__u8 reserved[3];
 };
 
 /* The addresses of a connection, as the observed process's socket has them. */

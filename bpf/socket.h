@@ -33,7 +33,8 @@ static __always_inline void fill_event(struct data_event *e, struct io *io, stru
 	e->error_number = 0;
 	e->direction = io->direction;
 	e->flags = 0;
-	e->reserved = 0;
+	e->run_direction = c->direction;
+	e->reserved[0] = e->reserved[1] = e->reserved[2] = 0;
 	e->chunk_bytes = 0;
 }
 

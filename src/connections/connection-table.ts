@@ -234,7 +234,7 @@ export class ConnectionTable {
       if (connection.errorType === '') connection.errorType = errnoName(event.errorNumber);
       return;
     }
-    this.#settleRun(connection, event.direction, event.prevEndSeq, event.prevLastNs, event.prevCalls);
+    this.#settleRun(connection, event.runDirection, event.prevEndSeq, event.prevLastNs, event.prevCalls);
     if (!connection.isSynced || connection.requestDirection === event.direction) return;
     const stream = connection.ingress;
     if (connection.lastNs < event.timeNs) connection.lastNs = event.timeNs;

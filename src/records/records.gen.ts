@@ -142,6 +142,10 @@ export class DataEventCursor {
   get flags(): number {
     return this.view.getUint8(this.at + 115);
   }
+
+  get runDirection(): number {
+    return this.view.getUint8(this.at + 116);
+  }
 }
 
 /** struct event_run */
