@@ -9,6 +9,7 @@ import type { LoadEntry, LoadSummary } from './load.js';
 import { Load } from './load-client.js';
 import { type PlannedRequest, planRequest } from './load-plan.js';
 import { startOtlpReceiver } from './otlp-receiver.js';
+import { runCommand } from './processes.js';
 import type { Server } from './servers.js';
 import { CLIENT, type DecodedSpan, pidOf, SERVER, startMs } from './spans.js';
 
@@ -16,6 +17,8 @@ export interface PhaseOptions {
   readonly connections: number;
   readonly requests: number;
   readonly pauseMs?: number;
+  /** Server and client get a real-time priority: their own clocks are then hardly disturbed by other processes. */
+  readonly isPunctual?: boolean;
 }
 
 /** What one phase left behind. */
@@ -46,16 +49,20 @@ async function runPhase(
     const plan = planRequest(server.profile, options.seed, options.firstNumber + index);
     plans.set(plan.path, plan);
   }
-  const load = new Load({
-    ...server.target,
-    profile: server.profile,
-    seed: options.seed,
-    connections: options.connections,
-    requests: options.requests,
-    firstNumber: options.firstNumber,
-    areUploadsEchoed: server.areUploadsEchoed,
-    pauseMs: options.pauseMs ?? 0,
-  });
+  if (options.isPunctual) await makePunctual(server.pids());
+  const load = new Load(
+    {
+      ...server.target,
+      profile: server.profile,
+      seed: options.seed,
+      connections: options.connections,
+      requests: options.requests,
+      firstNumber: options.firstNumber,
+      areUploadsEchoed: server.areUploadsEchoed,
+      pauseMs: options.pauseMs ?? 0,
+    },
+    options.isPunctual,
+  );
   const { summary, entries } = await load.result();
   const pids = new Set(server.pids());
   const all = await server.accessLog(options.loggedBefore + options.requests);
@@ -76,6 +83,14 @@ async function runPhase(
     clientSide: compareSpans(entries, clientSpans),
     losses: await agent.losses(),
   };
+}
+
+/** Puts all threads of these processes, and those to come, before all ordinary ones. */
+async function makePunctual(pids: readonly number[]): Promise<void> {
+  for (const pid of pids) {
+    const child = await runCommand('chrt', ['--all-tasks', '--rr', '--pid', '1', String(pid)]);
+    if (child.exitCode !== 0) throw new Error(`no real-time priority for ${pid}: ${child.describe()}`);
+  }
 }
 
 /** Starts everything, runs both phases, stops everything. */

@@ -36,7 +36,7 @@ export function testGroundTruth(
   name: string,
   start: () => Promise<Server>,
   load: PhaseOptions = { connections: 50, requests: 3000 },
-  calm: PhaseOptions = { connections: 2, requests: 300, pauseMs: 2 },
+  calm: PhaseOptions = { connections: 2, requests: 300, pauseMs: 2, isPunctual: true },
 ): void {
   test(`${name}: spans against the access log`, async t => {
     const phases = await experiment(start, load, calm);

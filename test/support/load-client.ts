@@ -16,9 +16,13 @@ export class Load {
   readonly child: Child;
   readonly #logPath: string;
 
-  constructor(options: Omit<LoadOptions, 'logPath'>) {
+  /** `isPunctual`: it runs before all ordinary processes, so that its clock is read when it says. */
+  constructor(options: Omit<LoadOptions, 'logPath'>, isPunctual = false) {
     this.#logPath = path.join(temporaryDirectory('load'), 'client.log');
-    this.child = new Child(process.execPath, [script, JSON.stringify({ ...options, logPath: this.#logPath })]);
+    const args = ['--max-semi-space-size=128', script, JSON.stringify({ ...options, logPath: this.#logPath })];
+    this.child = isPunctual
+      ? new Child('chrt', ['--rr', '1', process.execPath, ...args])
+      : new Child(process.execPath, args);
   }
 
   get pid(): number {

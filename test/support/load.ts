@@ -3,6 +3,7 @@
 // lines. The last line of standard output is a LoadSummary. A request that fails is an entry with `error`.
 import { closeSync, openSync, writeSync } from 'node:fs';
 import http from 'node:http';
+import { Duplex } from 'node:stream';
 import { type PlannedRequest, type Profile, planRequest } from './load-plan.js';
 
 export interface LoadOptions {
@@ -46,6 +47,8 @@ export interface LoadSummary {
 }
 
 const filler = Buffer.alloc(1_048_576, 'u');
+/** Sockets that have carried a request: `reusedSocket` does not know of requests that waited for their turn. */
+const usedSockets = new WeakSet<object>();
 
 function sendBody(request: http.ClientRequest, plan: PlannedRequest): void {
   if (plan.bodyBytes < 0) {
@@ -104,7 +107,8 @@ function sendOne(options: LoadOptions, agent: http.Agent, plan: PlannedRequest):
     };
     request.once('socket', socket => {
       startMs = performance.now();
-      isReused = request.reusedSocket;
+      isReused = usedSockets.has(socket);
+      usedSockets.add(socket);
       localPort = socket.localPort ?? 0;
       if (socket.connecting) {
         socket.once('connect', () => {
@@ -137,7 +141,28 @@ function sendOne(options: LoadOptions, agent: http.Agent, plan: PlannedRequest):
   });
 }
 
+/** A connection to nowhere that answers at once: the client's code gets warm without a system call. */
+class Echo extends Duplex {
+  override _read(): void {}
+  override _write(_chunk: Buffer, _encoding: BufferEncoding, callback: () => void): void {
+    callback();
+    this.push('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+  }
+}
+
+async function warmUp(): Promise<void> {
+  for (let count = 0; count < 200; count++) {
+    await new Promise<void>((resolve, reject) => {
+      const request = http.request({ createConnection: () => new Echo() as never }, response => {
+        response.resume().once('end', resolve);
+      });
+      request.once('error', reject).end();
+    });
+  }
+}
+
 async function main(options: LoadOptions): Promise<void> {
+  await warmUp();
   const agent = new http.Agent({ keepAlive: true, maxSockets: options.connections, scheduling: 'fifo' });
   const entries: LoadEntry[] = [];
   const first = options.firstNumber ?? 0;
