@@ -109,28 +109,86 @@ static __always_inline __u32 copy_user(struct capture_scratch *scratch, struct i
 	return 0;
 }
 
-/* The last 8 bytes of a call, for a run of which nothing more is captured: how a
- * chunked body ends is seen in them. 0 if they cannot be read at once. */
-static __always_inline __u64 read_tail(struct io *io)
+/* Shifts the last bytes of user memory into an 8-byte window, last byte highest. */
+static __always_inline __u64 roll(__u64 tail, __u64 address, __u64 length)
 {
-	__u64 tail = 0, address = 0;
+	__u64 bytes = 0;
+	__u32 shift;
 
-	if (io->bytes < 8)
-		return 0;
-	if (io->buffer_kind == BUFFER_PLAIN) {
-		address = io->buffer + io->bytes - 8;
-	} else if (io->buffer_kind == BUFFER_IOVEC && io->direction == DIRECTION_EGRESS &&
-		   io->iov_count) {
-		struct user_iovec iov = {};
-		__u64 last = io->buffer + (io->iov_count - 1) * sizeof(iov);
-
-		if (bpf_probe_read_user(&iov, sizeof(iov), (void *)last) || iov.length < 8)
+	if (length >= 8) {
+		if (bpf_probe_read_user(&bytes, sizeof(bytes), (void *)(address + length - 8)))
 			return 0;
-		address = iov.base + iov.length - 8;
+		return bytes;
 	}
-	if (!address || bpf_probe_read_user(&tail, sizeof(tail), (void *)address))
+	if (!length || bpf_probe_read_user(&bytes, length & 7, (void *)address))
 		return 0;
+	shift = 8 * (length & 7);
+	return tail >> shift | bytes << (64 - shift);
+}
+
+/* The last 8 bytes that went through, for a run of which nothing more is captured:
+ * how a chunked body ends is seen in them. Writers send the end of a chunk and the
+ * last chunk from small buffers of their own, so up to three iovecs are looked at.
+ * 0 where the bytes cannot be found at once. */
+static __noinline __u64 read_tail(struct io *io, __u64 tail)
+{
+	if (io->buffer_kind == BUFFER_PLAIN)
+		return roll(tail, io->buffer, io->bytes);
+	if (io->buffer_kind != BUFFER_IOVEC || !io->iov_count)
+		return 0;
+	if (io->direction == DIRECTION_INGRESS && io->iov_count > 1)
+		return 0; /* which iovec the last byte went to would have to be counted out */
+	for (__u32 back = 3; back > 0; back--) {
+		struct user_iovec iov = {};
+		__u64 address = io->buffer + (io->iov_count - back) * sizeof(iov);
+
+		if (back > io->iov_count)
+			continue;
+		if (bpf_probe_read_user(&iov, sizeof(iov), (void *)address))
+			return 0;
+		if (io->iov_count == 1 && iov.length > io->bytes)
+			iov.length = io->bytes; /* a short call */
+		tail = roll(tail, iov.base, iov.length);
+	}
 	return tail;
+}
+
+static __always_inline bool is_token_start(__u64 bytes)
+{
+	__u32 letters = 0;
+
+	for (int i = 0; i < 8; i++) {
+		__u8 c = bytes >> (8 * i);
+
+		if (c == ' ')
+			break;
+		if (!((c >= 'A' && c <= 'Z') || c == '-'))
+			return false;
+		letters++;
+	}
+	return letters >= 3;
+}
+
+#define HTTP_1_ 0x002e312f50545448ULL /* "HTTP/1." in wire order */
+
+/* Does a call behind the captured head begin a message? After an early response the
+ * next request follows a discarded body without a change of direction. A body that
+ * happens to look like it costs one needless capture. */
+static __noinline bool begins_message(struct io *io)
+{
+	__u64 first = 0, address = io->buffer;
+	struct user_iovec iov = {};
+
+	if (io->bytes < 14 || io->buffer_kind == BUFFER_NONE)
+		return false;
+	if (io->buffer_kind == BUFFER_IOVEC) {
+		if (bpf_probe_read_user(&iov, sizeof(iov), (void *)io->buffer) || iov.length < 8)
+			return false;
+		address = iov.base;
+	}
+	if (bpf_probe_read_user(&first, sizeof(first), (void *)address))
+		return false;
+	return (first & 0x00ffffffffffffffULL) == HTTP_1_ || is_token_start(first);
 }
 
 #endif

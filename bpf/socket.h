@@ -11,6 +11,14 @@
 
 #define CHUNKS_PER_CALL 4
 
+static __always_inline __u32 head_bytes(void)
+{
+	__u32 zero = 0;
+	struct settings *s = bpf_map_lookup_elem(&settings, &zero);
+
+	return s ? s->head_bytes : 0;
+}
+
 static __always_inline void fill_event(struct data_event *e, struct io *io, struct connection *c)
 {
 	e->header.kind = EVENT_DATA;
@@ -127,16 +135,13 @@ __noinline int socket_transferred(__u32 slot)
 	count_stat(io->direction == DIRECTION_INGRESS ? STAT_BYTES_INGRESS : STAT_BYTES_EGRESS,
 		   io->bytes);
 	if (edge) {
-		__u32 zero = 0;
-		struct settings *s = bpf_map_lookup_elem(&settings, &zero);
-
 		scratch->event.prev = c->run;
 		scratch->event.flags = DATA_EDGE;
 		c->run.first_ns = io->direction == DIRECTION_EGRESS ? io->enter_ns : io->now;
 		c->run.bytes = 0;
 		c->run.calls = 0;
 		c->tail = 0;
-		c->capture_left = s ? s->head_bytes : 0;
+		c->capture_left = head_bytes();
 		c->direction = io->direction;
 		count_stat(STAT_EDGES, 1);
 	}
@@ -147,10 +152,12 @@ __noinline int socket_transferred(__u32 slot)
 	scratch->event.run_calls = c->run.calls;
 	if (c->verdict == VERDICT_IGNORE)
 		return 0;
+	if (!edge && !c->capture_left && c->verdict == VERDICT_HEAD && begins_message(io))
+		c->capture_left = head_bytes();
 	if (edge || c->capture_left || c->verdict == VERDICT_STREAM)
 		emit_call(slot);
-	else
-		c->tail = read_tail(io);
+	if (!c->capture_left)
+		c->tail = read_tail(io, c->tail);
 	return 0;
 }
 

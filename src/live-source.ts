@@ -262,8 +262,17 @@ export class LiveSource implements Source {
     return { offsetSeconds: clock.offsetSeconds, offsetNanos: clock.offsetNanos };
   }
 
+  #reportBytes(): void {
+    const { pipeline } = this.#assembly;
+    pipeline.connections.forEach(connection => {
+      const bytes = this.#kernel.bytesOf(connection.slot, connection.generation);
+      if (bytes !== null) pipeline.reportBytes(connection, bytes.ingress, bytes.egress);
+    });
+  }
+
   #snapshot(): { families: ReturnType<Assembly['families']>; nowNs: number; clock: ClockState } {
     this.#kernel.readCounters(this.#kernelCounters.values);
+    this.#reportBytes();
     const nowNs = this.#clock.now();
     return { families: this.#assembly.families(nowNs), nowNs, clock: this.#clockState() };
   }

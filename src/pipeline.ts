@@ -246,8 +246,16 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   onConnectionClosed(connection: Connection, event: ConnectionClosedEventCursor): void {
     if (connection.isIgnored && !this.isWanted(connection)) return;
     const service = this.#serviceOf(connection);
-    this.#options.metrics.connectionClosed(service, roleName(connection.role), event.bytesIngress, event.bytesEgress);
+    const bytesIn = Math.max(0, event.bytesIngress - connection.reportedIn);
+    const bytesOut = Math.max(0, event.bytesEgress - connection.reportedOut);
+    this.#options.metrics.connectionClosed(service, roleName(connection.openedRole), bytesIn, bytesOut);
     this.#options.onClosedConnection?.({ connection, service, event });
+  }
+
+  /** Its end went unseen (a lost record, a process that died): all that is known of it has been told. */
+  onConnectionLost(connection: Connection): void {
+    if (connection.isIgnored && !this.isWanted(connection)) return;
+    this.#options.metrics.connectionClosed(this.#serviceOf(connection), roleName(connection.openedRole), 0, 0);
   }
 
   onConnectFailed(event: ConnectFailedEventCursor): void {
@@ -273,6 +281,17 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       endNs: event.timeNs,
       errorName,
     });
+  }
+
+  /** Bytes that an open connection has moved so far, for metrics between its opening and its close. */
+  reportBytes(connection: Connection, bytesIn: number, bytesOut: number): void {
+    const moreIn = bytesIn - connection.reportedIn;
+    const moreOut = bytesOut - connection.reportedOut;
+    if (connection.isIgnored && !this.isWanted(connection)) return;
+    if (moreIn <= 0 && moreOut <= 0) return;
+    connection.reportedIn = bytesIn;
+    connection.reportedOut = bytesOut;
+    this.#options.metrics.transferred(this.#serviceOf(connection), Math.max(0, moreIn), Math.max(0, moreOut));
   }
 
   // -- exchanges
@@ -301,7 +320,6 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       const seq = (connection.seq + ahead) >>> 0;
       this.correlator.begin(exchange, seq, connection.otherSeq, connection.pairTag);
     }
-    this.#options.metrics.requestStarted(exchange);
     return exchange;
   }
 
@@ -323,6 +341,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       exchange.discardReason = 'otlp';
       return;
     }
+    this.#options.metrics.requestStarted(exchange);
     this.correlator.onHead(exchange, head.traceparent, head.tracestate);
   }
 

@@ -26,7 +26,9 @@ import {
   type ProgressEventCursor,
   ROLE_CLIENT,
   ROLE_SERVER,
+  VERDICT_HEAD,
   VERDICT_IGNORE,
+  VERDICT_STREAM,
 } from '../records/records.gen.js';
 import { Connection, readPeer, unixPeer } from './connection.js';
 import type { Stream } from './stream.js';
@@ -35,6 +37,8 @@ import type { Stream } from './stream.js';
 export interface ConnectionSink extends ExchangeSink {
   onConnectionOpened(connection: Connection, event: ConnectionOpenedEventCursor): void;
   onConnectionClosed(connection: Connection, event: ConnectionClosedEventCursor): void;
+  /** A connection whose end has no record. */
+  onConnectionLost(connection: Connection): void;
   /** Takes a slot back whose socket has gone without a record. */
   evict(slot: number, generation: number): void;
   /** Should this connection's bytes be read at all (our own admin port, for example)? */
@@ -90,10 +94,12 @@ export class ConnectionTable {
     const stale = this.#slots[slot] ?? null;
     if (stale !== null) {
       if (stale.generation === event.generation) return;
-      this.#forget(stale, 'connection_closed'); // its closed record was lost
+      this.#sink.onConnectionLost(stale); // its closed record was lost
+      this.#forget(stale, 'connection_closed');
     }
     const connection = new Connection(slot, event.generation);
     connection.role = event.role;
+    connection.openedRole = event.role;
     connection.flags = event.flags;
     connection.pid = event.pid;
     connection.openedNs = event.timeNs;
@@ -163,7 +169,10 @@ export class ConnectionTable {
       return;
     }
     if ((flags & DATA_MORE) === 0 && stream.advance((event.seq + event.callBytes) >>> 0) !== OK) this.#lose(connection);
-    else this.#await(connection, stream);
+    else {
+      this.#await(connection, stream);
+      this.#follow(connection);
+    }
   }
 
   #setTimes(connection: Connection, event: DataEventCursor, direction: number): void {
@@ -314,6 +323,25 @@ export class ConnectionTable {
     if (stream.parser?.isIdle !== false) this.#unawait(connection);
   }
 
+  /**
+   * A response that begins before its request has ended: the next request may follow the rest of the body without a
+   * change of direction, so everything is asked for until the request has ended.
+   */
+  #follow(connection: Connection): void {
+    const isEarly =
+      connection.requestStream.parser?.isIdle === false &&
+      connection.matcher?.isAnswering === true &&
+      !connection.isOpaque;
+    if (isEarly === connection.isStreamed) return;
+    connection.isStreamed = isEarly;
+    this.#sink.setVerdict(connection.slot, connection.generation, isEarly ? VERDICT_STREAM : VERDICT_HEAD);
+  }
+
+  /** Calls `visit` for every connection. */
+  forEach(visit: (connection: Connection) => void): void {
+    for (const connection of this.#slots) if (connection !== null && connection !== undefined) visit(connection);
+  }
+
   /** Connections whose message goes on behind the captured head are asked about. */
   #await(connection: Connection, stream: Stream): void {
     const waits = stream.parser?.isIdle === false && stream.runCaptured >= this.#headBytes;
@@ -374,6 +402,7 @@ export class ConnectionTable {
   onProcessExit(pid: number): void {
     for (const connection of this.#unixByPid.get(pid) ?? []) {
       this.#sink.evict(connection.slot, connection.generation);
+      this.#sink.onConnectionLost(connection);
       this.#forget(connection, 'connection_closed');
     }
   }

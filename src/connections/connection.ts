@@ -16,6 +16,11 @@ export class Connection {
   readonly egress = new Stream();
   /** enum event_role; learnt from the protocol when the connection is older than the agent. */
   role: number = ROLE_UNKNOWN;
+  /** The role under which it was counted as open. */
+  openedRole: number = ROLE_UNKNOWN;
+  /** Bytes that metrics have been told of. */
+  reportedIn = 0;
+  reportedOut = 0;
   /** enum event_connection_flag */
   flags = 0;
   /** Who opened it. */
@@ -34,6 +39,8 @@ export class Connection {
   isSynced = false;
   /** After CONNECT or 101: bytes are counted, not read. */
   isOpaque = false;
+  /** User space told the kernel to send all bytes: an early response, see the table. */
+  isStreamed = false;
   /** User space told the kernel to stop sending data. */
   isIgnored = false;
   /** Edges whose first bytes were no known protocol's. */

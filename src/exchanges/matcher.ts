@@ -79,6 +79,11 @@ export class Matcher {
     return this.#pending.length;
   }
 
+  /** A response has begun for the request that is still under way. */
+  get isAnswering(): boolean {
+    return this.#asking()?.isResponseStarted === true;
+  }
+
   /** The exchange whose response is due next. */
   #answering(): Pending | null {
     return this.#pending.find(pending => !pending.isResponseDone) ?? null;

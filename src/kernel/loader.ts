@@ -144,6 +144,16 @@ export class Kernel {
     this.connections.setUint32(at + CONNECTION_OFFSETS.verdict, verdict, true);
   }
 
+  /** Bytes that a connection has moved; null if the slot has another tenant. */
+  bytesOf(slot: number, generation: number): { readonly ingress: number; readonly egress: number } | null {
+    const at = slot * ConnectionCursor.SIZE;
+    const view = this.connections;
+    if (view.getUint32(at + CONNECTION_OFFSETS.generation, true) !== generation) return null;
+    const read = (offset: number): number =>
+      view.getUint32(at + offset, true) + view.getUint32(at + offset + 4, true) * 4294967296;
+    return { ingress: read(CONNECTION_OFFSETS.bytesIngress), egress: read(CONNECTION_OFFSETS.bytesEgress) };
+  }
+
   /** Takes back the slot of a unix socket whose process has ended: the kernel has no event for that. */
   evict(slot: number, generation: number): void {
     const at = slot * ConnectionCursor.SIZE;
