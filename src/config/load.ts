@@ -45,13 +45,36 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
     environmentLayer(sources.environment, fail, problem => warnings.push(problem)),
   ];
   if (file !== '') layers.push(fileLayer(file, readConfigFile(file), fail));
+  failIfAny(problems);
+  const originOf = (path: readonly string[]): string => layers.map(layer => layer.originOf(path)).find(Boolean) ?? '';
+  const config = mergeLayers(layers);
+  for (const signal of ['traces', 'metrics'] as const) checkEndpoint(config, signal, originOf, fail);
+  failIfAny(problems);
+  return { config, warnings, file, originOf };
+}
+
+function failIfAny(problems: readonly string[]): void {
   if (problems.length > 0) {
     const shown = problems.slice(0, MAX_PROBLEMS_SHOWN);
     if (shown.length < problems.length) shown.push(`... and ${problems.length - shown.length} more`);
     throw new AgentError('CONFIG_INVALID', { problems: shown.join('\n') });
   }
-  const originOf = (path: readonly string[]): string => layers.map(layer => layer.originOf(path)).find(Boolean) ?? '';
-  return { config: mergeLayers(layers), warnings, file, originOf };
+}
+
+/** Only gRPC does without a scheme; which protocol it is may be said elsewhere than the endpoint. */
+function checkEndpoint(
+  config: Config,
+  signal: 'traces' | 'metrics',
+  originOf: LoadedConfig['originOf'],
+  fail: (problem: string) => void,
+): void {
+  const { endpoint = '', protocol } = config.otlp[signal];
+  if (protocol === 'grpc' || /^https?:/i.test(endpoint)) return;
+  const isOwn = endpoint !== `${config.otlp.endpoint}/v1/${signal}`;
+  const path = isOwn ? ['otlp', signal, 'endpoint'] : ['otlp', 'endpoint'];
+  const said = isOwn ? endpoint : config.otlp.endpoint;
+  const problem = `${said} has no http:// or https://, which ${protocol} needs (${signal})`;
+  fail(`${originOf(path)}: ${path.join('.')}: ${problem}`);
 }
 
 function settingsLayer(settings: readonly Setting[], fail: (problem: string) => void): Layer {

@@ -29,7 +29,7 @@ export interface AdminListener {
 }
 
 const MAX_CONNECTIONS = 64;
-const HEADERS_TIMEOUT_MS = 5_000;
+const HEADERS_TIMEOUT_MS = 2_000;
 const REQUEST_TIMEOUT_MS = 10_000;
 const METRICS_TIMEOUT_MS = 10_000;
 const MAX_HEADER_BYTES = 16_384;
