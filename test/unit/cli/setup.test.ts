@@ -136,3 +136,17 @@ test('an old Node and an unknown mode', () => {
   assert.equal(unknown.code, 2);
   assert.match(unknown.said, /usage: node setup\.mjs build\|test\|bench/);
 });
+
+test('package-lock.json is complete: npm ci refuses one that leaves out the packages of other platforms', () => {
+  interface Entry {
+    readonly dependencies?: Readonly<Record<string, string>>;
+    readonly optionalDependencies?: Readonly<Record<string, string>>;
+  }
+  const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8')) as { packages: Record<string, Entry> };
+  const missing = Object.entries(packages).flatMap(([place, entry]) =>
+    Object.keys({ ...entry.dependencies, ...entry.optionalDependencies }).filter(
+      name => !(`node_modules/${name}` in packages) && !(`${place}/node_modules/${name}` in packages),
+    ),
+  );
+  assert.deepEqual(missing, []);
+});
