@@ -2,6 +2,6 @@
 import { testGroundTruth } from '../support/ground-truth.js';
 import { startPythonHttpServer } from '../support/servers.js';
 
-const load = { connections: 50, requests: 1200 };
+const load = { connections: 20, requests: 1200 };
 const calm = { connections: 2, requests: 100, pauseMs: 2, isPunctual: true };
 testGroundTruth('python http.server', () => startPythonHttpServer(1, load.requests + calm.requests), load, calm);

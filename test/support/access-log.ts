@@ -16,6 +16,8 @@ export interface AccessEntry {
 export interface LogFormat {
   /** Granularity of the logged duration in milliseconds: what the reference itself may be wrong by. */
   readonly resolutionMs: number;
+  /** The server reads the whole request before its clock starts. */
+  readonly beginsAfterBody?: boolean;
   parse(line: string): AccessEntry | null;
 }
 
@@ -77,6 +79,7 @@ export const goFormat: LogFormat = {
 /** Puma's `log_requests`: `127.0.0.1 - - [time] "GET /path HTTP/1.1" 200 12 0.0001`, seconds to four digits. */
 export const pumaFormat: LogFormat = {
   resolutionMs: 0.1,
+  beginsAfterBody: true,
   parse: line => {
     const fields = /^\S+ - \S+ \[[^\]]*\] "(\S+) (\S+) HTTP\/1\.[01]" (\d+) \S+ ([\d.]+)$/.exec(line);
     if (fields === null) return null;

@@ -11,7 +11,7 @@ import { type PlannedRequest, planRequest } from './load-plan.js';
 import { startOtlpReceiver } from './otlp-receiver.js';
 import { runCommand } from './processes.js';
 import type { Server } from './servers.js';
-import { CLIENT, type DecodedSpan, pidOf, SERVER, startMs } from './spans.js';
+import { CLIENT, type DecodedSpan, pathOfSpan, pidOf, SERVER, startMs } from './spans.js';
 
 export interface PhaseOptions {
   readonly connections: number;
@@ -19,6 +19,8 @@ export interface PhaseOptions {
   readonly pauseMs?: number;
   /** Server and client get a real-time priority: their own clocks are then hardly disturbed by other processes. */
   readonly isPunctual?: boolean;
+  /** Share of the server's own durations that are not to be trusted; see ground-truth.ts. */
+  readonly witnessNoise?: number;
 }
 
 /** What one phase left behind. */
@@ -60,6 +62,7 @@ async function runPhase(
       firstNumber: options.firstNumber,
       areUploadsEchoed: server.areUploadsEchoed,
       pauseMs: options.pauseMs ?? 0,
+      isWarmedUp: options.isPunctual ?? false,
     },
     options.isPunctual,
   );
@@ -69,7 +72,8 @@ async function runPhase(
   const accessLog = all.filter(entry => plans.has(entry.path));
   const firstMs = Math.min(...entries.map(entry => entry.startMs)) - 50;
   const isOfServer = (span: DecodedSpan) => span.kind === SERVER && pids.has(pidOf(span)) && startMs(span) >= firstMs;
-  const isOfClient = (span: DecodedSpan) => span.kind === CLIENT && pidOf(span) === load.pid;
+  const isOfClient = (span: DecodedSpan) =>
+    span.kind === CLIENT && pidOf(span) === load.pid && pathOfSpan(span) !== '/warm-up';
   const serverSpans = await collectSpans(receiver, isOfServer, accessLog.length);
   const clientSpans = await collectSpans(receiver, isOfClient, entries.length, 3000);
   return {

@@ -5,12 +5,18 @@ import type { Server } from './servers.js';
 import * as verdicts from './verdicts.js';
 
 /**
- * How many durations may be off by more than 1 ms or 5 %. Under load the server is now and then preempted between its
- * last system call and its own look at the clock: that is an error of the witness, and one per cent has to cover it.
+ * Share of durations that may be off by more than 1 ms or 5 %. In the calm phase none. Under load server and client are
+ * preempted now and then between a system call and their own look at the clock: these are errors of the witnesses, a
+ * saturated client's more than a server's. A server whose threads queue for an interpreter says so with `witnessNoise`.
  */
-const TOLERATED = { load: 0.01, calm: 0 } as const;
+const LOAD_NOISE = { server: 0.01, client: 0.03 } as const;
 
-async function judge(t: TestContext, phase: Phase, tolerated: number): Promise<void> {
+interface Tolerated {
+  readonly server: number;
+  readonly client: number;
+}
+
+async function judge(t: TestContext, phase: Phase, tolerated: Tolerated): Promise<void> {
   await t.test('every request was answered and logged', () => verdicts.assertWitnessesAgree(phase));
   await t.test('SERVER spans equal the access log: count, method, path, status', () => {
     verdicts.assertSame('SERVER', phase, phase.serverSide);
@@ -20,11 +26,15 @@ async function judge(t: TestContext, phase: Phase, tolerated: number): Promise<v
   });
   if (!Number.isNaN(phase.server.format.resolutionMs)) {
     await t.test("SERVER durations equal the server's", inner =>
-      verdicts.assertServerDurations(inner, phase, tolerated),
+      verdicts.assertServerDurations(inner, phase, tolerated.server),
     );
   }
-  await t.test("CLIENT durations equal the client's", inner => verdicts.assertClientDurations(inner, phase, tolerated));
-  await t.test('SERVER spans lie within what the client saw', inner => verdicts.assertNested(inner, phase, tolerated));
+  await t.test("CLIENT durations equal the client's", inner =>
+    verdicts.assertClientDurations(inner, phase, tolerated.client),
+  );
+  await t.test('SERVER spans lie within what the client saw', inner =>
+    verdicts.assertNested(inner, phase, tolerated.client),
+  );
   await t.test('client and server span of a request are one trace', () => verdicts.assertOneTrace(phase));
   await t.test('addresses, ports, reuse and sizes are exact', () => verdicts.assertAttributes(phase));
   await t.test('the phases tile the span', () => verdicts.assertTimeline(phase));
@@ -41,10 +51,10 @@ export function testGroundTruth(
   test(`${name}: spans against the access log`, async t => {
     const phases = await experiment(start, load, calm);
     await t.test(`under load: ${load.connections} connections, ${load.requests} requests`, inner =>
-      judge(inner, phases.load, TOLERATED.load),
+      judge(inner, phases.load, { server: load.witnessNoise ?? LOAD_NOISE.server, client: LOAD_NOISE.client }),
     );
     await t.test(`calm: ${calm.connections} connections, ${calm.requests} requests`, inner =>
-      judge(inner, phases.calm, TOLERATED.calm),
+      judge(inner, phases.calm, { server: 0, client: 0 }),
     );
   });
 }

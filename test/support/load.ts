@@ -3,7 +3,7 @@
 // lines. The last line of standard output is a LoadSummary. A request that fails is an entry with `error`.
 import { closeSync, openSync, writeSync } from 'node:fs';
 import http from 'node:http';
-import { Duplex } from 'node:stream';
+import type { AddressInfo } from 'node:net';
 import { type PlannedRequest, type Profile, planRequest } from './load-plan.js';
 
 export interface LoadOptions {
@@ -21,6 +21,8 @@ export interface LoadOptions {
   readonly areUploadsEchoed?: boolean;
   /** A pause after each answer, per connection. */
   readonly pauseMs?: number;
+  /** Some requests to nowhere before the first, path WARM_UP_PATH. */
+  readonly isWarmedUp?: boolean;
 }
 
 export interface LoadEntry {
@@ -141,29 +143,26 @@ function sendOne(options: LoadOptions, agent: http.Agent, plan: PlannedRequest):
   });
 }
 
-/** A connection to nowhere that answers at once: the client's code gets warm without a system call. */
-class Echo extends Duplex {
-  override _read(): void {}
-  override _write(_chunk: Buffer, _encoding: BufferEncoding, callback: () => void): void {
-    callback();
-    this.push('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
-  }
-}
+/** The path of the requests that only warm up the client's code. */
+export const WARM_UP_PATH = '/warm-up';
 
-async function warmUp(): Promise<void> {
-  for (let count = 0; count < 200; count++) {
-    await new Promise<void>((resolve, reject) => {
-      const request = http.request({ createConnection: () => new Echo() as never }, response => {
-        response.resume().once('end', resolve);
-      });
-      request.once('error', reject).end();
-    });
+/** Requests to a server within this process: the first of all take long, wherever they go. */
+async function warmUp(agent: http.Agent): Promise<void> {
+  const server = http.createServer((request, response) => response.end(request.url)).listen(0, '127.0.0.1');
+  await new Promise(resolve => server.once('listening', resolve));
+  const options: LoadOptions = { profile: 'app', seed: 0, connections: 1, requests: 0, logPath: '' };
+  const { port } = server.address() as AddressInfo;
+  for (let number = 0; number < 200; number++) {
+    const plan = { ...planRequest('app', 0, number), path: WARM_UP_PATH, expectedBytes: -1 };
+    await sendOne({ ...options, port }, agent, plan);
   }
+  server.closeAllConnections();
+  server.close();
 }
 
 async function main(options: LoadOptions): Promise<void> {
-  await warmUp();
   const agent = new http.Agent({ keepAlive: true, maxSockets: options.connections, scheduling: 'fifo' });
+  if (options.isWarmedUp) await warmUp(agent);
   const entries: LoadEntry[] = [];
   const first = options.firstNumber ?? 0;
   let next = first;

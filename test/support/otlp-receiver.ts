@@ -10,6 +10,7 @@ import grpc from '@grpc/grpc-js';
 import protobuf from 'protobufjs/light.js';
 import { type DecodedMetric, type DecodedSpan, decodeMetrics, decodeTraces } from '../../src/otlp/decode.js';
 import { messageType } from '../../src/otlp/descriptor.js';
+import { assertOfficialMetrics, assertOfficialTraces } from './official-otlp.js';
 
 /** What the receiver does instead of taking a request. */
 export type Fault =
@@ -165,8 +166,15 @@ export class OtlpReceiver {
     this.#requests.push(request);
     const fault = request.fault;
     if (fault !== 'none' && fault !== 'partial' && fault !== 'slow') return null;
-    if (request.signal === 'traces') this.#spans.push(...decodeTraces(bytes));
-    else this.#metrics.push(...decodeMetrics(bytes));
+    if (request.signal === 'traces') {
+      const spans = decodeTraces(bytes);
+      assertOfficialTraces(bytes, spans);
+      this.#spans.push(...spans);
+    } else {
+      const metrics = decodeMetrics(bytes);
+      assertOfficialMetrics(bytes, metrics);
+      this.#metrics.push(...metrics);
+    }
     return fault === 'partial' && this.#fault?.kind === 'partial' ? this.#fault : null;
   }
 

@@ -73,6 +73,11 @@ export function takenDurationMs(span: DecodedSpan): number {
   return durationMs(span) - phaseMs(span, 'underspan.receive.wait');
 }
 
+/** Duration from the read that took the request's last byte. */
+export function answeringMs(span: DecodedSpan): number {
+  return takenDurationMs(span) - phaseMs(span, 'underspan.request.read');
+}
+
 /** One line for error messages. */
 export function describe(span: DecodedSpan): string {
   const attributes = [...span.attributes].map(([key, value]) => `${key}=${String(value)}`).join(' ');
