@@ -147,9 +147,8 @@ function renderWhat(span: SpanView, layout: Layout, style: Style): string {
     span.kind === SPAN_CLIENT || span.isConnect ? glyphs.sent : span.kind === SPAN_SERVER ? glyphs.received : ' ';
   const word = span.isConnect ? 'connect' : span.method || span.name;
   const verb = truncateEnd(toPrintable(word, isUnicode), Math.max(4, Math.floor(layout.what / 2)), glyphs.ellipsis);
-  const target = toPrintable(targetOf(span), isUnicode);
   const room = layout.what - 3 - widthOf(verb);
-  const shown = room > 0 ? truncateMiddle(target, room, glyphs.ellipsis) : '';
+  const shown = room > 0 ? fitTarget(toPrintable(targetOf(span), isUnicode), room, glyphs.ellipsis) : '';
   const route = toPrintable(span.route, isUnicode);
   const left = room - widthOf(shown) - 1;
   const hasRoute = span.route !== '' && span.route !== span.path && widthOf(route) + 2 <= left;
@@ -157,6 +156,12 @@ function renderWhat(span: SpanView, layout: Layout, style: Style): string {
   const padding = padEnd(plain, layout.what).slice(plain.length);
   const painted = `${style.paint(arrow, 'dim')} ${style.paint(verb, 'bold')} ${shown}`;
   return painted + (hasRoute ? ` ${style.paint(`(${route})`, 'dim')}` : '') + padding;
+}
+
+/** On this machine the port says it all; then the path keeps its ends. */
+function fitTarget(target: string, room: number, ellipsis: string): string {
+  const short = widthOf(target) > room ? target.replace(/^(127\.0\.0\.1|\[::1\]|localhost)(?=:)/, '') : target;
+  return truncateMiddle(short, room, ellipsis);
 }
 
 function targetOf(span: SpanView): string {

@@ -172,9 +172,7 @@ export class ConsoleTraceExporter implements Exporter {
     if (leftOut === null) return;
     const traces = leftOut.traces > 0 ? `${formatCount(leftOut.traces)} more traces, ` : '';
     const failed = leftOut.failed > 0 ? `, ${formatCount(leftOut.failed)} of the traces failed` : '';
-    const hint = this.#hasHint
-      ? ''
-      : '; narrow it with underspan trace --path, --status, --min-duration, or take --json';
+    const hint = this.#hasHint ? '' : '; fewer with --path, --status, --min-duration; all with --json';
     this.#hasHint = true;
     const text = `${traces}${formatCount(leftOut.spans)} spans in ${leftOut.seconds.toFixed(1)}s not shown${failed}${hint}`;
     this.#printer.print([this.#dim(text)]);

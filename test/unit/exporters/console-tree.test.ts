@@ -87,6 +87,13 @@ test('a connect is a line of its own unless a request of the trace shows it', ()
   assert.equal(render(unlinked).length, CHECKOUT.length);
 });
 
+test('a target that is too long loses a local host before it loses path', () => {
+  const long: SampleSpan = { id: '01', service: 'a', kind: 'client', phases: [1], path: '/status/200/item/1310' };
+  assert.match(render([long])[0] ?? '', /→ GET :8080\/status\/200\/item\/1310 /);
+  const far = { ...long, authority: ['shop.example.com', 80] as const };
+  assert.match(render([far])[0] ?? '', /→ GET shop\.example\.com….*1310 /);
+});
+
 test('failures say what failed, with a mark and words, not only with a colour', () => {
   const [line] = render([
     { id: '01', service: 'shop', kind: 'server', phases: [0, 0, 5], error: 'ECONNRESET', path: '/a', bytes: [302, 0] },
