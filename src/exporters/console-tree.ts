@@ -132,12 +132,15 @@ function renderTime({ span, parent }: Row, layout: Layout, axis: Axis, style: St
   return style.paint(padStart(`+${formatDuration(Math.max(0, offset), style.isUnicode)}`, layout.time), 'dim');
 }
 
+/** At least this much of a service's name shows, however deep it stands in the tree. */
+const SERVICE_MIN = 4;
+
 function renderWho({ span, prefix }: Row, layout: Layout, style: Style): string {
-  const service = toPrintable(span.service, style.isUnicode);
-  const room = Math.max(1, layout.who - prefix.length);
-  return (
-    style.paint(prefix, 'dim') + style.paint(padEnd(truncateEnd(service, room, style.glyphs.ellipsis), room), 'cyan')
-  );
+  // Of a prefix that is too long the end is kept: it holds the branch.
+  const indent = prefix.slice(Math.max(0, prefix.length - (layout.who - SERVICE_MIN)));
+  const room = layout.who - indent.length;
+  const service = truncateEnd(toPrintable(span.service, style.isUnicode), room, style.glyphs.ellipsis);
+  return style.paint(indent, 'dim') + style.paint(padEnd(service, room), 'cyan');
 }
 
 /** Direction, method, target; behind it the route where it says more than the path. */

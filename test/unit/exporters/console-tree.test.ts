@@ -110,6 +110,18 @@ test('spans whose parents form a circle are all shown', () => {
   assert.equal(lines.length, 3);
 });
 
+test('a deep tree stays within a narrow terminal, with its branch and a piece of each name', () => {
+  const ids = ['01', '02', '03', '04', '05', '06', '07', '08', '09'];
+  const chain = ids.map((id, index): SampleSpan => {
+    const parent = ids[index - 1];
+    return { id, service: 'checkout', kind: 'server', phases: [1], ...(parent !== undefined && { parent }) };
+  });
+  const lines = render(chain, { width: 40 });
+  assert.equal(lines.length, ids.length);
+  for (const line of lines) assert.ok(widthOf(line) <= 40, line);
+  assert.match(lines.at(-1) ?? '', /└─che…/);
+});
+
 test('a continuation says of what', () => {
   assert.match(render(CHECKOUT, { isContinuation: true })[0] ?? '', /continues a1000000/);
 });
