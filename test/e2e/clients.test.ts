@@ -201,6 +201,7 @@ test("CLIENT spans of Node's fetch lie within what fetch measured", async t => {
       durationMs(span) <= witness.durationMs,
       `longer than the ${witness.durationMs} ms of fetch: ${describe(span)}`,
     );
-    if (witness.path.startsWith('/sleep/10/')) assert.ok(durationMs(span) >= 9.5, `slept 10 ms: ${describe(span)}`);
+    // A timer of Node may be up to one millisecond early.
+    if (witness.path.startsWith('/sleep/10/')) assert.ok(durationMs(span) >= 9, `slept 10 ms: ${describe(span)}`);
   }
 });

@@ -34,13 +34,18 @@ interface Hops {
   readonly nodeServer: DecodedSpan;
 }
 
-/** One request through all three, and its four spans. */
-async function request(name: string, curlArgs: readonly string[] = []): Promise<Hops> {
+/** One request through all three; the pid of its curl. */
+async function send(name: string, curlArgs: readonly string[] = []): Promise<number> {
   const child = await runCommand('curl', [
     ...['--silent', '--show-error', '--fail', '--output', '/dev/null', ...curlArgs],
     `${nginx.url}/proxy/bytes/20000/${name}`,
   ]);
   assert.equal(child.exitCode, 0, child.describe());
+  return child.pid;
+}
+
+/** The four spans of a request. */
+async function hopsOf(name: string, curlPid: number): Promise<Hops> {
   const spans = await collectSpans(receiver, span => pathOfSpan(span).endsWith(`/bytes/20000/${name}`), 4);
   const nginxPids = new Set(nginx.pids());
   const find = (what: string, isIt: (span: DecodedSpan) => boolean): DecodedSpan => {
@@ -50,11 +55,15 @@ async function request(name: string, curlArgs: readonly string[] = []): Promise<
   };
   assert.equal(spans.length, 4, spans.map(describe).join('\n'));
   return {
-    curlClient: find('client span of curl', span => span.kind === CLIENT && pidOf(span) === child.pid),
+    curlClient: find('client span of curl', span => span.kind === CLIENT && pidOf(span) === curlPid),
     nginxServer: find('server span of nginx', span => span.kind === SERVER && nginxPids.has(pidOf(span))),
     nginxClient: find('client span of nginx', span => span.kind === CLIENT && nginxPids.has(pidOf(span))),
     nodeServer: find('server span of node', span => span.kind === SERVER && pidOf(span) === upstream.child.pid),
   };
+}
+
+async function request(name: string, curlArgs: readonly string[] = []): Promise<Hops> {
+  return hopsOf(name, await send(name, curlArgs));
 }
 
 function assertChild(child: DecodedSpan, parent: DecodedSpan): void {
@@ -65,10 +74,13 @@ function assertChild(child: DecodedSpan, parent: DecodedSpan): void {
 }
 
 test('each client span and the server span that it caused are parent and child of one trace', async () => {
-  const names = Array.from({ length: 20 }, (_, index) => `plain-${index}`);
+  const requests: (readonly [name: string, pid: number])[] = [];
+  for (let index = 0; index < 20; index++) requests.push([`plain-${index}`, await send(`plain-${index}`)]);
+  const all = await collectSpans(receiver, span => /\/plain-\d+$/.test(pathOfSpan(span)), 4 * requests.length);
+  assert.equal(all.length, 4 * requests.length);
   const traces = new Set<string>();
-  for (const name of names) {
-    const hops = await request(name);
+  for (const [name, pid] of requests) {
+    const hops = await hopsOf(name, pid);
     assertChild(hops.nginxServer, hops.curlClient);
     assertChild(hops.nodeServer, hops.nginxClient);
     assert.equal(hops.curlClient.parentSpanId, '', 'curl has no parent');
@@ -76,7 +88,7 @@ test('each client span and the server span that it caused are parent and child o
     assert.equal(text(hops.nodeServer, 'underspan.parent.evidence'), 'sequence');
     traces.add(hops.curlClient.traceId);
   }
-  assert.equal(traces.size, names.length, 'each request is a trace of its own');
+  assert.equal(traces.size, requests.length, 'each request is a trace of its own');
 });
 
 const TRACE_ID = '4bf92f3577b34da6a3ce929d0e0e4736';

@@ -32,7 +32,7 @@ async function ask(server: Server, name: string): Promise<void> {
     '--fail',
     '--output',
     '/dev/null',
-    `${server.url}/bytes/5/${name}`,
+    `${server.url}/bytes/1/${name}`,
   ]);
   assert.equal(child.exitCode, 0, child.describe());
 }
@@ -99,6 +99,16 @@ test('by executable and by script; processes that start later are picked up at e
   } finally {
     for (const server of started.reverse()) await server.stop();
   }
+});
+
+test('a client that lives for milliseconds is picked up by its executable', async () => {
+  const seen = await observed('  include:\n    - exe: curl\n', 5, async mine => {
+    for (let index = 0; index < 5; index++) await ask(first, `short-${index}-${mine}`);
+  });
+  assert.deepEqual(
+    seen,
+    [0, 1, 2, 3, 4].map(index => `CLIENT short-${index}-${run}`),
+  );
 });
 
 test('criteria of one selector must all hold', async () => {

@@ -34,12 +34,28 @@ export const nodeFormat: LogFormat = {
   },
 };
 
-/** test/services/nginx.conf: `$request_time` and `$msec`, both of nginx's clock of milliseconds. */
+interface NginxLine {
+  readonly method: string;
+  readonly path: string;
+  readonly status: number;
+  readonly seconds: number;
+  readonly end: number;
+  readonly length: string;
+  readonly coding: string;
+  readonly connection: string;
+}
+
+/**
+ * test/services/nginx.conf: `$request_time` and `$msec`, both of nginx's clock of milliseconds. A request with a body on a
+ * connection that is to be closed is logged only after the client has hung up (`lingering_close`): no time can be had.
+ */
 export const nginxFormat: LogFormat = {
   resolutionMs: 1,
   parse: line => {
-    const value = JSON.parse(line) as { method: string; path: string; status: number; seconds: number; end: number };
-    return entry(value.method, value.path, value.status, (value.end - value.seconds) * 1000, value.seconds * 1000);
+    const value = JSON.parse(line) as NginxLine;
+    const hasBody = Number(value.length) > 0 || value.coding !== '';
+    const durationMs = hasBody && value.connection === 'close' ? Number.NaN : value.seconds * 1000;
+    return entry(value.method, value.path, value.status, (value.end - value.seconds) * 1000, durationMs);
   },
 };
 

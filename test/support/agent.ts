@@ -124,8 +124,8 @@ export function runUnderspan(args: readonly string[], env: Readonly<Record<strin
 }
 
 /**
- * Waits for spans: until `isComplete`, then as long as further ones keep coming (a doubled span must show), or for
- * `timeoutMs`. Returns all that are `wanted`; whether they are the right ones is the caller's to judge.
+ * Waits until `count` spans are there and a doubled one would have come too, or for `timeoutMs`. Returns all that are
+ * `wanted`; whether they are the right ones is the caller's to judge.
  */
 export async function collectSpans(
   source: { spans(): readonly DecodedSpan[] },
@@ -134,15 +134,15 @@ export async function collectSpans(
   timeoutMs = 6000,
 ): Promise<DecodedSpan[]> {
   const deadline = Date.now() + timeoutMs;
-  let found: DecodedSpan[] = [];
-  let grewAt = Date.now();
+  let found: DecodedSpan[] = source.spans().filter(wanted);
+  let grewAt = found.length >= count ? 0 : Date.now();
   for (;;) {
+    const quietMs = Date.now() - grewAt;
+    if ((found.length >= count && quietMs > 600) || Date.now() > deadline) return found;
+    await sleep(50);
     const now = source.spans().filter(wanted);
     if (now.length > found.length) grewAt = Date.now();
     found = now;
-    const quietMs = Date.now() - grewAt;
-    if ((found.length >= count && quietMs > 600) || Date.now() > deadline) return found;
-    await sleep(100);
   }
 }
 

@@ -96,11 +96,12 @@ test('durations: 1 ms or 5 %, plus what the witness rounds away', () => {
 });
 
 test('access logs are read as their servers write them', () => {
-  const [nginx] = parseLog(
-    nginxFormat,
-    '{"method":"GET","path":"/a?b","status":200,"seconds":0.250,"end":1700000000.500}\n',
-  );
+  const nginxLine = (rest: string) =>
+    `{"method":"GET","path":"/a?b","status":200,"seconds":0.250,"end":1700000000.500,${rest}}\n`;
+  const [nginx] = parseLog(nginxFormat, nginxLine('"length":"","coding":"","connection":"keep-alive"'));
   assert.deepEqual(nginx, { method: 'GET', path: '/a', status: 200, startMs: 1_700_000_000_250, durationMs: 250 });
+  const [lingering] = parseLog(nginxFormat, nginxLine('"length":"5","coding":"","connection":"close"'));
+  assert.equal(lingering?.durationMs, Number.NaN);
   const [apache] = parseLog(apacheFormat, '1500 404 1700000000000250 HEAD /x HTTP/1.1\n');
   assert.deepEqual(apache, { method: 'HEAD', path: '/x', status: 404, startMs: 1_700_000_000_000.25, durationMs: 1.5 });
   assert.equal(parseLog(gunicornFormat, 'PUT /u/1 200 321\n')[0]?.durationMs, 0.321);
