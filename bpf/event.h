@@ -125,6 +125,7 @@ struct data_event {
 	__u64 enter_ns; /* entry of the call; reads: 0 */
 	__u64 arrived_ns; /* ingress: when the first byte still unread reached the receive queue */
 	struct event_run prev; /* with DATA_EDGE: the run before, all zero for the first run; at an end: the open one */
+	__u64 prev_tail; /* last 8 bytes before this call as far as they were not captured: see connection.tail */
 	__u32 slot;
 	__u32 generation;
 	__u32 seq; /* sequence number of the first byte of payload */
@@ -315,7 +316,7 @@ struct process_selection {
 
 _Static_assert(sizeof(struct event_header) == 16, "event_header");
 _Static_assert(sizeof(struct event_run) == 32, "event_run");
-_Static_assert(sizeof(struct data_event) == 120, "data_event");
+_Static_assert(sizeof(struct data_event) == 128, "data_event");
 _Static_assert(sizeof(struct connection_state_event) == 64, "connection_state_event");
 _Static_assert(sizeof(struct event_address) == 40, "event_address");
 _Static_assert(sizeof(struct connection) == 264, "connection");

@@ -27,6 +27,7 @@ static __always_inline void fill_event(struct data_event *e, struct io *io, stru
 	e->enter_ns = io->enter_ns;
 	e->arrived_ns = 0;
 	__builtin_memset(&e->prev, 0, sizeof(e->prev));
+	e->prev_tail = c->tail;
 	e->slot = io->slot;
 	e->generation = c->generation;
 	e->seq = io->seq;

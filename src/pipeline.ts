@@ -308,6 +308,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.ledger.started++;
     this.#active++;
     if (this.#active > this.#options.maxExchanges) exchange.discardReason = 'evicted';
+    exchange.requestTakenNs = connection.takenNs;
     exchange.pid = connection.ioPid;
     exchange.tid = connection.tid;
     exchange.service = this.#options.processes.service(connection.ioPid, connection.takenNs);
@@ -348,6 +349,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   finishExchange(_connection: Connection, exchange: Exchange): void {
     this.#end(exchange);
     if (exchange.discardReason !== '') {
+      this.correlator.end(exchange);
       this.ledger.drop(exchange.discardReason);
       return;
     }
@@ -357,6 +359,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   }
 
   #export(exchange: Exchange): void {
+    this.correlator.end(exchange);
     const service = exchange.service as Service;
     const route =
       exchange.kind === KIND_SERVER ? this.#options.routes.route(service, exchange.target, exchange.status) : '';
@@ -369,6 +372,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   dropExchange(_connection: Connection, exchange: Exchange, reason: DropReason): void {
     this.#end(exchange);
+    this.correlator.end(exchange);
     this.ledger.drop(exchange.discardReason === '' ? reason : exchange.discardReason);
   }
 

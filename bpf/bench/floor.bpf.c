@@ -6,6 +6,8 @@
  *
  *   raw_*   raw tracepoints sys_enter and sys_exit: every system call runs them
  *   btf_*   the same tracepoints, arguments typed by BTF
+ *   sock_*  what the socket layer says after each send and receive (Linux 6.3): runs for
+ *           socket I/O only, with the socket at hand
  *   call_*  one tracepoint per system call, through perf events
  */
 #include <linux/bpf.h>
@@ -26,6 +28,8 @@ EMPTY(raw_enter, "raw_tp/sys_enter")
 EMPTY(raw_exit, "raw_tp/sys_exit")
 EMPTY(btf_enter, "tp_btf/sys_enter")
 EMPTY(btf_exit, "tp_btf/sys_exit")
+EMPTY(sock_send, "tp_btf/sock_send_length")
+EMPTY(sock_recv, "tp_btf/sock_recv_length")
 
 /* The calls that bpf/socket_syscall.bpf.c reads. */
 CALL(read)

@@ -18,11 +18,13 @@ import {
   DATA_EDGE,
   DATA_EOF,
   DATA_ERROR,
+  DATA_EVENT_OFFSETS,
   DATA_MORE,
   type DataEventCursor,
   DIRECTION_EGRESS,
   DIRECTION_INGRESS,
   DIRECTION_NONE,
+  PROGRESS_EVENT_OFFSETS,
   type ProgressEventCursor,
   ROLE_CLIENT,
   ROLE_SERVER,
@@ -158,6 +160,7 @@ export class ConnectionTable {
       this.#lose(connection);
       return;
     }
+    if (stream === connection.requestStream) this.#finishDiscarded(connection, event, bytes, from, from + chunkBytes);
     this.#setTimes(connection, event, direction);
     connection.seq = event.seq;
     connection.seqPosition = stream.position;
@@ -168,6 +171,7 @@ export class ConnectionTable {
       this.#break(connection);
       return;
     }
+    if (stream.parser?.isIdle === false) stream.keepTail(bytes, from, from + chunkBytes);
     if ((flags & DATA_MORE) === 0 && stream.advance((event.seq + event.callBytes) >>> 0) !== OK) this.#lose(connection);
     else {
       this.#await(connection, stream);
@@ -196,12 +200,31 @@ export class ConnectionTable {
       other.runCalls = event.prevCalls;
       connection.lastNs = event.prevLastNs;
       if (other.hasSeq && other.advance(event.prevEndSeq) !== OK) this.#lose(connection);
-      else if (!connection.isOpaque && (direction !== connection.requestDirection || stream.parser?.isIdle === true)) {
-        // A request whose end nothing shows is over when the response begins, such a response when a request does.
-        other.parser?.finish(other.position);
-      }
+      else this.#finishAtEdge(connection, event, stream, other);
     }
     stream.beginRun(direction === DIRECTION_EGRESS ? event.enterNs : event.timeNs);
+  }
+
+  /** The direction changed from `other` to `stream`: is a message over whose end nothing else shows? */
+  #finishAtEdge(connection: Connection, event: DataEventCursor, stream: Stream, other: Stream): void {
+    if (connection.isOpaque || other.parser?.isIdle !== false) return;
+    if (stream === connection.requestStream) {
+      // The next request begins.
+      if (stream.parser?.isIdle === true) other.parser.finish(other.position);
+      return;
+    }
+    // The response begins: early, unless the request's last bytes say that it has ended.
+    if (connection.matcher?.isRequestChunked !== true || endsChunked(event, other)) other.parser.finish(other.position);
+  }
+
+  /**
+   * After an early response the rest of the request's body is read and thrown away, and the next request follows. A
+   * chunked body of which bytes are missing is over if what came last ends like one and what comes now is a head.
+   */
+  #finishDiscarded(connection: Connection, event: DataEventCursor, bytes: Uint8Array, from: number, to: number): void {
+    const stream = connection.requestStream;
+    if (stream.parser?.isIdle !== false || connection.matcher?.isRequestChunked !== true) return;
+    if (endsChunked(event, stream) && detectRequest(bytes, from, to) !== null) stream.parser.finish(stream.position);
   }
 
   /** A run begins on a connection that is not understood (yet): is it a request? */
@@ -315,9 +338,8 @@ export class ConnectionTable {
     const matcher = connection.matcher;
     const isChunked = stream === connection.requestStream ? matcher?.isRequestChunked : matcher?.isResponseChunked;
     const { view, at } = event;
-    const low = view.getUint32(at + 32, true) >>> 8;
-    const high = view.getUint32(at + 36, true);
-    if (isChunked === true && high === CHUNKED_TAIL_HIGH && low === CHUNKED_TAIL_LOW) {
+    const tailAt = at + PROGRESS_EVENT_OFFSETS.tail;
+    if (isChunked === true && isChunkedEnd(view.getUint32(tailAt, true), view.getUint32(tailAt + 4, true))) {
       if (event.timeNs - event.lastNs >= TAIL_QUIET_NS) stream.parser?.finish(stream.position);
     }
     if (stream.parser?.isIdle !== false) this.#unawait(connection);
@@ -435,4 +457,16 @@ function readUnixPeer(event: ConnectionOpenedEventCursor): Peer {
   const from = event.view.byteOffset + event.at + event.pathOffset;
   const path = Buffer.from(event.view.buffer, from, Math.min(event.pathBytes, PATH_MAX_BYTES)).toString('utf8');
   return unixPeer(path, event.role === ROLE_CLIENT);
+}
+
+function isChunkedEnd(low: number, high: number): boolean {
+  return high === CHUNKED_TAIL_HIGH && low >>> 8 === CHUNKED_TAIL_LOW;
+}
+
+/** Do the bytes of `stream` before the call at hand end like a chunked body? The kernel knows those not captured. */
+function endsChunked(event: DataEventCursor, stream: Stream): boolean {
+  const { view, at } = event;
+  const low = view.getUint32(at + DATA_EVENT_OFFSETS.prevTail, true);
+  const high = view.getUint32(at + DATA_EVENT_OFFSETS.prevTail + 4, true);
+  return high === 0 ? isChunkedEnd(stream.tailLow, stream.tailHigh) : isChunkedEnd(low, high);
 }

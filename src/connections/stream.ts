@@ -16,6 +16,9 @@ export class Stream {
   /** Captured bytes of the open run, and how the kernel names it. */
   runCaptured = 0;
   runFirstNs = 0;
+  /** Last 8 bytes that were captured, last byte highest, as two words: kept while a chunked body's end is looked for. */
+  tailLow = 0;
+  tailHigh = 0;
 
   get calls(): number {
     return this.callsBefore + this.runCalls;
@@ -51,6 +54,14 @@ export class Stream {
     this.position += missing;
     this.nextSeq = seq >>> 0;
     return this.parser === null ? OK : this.parser.skip(missing, at);
+  }
+
+  /** Remembers how the captured bytes ended. */
+  keepTail(bytes: Uint8Array, from: number, to: number): void {
+    for (let at = Math.max(from, to - 8); at < to; at++) {
+      this.tailLow = ((this.tailLow >>> 8) | (this.tailHigh << 24)) >>> 0;
+      this.tailHigh = ((this.tailHigh >>> 8) | ((bytes[at] as number) << 24)) >>> 0;
+    }
   }
 
   /** Captured bytes, the first at `seq`, which must be the next one. */

@@ -95,6 +95,11 @@ export class Exchange {
   /** Not '': it is only counted, under this reason, when it ends. */
   discardReason: '' | 'evicted' | 'otlp' = '';
 
+  /** Names the request on both sides of the connection, see traces/correlator.ts. */
+  pairRequestSeq = 0;
+  pairResponseSeq = 0;
+  pairTag = 0;
+
   // -- trace
   trace: TraceContext;
   span0: number;

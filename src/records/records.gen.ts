@@ -34,7 +34,7 @@ export const EVENT_HEADER_OFFSETS = {
 
 /** struct data_event */
 export class DataEventCursor {
-  static readonly SIZE = 120;
+  static readonly SIZE = 128;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -83,70 +83,98 @@ export class DataEventCursor {
     return this.view.getUint32(this.at + 60, true);
   }
 
+  get prevTail(): number {
+    return this.view.getUint32(this.at + 64, true) + this.view.getUint32(this.at + 68, true) * 4294967296;
+  }
+
   get slot(): number {
-    return this.view.getUint32(this.at + 64, true);
-  }
-
-  get generation(): number {
-    return this.view.getUint32(this.at + 68, true);
-  }
-
-  get seq(): number {
     return this.view.getUint32(this.at + 72, true);
   }
 
-  get otherSeq(): number {
+  get generation(): number {
     return this.view.getUint32(this.at + 76, true);
   }
 
-  get callBytes(): number {
+  get seq(): number {
     return this.view.getUint32(this.at + 80, true);
   }
 
-  get chunkBytes(): number {
+  get otherSeq(): number {
     return this.view.getUint32(this.at + 84, true);
   }
 
-  get pid(): number {
+  get callBytes(): number {
     return this.view.getUint32(this.at + 88, true);
   }
 
-  get tid(): number {
+  get chunkBytes(): number {
     return this.view.getUint32(this.at + 92, true);
   }
 
-  get pairTag(): number {
+  get pid(): number {
     return this.view.getUint32(this.at + 96, true);
   }
 
-  get srttUs(): number {
+  get tid(): number {
     return this.view.getUint32(this.at + 100, true);
   }
 
-  get totalRetrans(): number {
+  get pairTag(): number {
     return this.view.getUint32(this.at + 104, true);
   }
 
-  get runCalls(): number {
+  get srttUs(): number {
     return this.view.getUint32(this.at + 108, true);
   }
 
+  get totalRetrans(): number {
+    return this.view.getUint32(this.at + 112, true);
+  }
+
+  get runCalls(): number {
+    return this.view.getUint32(this.at + 116, true);
+  }
+
   get errorNumber(): number {
-    return this.view.getUint16(this.at + 112, true);
+    return this.view.getUint16(this.at + 120, true);
   }
 
   get direction(): number {
-    return this.view.getUint8(this.at + 114);
+    return this.view.getUint8(this.at + 122);
   }
 
   get flags(): number {
-    return this.view.getUint8(this.at + 115);
+    return this.view.getUint8(this.at + 123);
   }
 
   get runDirection(): number {
-    return this.view.getUint8(this.at + 116);
+    return this.view.getUint8(this.at + 124);
   }
 }
+
+export const DATA_EVENT_OFFSETS = {
+  header: 0,
+  enterNs: 16,
+  arrivedNs: 24,
+  prev: 32,
+  prevTail: 64,
+  slot: 72,
+  generation: 76,
+  seq: 80,
+  otherSeq: 84,
+  callBytes: 88,
+  chunkBytes: 92,
+  pid: 96,
+  tid: 100,
+  pairTag: 104,
+  srttUs: 108,
+  totalRetrans: 112,
+  runCalls: 116,
+  errorNumber: 120,
+  direction: 122,
+  flags: 123,
+  runDirection: 124,
+} as const;
 
 /** struct event_run */
 export class EventRunCursor {

@@ -30,6 +30,9 @@ export class Correlator {
    * @param tag names the socket pair of a unix socket, 0 for tcp
    */
   begin(exchange: Exchange, requestSeq: number, responseSeq: number, tag: number): void {
+    exchange.pairRequestSeq = requestSeq;
+    exchange.pairResponseSeq = responseSeq;
+    exchange.pairTag = tag;
     if (exchange.kind === KIND_CLIENT) {
       const server = this.#servers.take(requestSeq, responseSeq, tag);
       if (server !== null) {
@@ -43,6 +46,12 @@ export class Correlator {
       exchange.trace = client.trace;
       this.#join(exchange, client);
     } else this.#servers.add(requestSeq, responseSeq, tag, exchange);
+  }
+
+  /** The exchange leaves the pipeline: whoever has not asked for it by now gets no answer. */
+  end(exchange: Exchange): void {
+    const table = exchange.kind === KIND_CLIENT ? this.#clients : this.#servers;
+    table.remove(exchange.pairRequestSeq, exchange.pairResponseSeq, exchange.pairTag, exchange);
   }
 
   #join(server: Exchange, client: Exchange): void {

@@ -17,7 +17,8 @@ export class Sampler {
   /** @param ratio 0 to 1, for the two ratio samplers */
   constructor(kind: SamplerKind, ratio: number) {
     this.#kind = kind;
-    this.#bound = Math.floor(Math.min(1, Math.max(0, ratio)) * 0xffffffff);
+    // The SDK's bound: at a ratio of 1 the largest folded id is in, too.
+    this.#bound = ratio >= 1 ? 0x100000000 : Math.floor(Math.max(0, ratio) * 0xffffffff);
   }
 
   isSampled(trace: TraceContext): boolean {
