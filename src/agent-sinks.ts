@@ -75,7 +75,7 @@ async function traceExporters(
   log: Logger,
 ): Promise<Exporter[]> {
   const { mode } = options;
-  if (mode === 'record' || options.connections === true) return [];
+  if (options.connections === true) return [];
   if (mode === 'trace') return [consoleExporter(terminal, options)];
   const exporters: Exporter[] = [];
   const userAgent = `underspan/${version}`;
@@ -117,7 +117,7 @@ export async function createSinks(
         maxItems: config.traces.maxQueueSize,
       }),
   );
-  const hasMetrics = options.mode === 'run';
+  const hasMetrics = options.mode === 'run' || options.mode === 'record';
   const metrics: ExportQueue[] = [];
   if (hasMetrics && config.metrics.exporters.includes('otlp')) {
     const target = resolveOtlpTarget('metrics', {}, config.otlp.metrics);

@@ -54,7 +54,9 @@ class Agent {
   constructor(config: Config, options: AgentOptions) {
     this.#config = config;
     this.#options = options;
-    this.#log = new Logger({ level: options.mode === 'trace' ? 'warn' : config.log.level, format: config.log.format });
+    // `trace` shows requests, not that it is ready.
+    const level = options.mode === 'trace' && config.log.level === 'info' ? 'warn' : config.log.level;
+    this.#log = new Logger({ level, format: config.log.format });
     this.#events = new Events(this.#counters, this.#log);
   }
 

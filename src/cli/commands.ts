@@ -85,7 +85,7 @@ const DOCTOR: Command = {
   positionals: [],
   options: { json: { help: 'As JSON.' }, ...CONFIG_OPTIONS },
   examples: [],
-  run: args => doctorCommand(args),
+  run: args => doctorCommand(args, async btf => (await import('../kernel/features.js')).tryProbes(btf)),
 };
 
 const CONFIG: readonly Command[] = [

@@ -13,7 +13,7 @@ import { print } from './output.js';
 import { settingsFrom } from './settings.js';
 
 /** Loads the probes for a moment and tells what the kernel said. */
-export type Probe = () => Promise<readonly ProbeReport[]>;
+export type Probe = (btfPath: string) => Promise<readonly ProbeReport[]>;
 
 export async function doctorCommand(args: Arguments, probe?: Probe): Promise<number> {
   const file = args.last('config');
@@ -24,7 +24,7 @@ export async function doctorCommand(args: Arguments, probe?: Probe): Promise<num
   });
   const checks = checkMachine({ root: '', release: release(), architecture: process.arch, btf: config.kernel.btf });
   checks.push(...buildChecks());
-  if (probe !== undefined) checks.push(...(await probeChecks(probe, checks.every(canRun))));
+  if (probe !== undefined) checks.push(...(await probeChecks(() => probe(config.kernel.btf), checks.every(canRun))));
   print(args.has('json') ? renderJson(checks) : renderText(checks));
   return checks.every(canRun) ? EXIT.ok : EXIT.environment;
 }
@@ -57,7 +57,7 @@ function addonCheck(ok: (name: string, detail: string) => Check): Check {
   }
 }
 
-async function probeChecks(probe: Probe, canLoad: boolean): Promise<Check[]> {
+async function probeChecks(probe: () => ReturnType<Probe>, canLoad: boolean): Promise<Check[]> {
   if (!canLoad) return [];
   try {
     return (await probe()).map(toCheck);

@@ -395,13 +395,6 @@ export const CONFIG_SCHEMA = {
           max: 4194304,
           help: 'Processes that are remembered.',
         },
-        memory_bytes: {
-          type: 'integer',
-          default: 512 * MIB,
-          min: 64 * MIB,
-          max: 65536 * MIB,
-          help: 'Memory that queues, tables and streams may take together.',
-        },
       },
     },
   },
