@@ -62,6 +62,9 @@ for (const [name, start] of starts) {
       };
       const byClient = compareSpans([curl, ...entries], clientSpans);
 
+      const losses = await agent.losses();
+      t.diagnostic(`losses: ${losses === '' ? 'none' : losses}`);
+
       await t.test('SERVER spans equal the access log', () => {
         const { missing, extra, wrong } = byServer;
         assert.equal(byServer.pairs.length, REQUESTS + 1, head(missing));

@@ -10,10 +10,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const OUTPUT_MAX = 1 << 20;
 const running = new Set<Child>();
 
-function killAll(): void {
+const directories = new Set<string>();
+
+process.on('exit', () => {
   for (const child of running) child.killGroup('SIGKILL');
-}
-process.on('exit', killAll);
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
+});
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.once(signal, () => process.exit(130));
 }
@@ -186,7 +188,7 @@ export function isListening(target: { port: number; host?: string } | { path: st
 /** A directory that is removed when the test process ends. */
 export function temporaryDirectory(name: string): string {
   const directory = mkdtempSync(path.join(tmpdir(), `underspan-${name}-`));
-  process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
+  directories.add(directory);
   return directory;
 }
 
