@@ -63,7 +63,7 @@ test('shortened texts fit, and texts that fit are left alone', () => {
 
 test('a long path keeps its beginning and its end', () => {
   assert.equal(truncateMiddle('/api/v1/customers/4711/invoices.pdf', 20, '…'), '/api/v1/cust…ces.pdf');
-  assert.equal(truncateEnd('background-worker', 10, '…'), 'background…'.slice(0, 9) + '…');
+  assert.equal(truncateEnd('background-worker', 10, '…'), 'backgroun…');
 });
 
 test('durations have three digits and at most seven columns', () => {
