@@ -240,8 +240,11 @@ static __noinline void connection_announce(__u32 slot, __u64 now)
 	e->tid = (__u32)bpf_get_current_pid_tgid();
 	e->netns = c->netns;
 	e->inode = c->inode;
+	c->flags |= CONNECTION_ANNOUNCED;
 	e->role = c->role;
 	e->flags = c->flags;
+	e->include = c->include;
+	e->exclude = c->exclude;
 	__builtin_memset(e->path, 0, sizeof(e->path));
 	e->path_bytes = c->address.family == AF_UNIX ? read_path(e->path, (struct sock *)c->sk) : 0;
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);

@@ -62,6 +62,7 @@ enum event_connection_flag {
 	CONNECTION_FIN_RECEIVED = 8,
 	CONNECTION_RESET_SENT = 16,
 	CONNECTION_RESET_RECEIVED = 32,
+	CONNECTION_ANNOUNCED = 128, /* its opened record has been made */
 	CONNECTION_PAIR_UNSURE = 64, /* unix socket not seen from birth: its counters cannot name a request */
 };
 
@@ -169,6 +170,7 @@ struct connection_opened_event {
 	__u32 inode; /* of the socket's file; 0 if it has none yet */
 	__u16 role; /* enum event_role */
 	__u16 flags; /* enum event_connection_flag */
+	__u32 include, exclude; /* selectors whose port criteria this connection meets */
 	__u32 path_bytes; /* of path; 0 for tcp and unnamed sockets */
 	char path[EVENT_PATH_MAX]; /* unix: the listening socket's, a leading NUL for an abstract one */
 };
@@ -299,7 +301,7 @@ struct settings {
 	__u32 any_exclude;
 	__u32 has_ports; /* `local_ports` or `peer_ports` has entries */
 	__u32 head_bytes; /* captured of each run, at most 4 * EVENT_CHUNK_MAX */
-	__u32 reserved;
+	__u32 judges_exec; /* some selector looks at processes: a new program is captured until it is judged */
 };
 
 /* Value of `local_ports` and `peer_ports` (hash by port): selectors that name it. */
@@ -318,6 +320,7 @@ _Static_assert(sizeof(struct event_header) == 16, "event_header");
 _Static_assert(sizeof(struct event_run) == 32, "event_run");
 _Static_assert(sizeof(struct data_event) == 128, "data_event");
 _Static_assert(sizeof(struct connection_state_event) == 64, "connection_state_event");
+_Static_assert(sizeof(struct connection_opened_event) == 232, "connection_opened_event");
 _Static_assert(sizeof(struct event_address) == 40, "event_address");
 _Static_assert(sizeof(struct connection) == 264, "connection");
 

@@ -5,6 +5,20 @@
  * is), exit of the last thread.
  */
 
+/* A short-lived program is over before user space has judged it: everything is
+ * captured until then, and user space leaves out what is not selected. */
+static __always_inline void capture_until_judged(__u32 pid)
+{
+	struct process_selection undecided = { .include = 0xffffffff, .exclude = 0 };
+	__u32 zero = 0;
+	struct settings *s = bpf_map_lookup_elem(&settings, &zero);
+
+	if (!s || !s->judges_exec || pid == agent_pid)
+		return;
+	if (bpf_map_update_elem(&processes, &pid, &undecided, BPF_ANY))
+		count_loss(LOSS_PROCESSES_FULL);
+}
+
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(sched_process_exec, struct task_struct *task)
 {
@@ -14,6 +28,7 @@ int BPF_PROG(sched_process_exec, struct task_struct *task)
 	__u64 start, end;
 
 	bpf_map_delete_elem(&threads, &tid);
+	capture_until_judged(bpf_get_current_pid_tgid() >> 32);
 	if (!scratch)
 		return 0;
 	e = &scratch->event;

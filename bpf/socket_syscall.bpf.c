@@ -120,7 +120,6 @@ static __noinline struct connection *connection_of(struct sock *sk, __u32 inode,
 	c->flags |= CONNECTION_PREEXISTING;
 	if (c->flags & CONNECTION_UNIX)
 		c->flags |= CONNECTION_PAIR_UNSURE;
-	connection_announce(*slot, now);
 	return c;
 }
 
@@ -360,6 +359,8 @@ static __noinline void transferred(__u32 kind, struct call_args *a, long result,
 	c = connection_of(sk, inode, &slot, now);
 	if (!c || !is_selected(c, thread))
 		return;
+	if (!(c->flags & CONNECTION_ANNOUNCED))
+		connection_announce(slot, now);
 	io = &scratch->io;
 	io->now = now;
 	io->slot = slot;

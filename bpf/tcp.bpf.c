@@ -18,8 +18,11 @@ static __always_inline void tcp_connecting(struct sock *sk, __u64 now)
 	if (c)
 		connection_close((__u64)sk, slot, now);
 	c = connection_create(sk, 0, ROLE_CLIENT, &slot);
-	if (c)
-		c->connect_ns = now;
+	if (!c)
+		return;
+	c->connect_ns = now;
+	if (!is_selected(c, thread))
+		connection_release((__u64)sk, slot);
 }
 
 static __always_inline void tcp_established(struct sock *sk, int old_state, __u64 now)

@@ -76,6 +76,7 @@ export class LiveSource implements Source {
         source,
         startNs,
         headBytes: config.capture.headBytes,
+        isSelected: (pid, include, exclude) => this.#isSelected(pid, include, exclude),
         setVerdict: (slot, generation, verdict) => kernel.setVerdict(slot, generation, verdict),
         evict: (slot, generation) => kernel.evict(slot, generation),
         onProcess: (kind, pid, parentPid) => this.#onProcess(kind, pid, parentPid),
@@ -231,6 +232,11 @@ export class LiveSource implements Source {
     );
   }
 
+  #isSelected(pid: number, include: number, exclude: number): boolean {
+    const masks = this.#watcher.masksOf(pid);
+    return (masks.include & include) !== 0 && (masks.exclude & exclude) === 0;
+  }
+
   #onProcess(kind: 'exec' | 'fork' | 'exit', pid: number, parentPid: number): void {
     if (kind === 'exec') this.#watcher.onExec(pid);
     else if (kind === 'fork') this.#watcher.onFork(pid, parentPid);
@@ -254,6 +260,7 @@ export class LiveSource implements Source {
     for (const port of old?.peerPorts.keys() ?? []) kernel.removePort('peer_ports', port);
     for (const [port, masks] of selection.localPorts) kernel.setPort('local_ports', port, masks.include, masks.exclude);
     for (const [port, masks] of selection.peerPorts) kernel.setPort('peer_ports', port, masks.include, masks.exclude);
+    kernel.setJudgesExec(selection.needsFacts || selection.pids.size > 0);
     kernel.setDefaults(selection.defaultMasks, selection.anyPort);
   }
 

@@ -59,6 +59,8 @@ export interface PipelineOptions {
   readonly scopeVersion: string;
   /** Peers that are our own (the admin listener): connections to them are not read. */
   readonly ownPeers: readonly { readonly address: string; readonly port: number }[];
+  /** Is this process selected for connections that meet these port criteria? The kernel lets new programs through. */
+  readonly isSelected: (pid: number, include: number, exclude: number) => boolean;
   readonly setVerdict: (slot: number, generation: number, verdict: number) => void;
   readonly evict: (slot: number, generation: number) => void;
   readonly onProcess: (kind: 'exec' | 'fork' | 'exit', pid: number, parentPid: number) => void;
@@ -212,12 +214,17 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.#options.setVerdict(slot, generation, verdict);
   }
 
+  #isSelected(connection: Connection): boolean {
+    return this.#options.isSelected(connection.pid, connection.include, connection.exclude);
+  }
+
   #serviceOf(connection: Connection): Service {
     return this.#options.processes.service(connection.pid, connection.openedNs);
   }
 
   onConnectionOpened(connection: Connection, event: ConnectionOpenedEventCursor): void {
-    if (connection.isIgnored) return;
+    connection.isCounted = !connection.isIgnored && this.#isSelected(connection);
+    if (!connection.isCounted) return;
     const service = this.#serviceOf(connection);
     this.#options.metrics.connectionOpened(service, roleName(connection.role));
     if (connection.role !== ROLE_CLIENT || connection.connectNs === 0 || connection.establishedNs === 0) return;
@@ -244,7 +251,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   }
 
   onConnectionClosed(connection: Connection, event: ConnectionClosedEventCursor): void {
-    if (connection.isIgnored && !this.isWanted(connection)) return;
+    if (!connection.isCounted) return;
     const service = this.#serviceOf(connection);
     const bytesIn = Math.max(0, event.bytesIngress - connection.reportedIn);
     const bytesOut = Math.max(0, event.bytesEgress - connection.reportedOut);
@@ -254,11 +261,12 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   /** Its end went unseen (a lost record, a process that died): all that is known of it has been told. */
   onConnectionLost(connection: Connection): void {
-    if (connection.isIgnored && !this.isWanted(connection)) return;
+    if (!connection.isCounted) return;
     this.#options.metrics.connectionClosed(this.#serviceOf(connection), roleName(connection.openedRole), 0, 0);
   }
 
   onConnectFailed(event: ConnectFailedEventCursor): void {
+    if (!this.#options.isSelected(event.pid, 0xffffffff, 0xffffffff)) return;
     const peer = readPeer(event.view, event.at + event.addressLocalOffset);
     const service = this.#options.processes.service(event.pid, event.timeNs);
     const errorName = event.errorNumber === 0 ? 'ECANCELED' : errnoName(event.errorNumber);
@@ -287,7 +295,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   reportBytes(connection: Connection, bytesIn: number, bytesOut: number): void {
     const moreIn = bytesIn - connection.reportedIn;
     const moreOut = bytesOut - connection.reportedOut;
-    if (connection.isIgnored && !this.isWanted(connection)) return;
+    if (!connection.isCounted) return;
     if (moreIn <= 0 && moreOut <= 0) return;
     connection.reportedIn = bytesIn;
     connection.reportedOut = bytesOut;
@@ -308,6 +316,9 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.ledger.started++;
     this.#active++;
     if (this.#active > this.#options.maxExchanges) exchange.discardReason = 'evicted';
+    if (!this.#options.isSelected(connection.ioPid, connection.include, connection.exclude)) {
+      exchange.discardReason = 'filtered';
+    }
     exchange.requestTakenNs = connection.takenNs;
     exchange.pid = connection.ioPid;
     exchange.tid = connection.tid;
@@ -340,8 +351,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   onRequestHead(_connection: Connection, exchange: Exchange, head: MessageHead): void {
     if (head.method === 'POST' && OTLP_CONTENT.test(head.contentType) && OTLP_PATH.test(head.target)) {
       exchange.discardReason = 'otlp';
-      return;
     }
+    if (exchange.discardReason !== '') return;
     this.#options.metrics.requestStarted(exchange);
     this.correlator.onHead(exchange, head.traceparent, head.tracestate);
   }

@@ -105,6 +105,8 @@ export class ConnectionTable {
     connection.flags = event.flags;
     connection.pid = event.pid;
     connection.openedNs = event.timeNs;
+    connection.include = event.include;
+    connection.exclude = event.exclude;
     connection.connectNs = event.connectNs;
     connection.establishedNs = event.establishedNs;
     connection.acceptedNs = event.acceptedNs;
@@ -171,6 +173,10 @@ export class ConnectionTable {
       this.#break(connection);
       return;
     }
+    if (connection.matcher?.isOverfull === true) {
+      this.#giveUp(connection, connection.matcher);
+      return;
+    }
     if (stream.parser?.isIdle === false) stream.keepTail(bytes, from, from + chunkBytes);
     if ((flags & DATA_MORE) === 0 && stream.advance((event.seq + event.callBytes) >>> 0) !== OK) this.#lose(connection);
     else {
@@ -195,7 +201,7 @@ export class ConnectionTable {
 
   /** The direction changed: the run before is described, and a response that nothing else ends is over. */
   #onEdge(connection: Connection, event: DataEventCursor, stream: Stream, direction: number): void {
-    if (connection.isSynced && event.prevCalls > 0) {
+    if (connection.isSynced && !connection.isOpaque && event.prevCalls > 0) {
       const other = stream === connection.ingress ? connection.egress : connection.ingress;
       other.runCalls = event.prevCalls;
       connection.lastNs = event.prevLastNs;
@@ -262,6 +268,7 @@ export class ConnectionTable {
 
   /** The read said end of stream, or a call failed. */
   #onEnd(connection: Connection, event: DataEventCursor): void {
+    connection.endedNs = event.timeNs;
     if ((event.flags & DATA_ERROR) !== 0) {
       if (connection.errorType === '') connection.errorType = errnoName(event.errorNumber);
       return;
@@ -320,6 +327,7 @@ export class ConnectionTable {
       this.#settleRun(connection, event.direction, event.prevEndSeq, event.prevLastNs, event.prevCalls);
       const wasReset = (connection.flags & (CONNECTION_RESET_RECEIVED | CONNECTION_RESET_SENT)) !== 0;
       if (connection.isOpaque) connection.lastNs = Math.max(event.lastReadNs, event.lastWriteNs);
+      if (connection.endedNs <= connection.lastNs) connection.endedNs = endOf(event, connection.lastNs);
       const stream = connection.responseStream;
       if (connection.isSynced) connection.requestStream.parser?.giveUpHead();
       if (connection.isSynced && (!wasReset || connection.isOpaque)) stream.parser?.finish(stream.position);
@@ -384,6 +392,12 @@ export class ConnectionTable {
     this.gaps++;
     this.#unsync(connection);
     connection.matcher?.abandon('gap');
+  }
+
+  /** More requests wait than are kept: which response is whose can no longer be told. */
+  #giveUp(connection: Connection, matcher: Matcher): void {
+    matcher.isOverfull = false;
+    this.#unsync(connection);
   }
 
   #break(connection: Connection): void {
@@ -451,6 +465,13 @@ export class ConnectionTable {
       connection.matcher?.abandon('unfinished');
     }
   }
+}
+
+/** When a connection ended for the exchange that waited on it: the first FIN or reset after its last byte, else the close. */
+function endOf(event: ConnectionClosedEventCursor, lastNs: number): number {
+  const { finReceivedNs, finSentNs, timeNs } = event;
+  if (finReceivedNs > lastNs && (finSentNs <= lastNs || finReceivedNs < finSentNs)) return finReceivedNs;
+  return finSentNs > lastNs ? finSentNs : timeNs;
 }
 
 function readUnixPeer(event: ConnectionOpenedEventCursor): Peer {

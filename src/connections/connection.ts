@@ -18,6 +18,9 @@ export class Connection {
   role: number = ROLE_UNKNOWN;
   /** The role under which it was counted as open. */
   openedRole: number = ROLE_UNKNOWN;
+  /** Selectors whose port criteria it meets. */
+  include = 0xffffffff;
+  exclude = 0;
   /** Bytes that metrics have been told of. */
   reportedIn = 0;
   reportedOut = 0;
@@ -41,6 +44,8 @@ export class Connection {
   isOpaque = false;
   /** User space told the kernel to send all bytes: an early response, see the table. */
   isStreamed = false;
+  /** Metrics count it as open. */
+  isCounted = false;
   /** User space told the kernel to stop sending data. */
   isIgnored = false;
   /** Edges whose first bytes were no known protocol's. */
@@ -52,6 +57,8 @@ export class Connection {
   firstNs = 0;
   takenNs = 0;
   lastNs = 0;
+  /** When a read ended the stream, a call failed or the socket closed: until then a failed exchange lasted. */
+  endedNs = 0;
   otherSeq = 0;
   /** Sequence number of the first byte at hand, and its position in its stream. */
   seq = 0;

@@ -27,6 +27,8 @@ export interface WatcherOptions {
 }
 
 const NOTHING: Masks = { include: 0, exclude: 0xffffffff };
+/** What the kernel's entry says between an exec and our judgement. */
+const UNDECIDED: Masks = { include: 0xffffffff, exclude: 0 };
 /** As many as the kernel's map holds (bpf/maps.h). */
 const PROCESSES_MAX = 65536;
 
@@ -80,7 +82,14 @@ export class ProcessWatcher {
   /** A process runs another program: after ProcessTable.onExec, so that `inspect` knows its arguments. */
   onExec(pid: number): void {
     if (this.#isIndifferent()) return;
+    // The kernel has put its own entry at the exec (bpf/process.bpf.c): whatever we set before is gone.
+    if (!this.#own.has(pid)) this.#masks.set(pid, UNDECIDED);
     this.#classify(pid);
+  }
+
+  /** Masks of a process as it was judged last. */
+  masksOf(pid: number): Masks {
+    return this.#own.has(pid) ? NOTHING : (this.#masks.get(pid) ?? this.#selection.defaultMasks);
   }
 
   onFork(pid: number, parentPid: number): void {

@@ -93,7 +93,7 @@ export class Exchange {
   retransmits = 0;
 
   /** Not '': it is only counted, under this reason, when it ends. */
-  discardReason: '' | 'evicted' | 'otlp' = '';
+  discardReason: '' | 'evicted' | 'otlp' | 'filtered' = '';
 
   /** Names the request on both sides of the connection, see traces/correlator.ts. */
   pairRequestSeq = 0;

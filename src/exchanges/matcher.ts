@@ -23,6 +23,7 @@ export const DROP_REASONS = [
   'unparsed',
   'evicted',
   'otlp',
+  'filtered',
   'sampled',
   'no_exporter',
   'unfinished',
@@ -54,6 +55,8 @@ export class Matcher {
   /** Framing of the response under way is chunked: its end shows in the last bytes even behind a gap. */
   isResponseChunked = false;
   isRequestChunked = false;
+  /** Too many requests waited and were dropped: nothing more is paired until the connection has been resynchronised. */
+  isOverfull = false;
   readonly #connection: Connection;
   readonly #sink: ExchangeSink;
   readonly #pending: Pending[] = [];
@@ -96,8 +99,12 @@ export class Matcher {
 
   #requestStarted(position: number): void {
     const connection = this.#connection;
-    if (this.#pending.length >= MAX_PENDING) this.abandon('evicted');
     connection.exchangeCount++;
+    if (this.#pending.length >= MAX_PENDING) {
+      this.abandon('evicted');
+      this.isOverfull = true;
+    }
+    if (this.isOverfull) return;
     const exchange = this.#sink.beginExchange(connection, position);
     exchange.requestStart = position;
     exchange.requestFirstNs = connection.firstNs;
@@ -221,16 +228,19 @@ export class Matcher {
         exchange.errorType = errorType;
         exchange.responseEnd = pending.isResponseStarted ? connection.responseStream.position : exchange.responseStart;
         exchange.responseBodyBytes = -1;
-        exchange.responseLastNs = connection.lastNs;
+        exchange.responseLastNs = Math.max(connection.lastNs, connection.endedNs);
       }
       this.#finish(exchange);
     }
   }
 
-  /** The oldest request has waited for its response since before `ns`: what is pending has timed out. */
+  /**
+   * The oldest request has waited for its response since before `ns`: what is pending has timed out. A response under way
+   * (a download, a tunnel) may last.
+   */
   expire(ns: number): boolean {
     const first = this.#pending[0];
-    if (first === undefined || first.exchange.requestTakenNs >= ns) return false;
+    if (first === undefined || first.isResponseHeadDone || first.exchange.requestTakenNs >= ns) return false;
     this.close('timeout');
     return true;
   }

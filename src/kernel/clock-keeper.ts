@@ -50,7 +50,8 @@ export class ClockKeeper {
   }
 
   #put(seconds: number, nanos: number): void {
-    const carry = Math.floor(nanos / NANOS);
-    this.#clock.set(seconds + carry, Math.round(nanos - carry * NANOS) % NANOS);
+    const whole = Math.round(nanos);
+    const carry = Math.floor(whole / NANOS);
+    this.#clock.set(seconds + carry, whole - carry * NANOS);
   }
 }

@@ -195,6 +195,11 @@ export class Kernel {
     this.#host.mapDelete(this.#object, map, this.#key);
   }
 
+  /** A new program is captured until `setProcess` or `removeProcess` has judged it. */
+  setJudgesExec(judges: boolean): void {
+    this.#settings[SETTINGS_OFFSETS.judgesExec / 4] = judges ? 1 : 0;
+  }
+
   /** Masks for processes that are not classified, and those of selectors without port criteria. */
   setDefaults(process: { include: number; exclude: number }, anyPort: { include: number; exclude: number }): void {
     this.#settings[SETTINGS_OFFSETS.defaultInclude / 4] = process.include;

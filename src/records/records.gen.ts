@@ -210,7 +210,7 @@ export class EventRunCursor {
 
 /** struct connection_opened_event */
 export class ConnectionOpenedEventCursor {
-  static readonly SIZE = 224;
+  static readonly SIZE = 232;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -293,12 +293,20 @@ export class ConnectionOpenedEventCursor {
     return this.view.getUint16(this.at + 106, true);
   }
 
-  get pathBytes(): number {
+  get include(): number {
     return this.view.getUint32(this.at + 108, true);
   }
 
+  get exclude(): number {
+    return this.view.getUint32(this.at + 112, true);
+  }
+
+  get pathBytes(): number {
+    return this.view.getUint32(this.at + 116, true);
+  }
+
   /** Offset of 112 elements. */
-  readonly pathOffset = 112;
+  readonly pathOffset = 120;
 }
 
 /** struct event_address */
@@ -1025,6 +1033,10 @@ export class SettingsCursor {
   get headBytes(): number {
     return this.view.getUint32(this.at + 24, true);
   }
+
+  get judgesExec(): number {
+    return this.view.getUint32(this.at + 28, true);
+  }
 }
 
 export const SETTINGS_OFFSETS = {
@@ -1035,6 +1047,7 @@ export const SETTINGS_OFFSETS = {
   anyExclude: 16,
   hasPorts: 20,
   headBytes: 24,
+  judgesExec: 28,
 } as const;
 
 export const EVENT_DATA = 1;
@@ -1103,6 +1116,7 @@ export const CONNECTION_FIN_SENT = 4;
 export const CONNECTION_FIN_RECEIVED = 8;
 export const CONNECTION_RESET_SENT = 16;
 export const CONNECTION_RESET_RECEIVED = 32;
+export const CONNECTION_ANNOUNCED = 128;
 export const CONNECTION_PAIR_UNSURE = 64;
 /** Names of enum event_connection_flag, without prefix. */
 export const EVENT_CONNECTION_FLAG_NAMES: Readonly<Record<number, string>> = {
@@ -1112,6 +1126,7 @@ export const EVENT_CONNECTION_FLAG_NAMES: Readonly<Record<number, string>> = {
   8: 'fin_received',
   16: 'reset_sent',
   32: 'reset_received',
+  128: 'announced',
   64: 'pair_unsure',
 };
 
