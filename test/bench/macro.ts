@@ -1,0 +1,202 @@
+// What a user pays: nginx saturated by wrk, alone and under each state of ours, in interleaved rounds. Server, load and
+// agent share the cores, so throughput falls by all that is spent anywhere. CPU per request says where it went.
+import { startAgent } from '../support/agent.js';
+import { processTree } from '../support/processes.js';
+import { type PartResult, type Row, ratioOf, renderTable, spreadOf } from './figures.js';
+import { cpuOf, cpuOfTree } from './machine.js';
+import { type LoadResult, Nginx } from './nginx.js';
+import { Probes } from './probes.js';
+import type { Quiet } from './quiet.js';
+import { Sink } from './sink.js';
+
+const WARM_SECONDS = 1;
+const LOAD_SECONDS = 3;
+/** Requests cut off at both ends of the load are no loss. */
+const TOLERATED_COVERAGE = 0.995;
+
+/** Something of ours that runs beside the server. */
+interface Companion {
+  readonly pid: number;
+  stop(): Promise<void>;
+  /** What was lost so far, in words. */
+  losses?(): Promise<string>;
+}
+
+interface State {
+  readonly name: string;
+  /** Spans that should leave for each request. */
+  readonly spansPerRequest: number;
+  readonly start: (nginx: Nginx, sink: Sink) => Promise<Companion | null>;
+}
+
+const NO_SPANS = 'traces: { exporters: [none], sampler: always_off }\n';
+const SERVER = 'selection: { include: [{ exe: nginx }] }\n';
+const SERVER_AND_CLIENT = 'selection: { include: [{ exe: nginx }, { exe: wrk }] }\n';
+
+async function probesOnly(nginx: Nginx): Promise<Companion> {
+  const probes = await Probes.attach({ kind: 'agent', pids: processTree(nginx.child.pid), hasStats: false });
+  return { pid: probes.child.pid, stop: () => probes.detach() };
+}
+
+async function emptyProbes(): Promise<Companion> {
+  const probes = await Probes.attach({ kind: 'empty', prefixes: ['btf_'], hasStats: false });
+  return { pid: probes.child.pid, stop: () => probes.detach() };
+}
+
+export const STATES: readonly State[] = [
+  { name: 'nothing', spansPerRequest: 0, start: async () => null },
+  { name: 'empty programs', spansPerRequest: 0, start: emptyProbes },
+  { name: 'probes, records discarded', spansPerRequest: 0, start: probesOnly },
+  { name: 'agent, metrics only', spansPerRequest: 0, start: () => startAgent({ config: SERVER + NO_SPANS }) },
+  {
+    name: 'agent, every server span',
+    spansPerRequest: 1,
+    start: (_, sink) => startAgent({ config: SERVER, endpoint: sink.url }),
+  },
+  {
+    name: 'agent, server and client spans',
+    spansPerRequest: 2,
+    start: (_, sink) => startAgent({ config: SERVER_AND_CLIENT, endpoint: sink.url }),
+  },
+];
+
+/** One state in one round. CPU figures are microseconds per request. */
+interface Cell extends LoadResult {
+  readonly serverMicros: number;
+  readonly companionMicros: number;
+  /** Of it, on the main thread: the exporters. */
+  readonly companionMainMicros: number;
+  readonly sinkMicros: number;
+  /** Spans that reached the sink for each request, warm-up included. */
+  readonly spansPerRequest: number;
+  /** The agent's own account, at the end of the load. */
+  readonly losses: string;
+}
+
+class Bench {
+  readonly #nginx: Nginx;
+  readonly #sink: Sink;
+
+  constructor(nginx: Nginx, sink: Sink) {
+    this.#nginx = nginx;
+    this.#sink = sink;
+  }
+
+  async cell(state: State): Promise<Cell> {
+    const before = await this.#sink.report();
+    const companion = await state.start(this.#nginx, this.#sink);
+    try {
+      const warm = await this.#nginx.load(WARM_SECONDS);
+      const cell = await this.#measure(companion);
+      const losses = (await companion?.losses?.()) ?? '';
+      await companion?.stop();
+      const { spans } = await this.#sink.report();
+      const spansPerRequest = (spans - before.spans) / (warm.requests + cell.requests);
+      return { ...cell, spansPerRequest, losses };
+    } catch (error) {
+      await companion?.stop().catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #measure(companion: Companion | null): Promise<Omit<Cell, 'spansPerRequest' | 'losses'>> {
+    const read = () => ({
+      server: cpuOfTree(this.#nginx.child.pid),
+      sink: cpuOf(this.#sink.child.pid).total,
+      companion: companion === null ? { total: 0, main: 0 } : cpuOf(companion.pid),
+    });
+    const from = read();
+    const result = await this.#nginx.load(LOAD_SECONDS);
+    const to = read();
+    const each = (seconds: number): number => (seconds * 1e6) / result.requests;
+    const server = to.server - from.server;
+    const sink = to.sink - from.sink;
+    const total = to.companion.total - from.companion.total;
+    return {
+      ...result,
+      serverMicros: each(server),
+      companionMicros: each(total),
+      companionMainMicros: each(to.companion.main - from.companion.main),
+      sinkMicros: each(sink),
+    };
+  }
+}
+
+export async function runMacro(rounds: number, quiet: Quiet, say: (text: string) => void): Promise<PartResult> {
+  const nginx = await Nginx.start();
+  const sink = await Sink.start();
+  const cells: Cell[][] = STATES.map(() => []);
+  try {
+    const bench = new Bench(nginx, sink);
+    for (let round = 0; round < rounds; round++) {
+      for (const [at, state] of STATES.entries()) {
+        say(`macro, round ${round + 1} of ${rounds}: ${state.name}`);
+        cells[at]?.push(await quiet.round(() => bench.cell(state)));
+      }
+    }
+  } finally {
+    await nginx.stop();
+    await sink.stop();
+  }
+  return {
+    title: 'nginx under load: 2 workers, 50 connections, 612 bytes, wrk on the same cores',
+    tables: [ratioTable(cells), costTable(cells)],
+    warnings: warningsOf(cells),
+    data: STATES.map(({ name }, at) => ({ state: name, rounds: cells[at] })),
+  };
+}
+
+function column(cells: readonly Cell[], key: Exclude<keyof Cell, 'losses'>): number[] {
+  return cells.map(cell => cell[key]);
+}
+
+function ratioTable(cells: readonly Cell[][]): string {
+  const baseline = cells[0] as Cell[];
+  const keys = ['perSecond', 'p50', 'p99', 'p999', 'serverMicros'] as const;
+  const columns = ['requests/s', 'p50', 'p99', 'p99.9', 'server CPU/request'].map(title => ({
+    title,
+    digits: title === 'requests/s' ? 1 : 2,
+    isShare: title === 'requests/s',
+    hasSpread: true,
+  }));
+  const rows = STATES.slice(1).map(({ name }, at): Row => {
+    const mine = cells[at + 1] as Cell[];
+    return { name, cells: keys.map(key => ratioOf(column(mine, key), column(baseline, key))) };
+  });
+  return renderTable('ratio to nothing, same round', columns, rows);
+}
+
+function costTable(cells: readonly Cell[][]): string {
+  const keys = ['perSecond', 'p50', 'p99', 'serverMicros', 'companionMicros', 'companionMainMicros'] as const;
+  const columns = [
+    { title: 'requests/s', digits: 0 },
+    { title: 'p50 us', digits: 0 },
+    { title: 'p99 us', digits: 0 },
+    { title: 'server CPU us', digits: 1 },
+    { title: 'agent CPU us', digits: 2, hasSpread: true },
+    { title: 'of it main', digits: 2 },
+    { title: 'spans/request', digits: 4, hasSpread: true },
+  ];
+  const rows = STATES.map(
+    ({ name }, at): Row => ({
+      name,
+      cells: [...keys, 'spansPerRequest' as const].map(key => spreadOf(column(cells[at] as Cell[], key))),
+    }),
+  );
+  return renderTable('median, CPU per request', columns, rows);
+}
+
+function warningsOf(cells: readonly Cell[][]): string[] {
+  const warnings: string[] = [];
+  for (const [at, { name, spansPerRequest }] of STATES.entries()) {
+    const mine = cells[at] as Cell[];
+    const worst = mine.reduce((least, cell) => (cell.spansPerRequest < least.spansPerRequest ? cell : least));
+    if (spansPerRequest > 0 && worst.spansPerRequest < spansPerRequest * TOLERATED_COVERAGE) {
+      const share = worst.spansPerRequest.toFixed(3);
+      warnings.push(
+        `${name}: ${share} of ${spansPerRequest} spans a request arrived in the worst round:\n${worst.losses}`,
+      );
+    }
+  }
+  return warnings;
+}
