@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { stripVTControlCharacters } from 'node:util';
 import fc from 'fast-check';
 import { toSpanView } from '../../../src/exporters/console-span.js';
 import { Style } from '../../../src/exporters/console-style.js';
@@ -133,9 +134,6 @@ test("a parent that is somebody else's is told", () => {
   assert.match(line ?? '', /parent elsewhere/);
 });
 
-/** The sequences that the style itself writes. */
-const SGR = /\u001b\[[0-9;]*m/g;
-
 const text = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 60 }),
   fc.constant('\x1b[2J\x1b]0;x\x07'),
@@ -168,7 +166,9 @@ test('no line is wider than the terminal or holds what a terminal obeys; colour 
           assert.ok(widthOf(line) <= width, `${widthOf(line)} columns on ${width}: ${line}`);
           assert.doesNotMatch(line, /[\p{Cc}\p{Cf}]/u);
         }
-        const uncolored = render(samples, { width, style: COLOR }).map(line => line.replace(SGR, '').trimEnd());
+        const uncolored = render(samples, { width, style: COLOR }).map(line =>
+          stripVTControlCharacters(line).trimEnd(),
+        );
         assert.deepEqual(uncolored, plain);
         for (const line of render(samples, { width, style: ASCII })) assert.match(line, /^[\x20-\x7e]*$/);
       },
