@@ -23,7 +23,7 @@ export interface AssemblyOptions {
   readonly source: ProcessFactsSource;
   readonly startNs: number;
   readonly headBytes: number;
-  readonly isSelected: (pid: number, include: number, exclude: number) => boolean;
+  readonly isSelected?: (pid: number, include: number, exclude: number) => boolean;
   readonly setVerdict: (slot: number, generation: number, verdict: number) => void;
   readonly evict: (slot: number, generation: number) => void;
   readonly onProcess: (kind: 'exec' | 'fork' | 'exit', pid: number, parentPid: number) => void;

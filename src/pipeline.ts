@@ -60,13 +60,15 @@ export interface PipelineOptions {
   /** Peers that are our own (the admin listener): connections to them are not read. */
   readonly ownPeers: readonly { readonly address: string; readonly port: number }[];
   /** Is this process selected for connections that meet these port criteria? The kernel lets new programs through. */
-  readonly isSelected: (pid: number, include: number, exclude: number) => boolean;
+  readonly isSelected?: ((pid: number, include: number, exclude: number) => boolean) | undefined;
   readonly setVerdict: (slot: number, generation: number, verdict: number) => void;
   readonly evict: (slot: number, generation: number) => void;
   readonly onProcess: (kind: 'exec' | 'fork' | 'exit', pid: number, parentPid: number) => void;
   readonly onClosedConnection?: ((closed: ClosedConnection) => void) | undefined;
 }
 
+/** A connect that failed has no connection to meet port criteria. */
+const ALL_PORTS = { include: 0xffffffff, exclude: 0xffffffff };
 /** A server's span waits this long for its client's record (traces/correlator.ts). */
 const HOLD_NS = 30e6;
 const HELD_MAX = 65536;
@@ -214,8 +216,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.#options.setVerdict(slot, generation, verdict);
   }
 
-  #isSelected(connection: Connection): boolean {
-    return this.#options.isSelected(connection.pid, connection.include, connection.exclude);
+  #isSelected(pid: number, { include, exclude }: Pick<Connection, 'include' | 'exclude'>): boolean {
+    return this.#options.isSelected?.(pid, include, exclude) ?? true;
   }
 
   #serviceOf(connection: Connection): Service {
@@ -223,7 +225,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   }
 
   onConnectionOpened(connection: Connection, event: ConnectionOpenedEventCursor): void {
-    connection.isCounted = !connection.isIgnored && this.#isSelected(connection);
+    connection.isCounted = !connection.isIgnored && this.#isSelected(connection.pid, connection);
     if (!connection.isCounted) return;
     const service = this.#serviceOf(connection);
     this.#options.metrics.connectionOpened(service, roleName(connection.role));
@@ -266,7 +268,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   }
 
   onConnectFailed(event: ConnectFailedEventCursor): void {
-    if (!this.#options.isSelected(event.pid, 0xffffffff, 0xffffffff)) return;
+    if (!this.#isSelected(event.pid, ALL_PORTS)) return;
     const peer = readPeer(event.view, event.at + event.addressLocalOffset);
     const service = this.#options.processes.service(event.pid, event.timeNs);
     const errorName = event.errorNumber === 0 ? 'ECANCELED' : errnoName(event.errorNumber);
@@ -316,7 +318,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.ledger.started++;
     this.#active++;
     if (this.#active > this.#options.maxExchanges) exchange.discardReason = 'evicted';
-    if (!this.#options.isSelected(connection.ioPid, connection.include, connection.exclude)) {
+    if (!this.#isSelected(connection.ioPid, connection)) {
       exchange.discardReason = 'filtered';
     }
     exchange.requestTakenNs = connection.takenNs;

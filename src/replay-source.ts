@@ -31,7 +31,6 @@ export class ReplaySource implements Source {
         source: this.#facts,
         startNs: header.startNs,
         headBytes: header.headBytes,
-        isSelected: () => true,
         setVerdict: () => {
           // The recorded kernel has had its verdicts.
         },
