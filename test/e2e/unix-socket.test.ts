@@ -3,12 +3,13 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import test from 'node:test';
 import { collectSpans, startAgent } from '../support/agent.js';
-import { compareDurations, compareSpans, distribution, head } from '../support/compare.js';
+import { compareDurations, compareSpans, distribution, head, shareOf } from '../support/compare.js';
+import { makePunctual } from '../support/experiment.js';
 import { Load } from '../support/load-client.js';
 import { startOtlpReceiver } from '../support/otlp-receiver.js';
 import { runCommand, temporaryDirectory } from '../support/processes.js';
 import { type Server, startNginx, startNodeServer } from '../support/servers.js';
-import { CLIENT, describe, pidOf, SERVER, takenDurationMs, text } from '../support/spans.js';
+import { CLIENT, describe, number, pidOf, SERVER, startMs, takenDurationMs, text } from '../support/spans.js';
 
 const REQUESTS = 600;
 const starts: readonly (readonly [string, (socketPath: string) => Promise<Server>])[] = [
@@ -27,15 +28,9 @@ for (const [name, start] of starts) {
         'http://localhost/status/200/curl',
       ]);
       assert.equal(child.exitCode, 0, child.describe());
-      const load = new Load({
-        ...server.target,
-        profile: server.profile,
-        seed: 5,
-        connections: 8,
-        requests: REQUESTS,
-        areUploadsEchoed: server.areUploadsEchoed,
-        pauseMs: 1,
-      });
+      await makePunctual(server.pids());
+      const options = { ...server.target, profile: server.profile, seed: 5, connections: 8, requests: REQUESTS };
+      const load = new Load({ ...options, areUploadsEchoed: server.areUploadsEchoed, pauseMs: 1 }, true);
       const { summary, entries } = await load.result();
       assert.equal(summary.failed, 0, summary.firstErrors.join('\n'));
       const pids = new Set(server.pids());
@@ -79,6 +74,18 @@ for (const [name, start] of starts) {
         inner.diagnostic(`${name} on a unix socket, SERVER duration error in ms: ${distribution(report.errors)}`);
         const allowed = Math.floor(REQUESTS * 0.01);
         assert.ok(report.faults.length <= allowed, head(report.faults.map(fault => fault.description)));
+      });
+      await t.test('SERVER spans start when the request reaches the socket', inner => {
+        const clients = new Map(byClient.pairs.map(pair => [pair.witness.path, pair.span]));
+        const lates = byServer.pairs.map(({ witness, span }) => {
+          const client = clients.get(witness.path);
+          return client === undefined ? Number.NaN : startMs(span) - startMs(client);
+        });
+        inner.diagnostic(`SERVER start after the CLIENT's in ms: ${distribution(lates)}`);
+        const waits = serverSpans.map(span => number(span, 'underspan.receive.wait'));
+        inner.diagnostic(`underspan.receive.wait in s: ${distribution(waits)}`);
+        assert.ok(shareOf(waits, wait => wait > 0) > 0.9, 'a request waits in the queue, if only for microseconds');
+        assert.ok(shareOf(lates, late => late >= 0 && late < 1) > 0.95, 'the write puts the request into the queue');
       });
       await t.test('the transport is unix, on both sides', () => {
         const wrong = [...serverSpans, ...clientSpans].filter(span => text(span, 'network.transport') !== 'unix');

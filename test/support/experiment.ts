@@ -90,7 +90,7 @@ async function runPhase(
 }
 
 /** Puts all threads of these processes, and those to come, before all ordinary ones. */
-async function makePunctual(pids: readonly number[]): Promise<void> {
+export async function makePunctual(pids: readonly number[]): Promise<void> {
   for (const pid of pids) {
     const child = await runCommand('chrt', ['--all-tasks', '--rr', '--pid', '1', String(pid)]);
     if (child.exitCode !== 0) throw new Error(`no real-time priority for ${pid}: ${child.describe()}`);

@@ -43,7 +43,10 @@ class ReadNotes {
 const places = new Map<string, readonly { readonly at: number; readonly bytes: number }[]>();
 
 /** Where a reader finds a field: one place, or two halves of a 64-bit number, the lower one first. */
-export function placesOf<C extends Cursor>(type: CursorClass<C>, field: string): readonly { at: number; bytes: number }[] {
+export function placesOf<C extends Cursor>(
+  type: CursorClass<C>,
+  field: string,
+): readonly { at: number; bytes: number }[] {
   const key = `${type.name}.${field}`;
   let known = places.get(key);
   if (known === undefined) {
@@ -179,7 +182,8 @@ export interface Address {
 function addressBytes(text: string): number[] {
   if (!text.includes(':')) return text.split('.').map(Number);
   const [left = '', right = ''] = text.split('::');
-  const groups = (part: string): number[] => (part === '' ? [] : part.split(':').map(group => Number.parseInt(group, 16)));
+  const groups = (part: string): number[] =>
+    part === '' ? [] : part.split(':').map(group => Number.parseInt(group, 16));
   const middle = new Array<number>(8 - groups(left).length - groups(right).length).fill(0);
   return [...groups(left), ...middle, ...groups(right)].flatMap(group => [group >> 8, group & 255]);
 }
@@ -238,12 +242,19 @@ interface Run {
 const CLIENT_ADDRESS: Address = { address: '10.0.0.9', port: 40001 };
 const SERVER_ADDRESS: Address = { address: '10.0.0.1', port: 8080 };
 const NO_RUN: Run = { firstNs: 0, lastNs: 0, bytes: 0, calls: 0, endSeq: 0 };
+const NO_TAIL = new Uint8Array(8);
 const CHUNKS_PER_CALL = 4;
 const CHUNK_MAX = 4096;
 let nextSlot = 0;
 
 function bytesOf(content: string | Uint8Array): Uint8Array {
   return typeof content === 'string' ? Buffer.from(content, 'latin1') : content;
+}
+
+/** begins_message of bpf/capture.h: a call behind the captured head that looks like a request or a response. */
+function beginsMessage(bytes: Uint8Array): boolean {
+  const first = Buffer.from(bytes.subarray(0, 8)).toString('latin1');
+  return bytes.length >= 14 && (first.startsWith('HTTP/1.') || /^[A-Z-]{3,7} |^[A-Z-]{8}$/.test(first));
 }
 
 /** One side of a connection: what its process does becomes records on the tape. */
@@ -265,8 +276,8 @@ export class Story {
   direction: number = gen.DIRECTION_NONE;
   bytesIn = 0;
   bytesOut = 0;
-  /** Last bytes of the open run, in wire order. */
-  tail: Uint8Array = new Uint8Array(8);
+  /** Last bytes of the open run that were not captured, in wire order. */
+  tail: Uint8Array = NO_TAIL;
   readonly #unixPath: string | null;
   readonly #pairTag: number;
   readonly #headBytes: number;
@@ -318,6 +329,7 @@ export class Story {
       tid: this.tid,
       role: this.role,
       flags: this.flags,
+      include: 0xffff_ffff,
       pathBytes: path.length,
     });
     const cursor = new gen.ConnectionOpenedEventCursor();
@@ -362,9 +374,11 @@ export class Story {
     const isEdge = direction !== this.direction;
     const seq = direction === gen.DIRECTION_INGRESS ? this.ingressSeq : this.egressSeq;
     const prev = isEdge ? this.run : NO_RUN;
+    const prevTail = this.tail;
     if (isEdge) {
       this.run = { ...NO_RUN, firstNs: direction === gen.DIRECTION_EGRESS ? enter : at };
       this.direction = direction;
+      this.tail = NO_TAIL;
       this.#captureLeft = this.#headBytes;
     }
     const { run } = this;
@@ -372,11 +386,17 @@ export class Story {
     run.bytes += bytes.length;
     run.lastNs = at;
     run.endSeq = (seq + bytes.length) >>> 0;
-    this.tail = Uint8Array.from([...this.tail, ...bytes.subarray(-8)].slice(-8));
     if (this.verdict === gen.VERDICT_IGNORE) return;
     const isStreamed = this.verdict === gen.VERDICT_STREAM;
-    if (!isEdge && this.#captureLeft === 0 && !isStreamed) return;
-    this.#emitCall(direction, seq, bytes, at, enter, step, prev, isEdge, isStreamed);
+    const hasContent = step.hasNoContent !== true;
+    if (!isEdge && this.#captureLeft === 0 && !isStreamed && hasContent && beginsMessage(bytes)) {
+      this.#captureLeft = this.#headBytes;
+    }
+    if (isEdge || this.#captureLeft > 0 || isStreamed) {
+      this.#emitCall(direction, seq, bytes, at, enter, step, prev, prevTail, isEdge, isStreamed);
+    }
+    if (this.#captureLeft > 0) return;
+    this.tail = hasContent ? Uint8Array.from([...this.tail, ...bytes.subarray(-8)].slice(-8)) : NO_TAIL;
   }
 
   /** emit_call of bpf/socket.h. */
@@ -388,6 +408,7 @@ export class Story {
     enter: number,
     step: Step,
     prev: Run,
+    prevTail: Uint8Array,
     isEdge: boolean,
     isStreamed: boolean,
   ): void {
@@ -404,9 +425,9 @@ export class Story {
       const fields = this.#dataFields(direction, at, enter, step.arrived ?? 0, (seq + offset) >>> 0, flags, prev);
       const payload = bytes.subarray(offset, offset + got);
       const event = { ...fields, callBytes, chunkBytes: got };
-      if (step.isLost !== true) {
-        this.tape.add('data', at, record(gen.DataEventCursor, gen.EVENT_DATA, event, payload));
-      }
+      const bytesOfRecord = record(gen.DataEventCursor, gen.EVENT_DATA, event, payload);
+      bytesOfRecord.set(prevTail, gen.DATA_EVENT_OFFSETS.prevTail);
+      if (step.isLost !== true) this.tape.add('data', at, bytesOfRecord);
       offset += got;
       if (!hasMore) break;
     }
@@ -441,7 +462,13 @@ export class Story {
     };
   }
 
-  #prev(run: Run): { prevFirstNs: number; prevLastNs: number; prevBytes: number; prevCalls: number; prevEndSeq: number } {
+  #prev(run: Run): {
+    prevFirstNs: number;
+    prevLastNs: number;
+    prevBytes: number;
+    prevCalls: number;
+    prevEndSeq: number;
+  } {
     return {
       prevFirstNs: run.firstNs,
       prevLastNs: run.lastNs,
