@@ -255,6 +255,10 @@ export class ConnectionTable {
       if (connection.strangeEdges >= STRANGE_EDGES_MAX) this.#ignore(connection);
       return;
     }
+    if (connection.matcher !== null && connection.matcher.owedResponses > 0) {
+      connection.matcher.owedResponses--;
+      return;
+    }
     connection.role = direction === DIRECTION_INGRESS ? ROLE_SERVER : ROLE_CLIENT;
     connection.requestDirection = direction;
     connection.isSynced = true;

@@ -57,6 +57,11 @@ export class Matcher {
   isRequestChunked = false;
   /** Too many requests waited and were dropped: nothing more is paired until the connection has been resynchronised. */
   isOverfull = false;
+  /**
+   * Responses still to come for pipelined requests that were given up. They must not be taken for those of later requests:
+   * that many request edges (each has at least one response before it) pass before the connection is read again.
+   */
+  owedResponses = 0;
   readonly #connection: Connection;
   readonly #sink: ExchangeSink;
   readonly #pending: Pending[] = [];
@@ -212,6 +217,7 @@ export class Matcher {
   /** The connection is over: what is pending has failed, with the cause that is known. */
   close(errorType: string): void {
     const connection = this.#connection;
+    this.#noteOwed();
     for (const pending of this.#pending.splice(0)) {
       const { exchange } = pending;
       if (!pending.isRequestHeadDone) {
@@ -245,8 +251,14 @@ export class Matcher {
     return true;
   }
 
+  #noteOwed(): void {
+    const unanswered = this.#pending.filter(pending => !pending.isResponseDone).length;
+    this.owedResponses = Math.max(this.owedResponses, unanswered - 1);
+  }
+
   /** Bytes are missing: nothing that was under way can be trusted. */
   abandon(reason: DropReason): void {
+    this.#noteOwed();
     for (const pending of this.#pending.splice(0)) this.#sink.dropExchange(this.#connection, pending.exchange, reason);
   }
 }

@@ -120,6 +120,12 @@ export class Tape {
     this.pieces.push({ ring, timeNs, bytes });
   }
 
+  /** The next millisecond. */
+  later(): number {
+    this.nowNs += MS;
+    return this.nowNs;
+  }
+
   /** Records of one ring. */
   ring(name: RingName): Uint8Array[] {
     return this.pieces.filter(piece => piece.ring === name).map(({ bytes }) => bytes);
@@ -150,22 +156,22 @@ export class Tape {
   }
 
   /** A process record of the control ring. */
-  exited(pid: number, at = (this.nowNs += MS)): void {
+  exited(pid: number, at = this.later()): void {
     this.add('control', at, record(gen.ProcessExitEventCursor, gen.EVENT_PROCESS_EXIT, { timeNs: at, pid }));
   }
 
-  forked(pid: number, parentPid: number, at = (this.nowNs += MS)): void {
+  forked(pid: number, parentPid: number, at = this.later()): void {
     const fields = { timeNs: at, pid, parentPid };
     this.add('control', at, record(gen.ProcessForkEventCursor, gen.EVENT_PROCESS_FORK, fields));
   }
 
-  executed(pid: number, parentPid: number, args: readonly string[], at = (this.nowNs += MS)): void {
+  executed(pid: number, parentPid: number, args: readonly string[], at = this.later()): void {
     const text = new TextEncoder().encode(args.map(arg => `${arg}\0`).join(''));
     const fields = { timeNs: at, pid, parentPid, startNs: at, argsBytes: text.length };
     this.add('control', at, record(gen.ProcessExecEventCursor, gen.EVENT_PROCESS_EXEC, fields, text));
   }
 
-  connectFailed(pid: number, remote: Address, errorNumber: number, connectNs: number, at = (this.nowNs += MS)): void {
+  connectFailed(pid: number, remote: Address, errorNumber: number, connectNs: number, at = this.later()): void {
     const fields = { timeNs: at, pid, errorNumber, connectNs };
     const bytes = record(gen.ConnectFailedEventCursor, gen.EVENT_CONNECT_FAILED, fields);
     const { addressLocalOffset } = new gen.ConnectFailedEventCursor();

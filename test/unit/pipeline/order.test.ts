@@ -1,0 +1,111 @@
+// More than one message at a time: pipelining, early responses, and connections that stop being HTTP.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { MS, requestText, responseText, T0 } from '../../support/record-builder.js';
+import { attribute, Harness, line } from './harness.js';
+
+const PATHS = ['/a', '/b', '/c'];
+
+test('pipelined requests in one record, responses in one record or in several', () => {
+  for (const side of ['server', 'client'] as const) {
+    for (const isJoined of [true, false]) {
+      const harness = new Harness();
+      const story = harness[side]().opened();
+      const requests = PATHS.map(path => requestText(`GET ${path}`)).join('');
+      const responses = PATHS.map((path, index) => responseText(200 + index, path.repeat(index + 1)));
+      const taken = isJoined ? [responses.join('')] : responses;
+      if (side === 'server') {
+        story.read(requests);
+        for (const text of taken) story.wrote(text);
+      } else {
+        story.wrote(requests);
+        for (const text of taken) story.read(text);
+      }
+      const spans = harness.finish();
+      assert.deepEqual(spans.map(line), ['GET /a 200', 'GET /b 201', 'GET /c 202'], `${side} ${isJoined}`);
+      assert.deepEqual(
+        spans.map(span => attribute(span, 'http.response.body.size')),
+        [2, 4, 6],
+      );
+      assert.deepEqual(
+        spans.map(span => attribute(span, 'underspan.connection.request_index')),
+        [1, 2, 3],
+      );
+    }
+  }
+});
+
+test('a request that arrives while the one before is being answered keeps its place', () => {
+  const harness = new Harness();
+  const story = harness.server().opened();
+  story.read(requestText('GET /a') + requestText('GET /b').slice(0, 9)).wrote(responseText(200, 'a'));
+  story.read(requestText('GET /b').slice(9)).wrote(responseText(404, 'b')).closed();
+  assert.deepEqual(harness.finish().map(line), ['GET /a 200', 'GET /b 404']);
+});
+
+test('more pipelined requests than are kept: what is given up is counted, no response is given to a wrong request', () => {
+  const COUNT = 400;
+  const headBytes = 65536;
+  const harness = new Harness({ headBytes });
+  const story = harness.server({ headBytes }).opened();
+  const requests = Array.from({ length: COUNT }, (_, index) => requestText(`GET /${index}`, ['Host: a']));
+  for (let at = 0; at < COUNT; at += 50) story.read(requests.slice(at, at + 50).join(''));
+  for (let index = 0; index < COUNT; index++) story.wrote(responseText(200, 'x'.repeat(index)));
+  story.read(requestText('GET /after')).wrote(responseText(204));
+  const spans = harness.finish();
+  for (const span of spans.filter(candidate => attribute(candidate, 'url.path') !== '/after')) {
+    const path = Number(String(attribute(span, 'url.path')).slice(1));
+    assert.equal(attribute(span, 'http.response.body.size'), path, 'the response of another request');
+  }
+  assert.ok((harness.drops().evicted ?? 0) >= 256);
+});
+
+test('an early response: the exchange ends with both, and the kernel is asked for all bytes until the request has', () => {
+  const harness = new Harness();
+  const body = 'u'.repeat(30_000);
+  const story = harness.server().opened();
+  story.read(requestText('POST /up', ['Host: a', `Content-Length: ${body.length}`]) + body.slice(0, 6000));
+  story.wrote(responseText(413), { at: T0 + 20 * MS });
+  assert.equal(harness.play().length, 0);
+  assert.deepEqual(harness.verdicts, [{ slot: story.slot, generation: 1, verdict: 1 }]);
+  story.verdict = 1;
+  story.read(body.slice(6000, 20_000)).read(body.slice(20_000) + requestText('GET /next').slice(0, 10));
+  story.read(requestText('GET /next').slice(10));
+  story.wrote(responseText(204)).closed();
+  assert.deepEqual(harness.finish().map(line), ['POST /up 413', 'GET /next 204']);
+  assert.deepEqual(
+    harness.verdicts.map(({ verdict }) => verdict),
+    [1, 0],
+  );
+});
+
+test('CONNECT and 101: the span lasts as long as the tunnel, whose bytes are not read as HTTP', () => {
+  const upgrade = ['Host: a', 'Connection: Upgrade', 'Upgrade: websocket'];
+  for (const [request, response, expected] of [
+    [requestText('CONNECT db:5432', ['Host: db:5432']), 'HTTP/1.1 200 OK\r\n\r\n', 'CONNECT  200'],
+    [requestText('GET /ws', upgrade), 'HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n', 'GET /ws 101'],
+  ] as const) {
+    const harness = new Harness();
+    const story = harness.server().opened();
+    story.read(request).wrote(response);
+    for (let turn = 0; turn < 5; turn++) story.read(requestText('GET /inside')).wrote(responseText(500));
+    story.read('\x81\x05hello', { at: T0 + 800 * MS }).closed({ at: T0 + 900 * MS });
+    const [span, ...others] = harness.finish();
+    assert.equal(others.length, 0);
+    assert.equal(line(span as never).replace('CONNECT 200', 'CONNECT  200'), expected);
+    assert.equal(span?.endUnixNs, BigInt(T0 + 800 * MS));
+    assert.equal(attribute(span, 'error.type'), undefined);
+    assert.equal(harness.pipeline.connections.gaps, 0);
+  }
+});
+
+test('a refused CONNECT leaves HTTP behind it', () => {
+  const harness = new Harness();
+  const story = harness.server().opened();
+  story.read(requestText('CONNECT db:5432', ['Host: db:5432'])).wrote(responseText(403));
+  story.read(requestText('GET /a')).wrote(responseText(200));
+  assert.deepEqual(
+    harness.finish().map(span => attribute(span, 'http.response.status_code')),
+    [403, 200],
+  );
+});
