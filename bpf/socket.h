@@ -202,10 +202,6 @@ static __always_inline void read_positions(struct io *io, struct connection *c, 
 			io->seq = c->unix_ingress_seq;
 			io->other_seq = c->unix_egress_seq;
 			c->unix_ingress_seq += io->bytes;
-			if (!BPF_CORE_READ(sk, sk_receive_queue.qlen))
-				c->arrived_ns = 0;
-			else
-				c->arrived_ns = c->ready_ns;
 		} else {
 			io->seq = c->unix_egress_seq;
 			io->other_seq = c->unix_ingress_seq;
@@ -231,8 +227,12 @@ static __always_inline void note_queue(struct io *io, struct connection *c, stru
 {
 	struct tcp_sock *tp = (struct tcp_sock *)sk;
 
-	if (io->direction != DIRECTION_INGRESS || c->address.family == AF_UNIX)
+	if (io->direction != DIRECTION_INGRESS)
 		return;
+	if (c->address.family == AF_UNIX) {
+		c->arrived_ns = BPF_CORE_READ(sk, sk_receive_queue.qlen) ? c->ready_ns : 0;
+		return;
+	}
 	/* In this order: bytes that arrive between the two reads leave the queue
 	 * non-empty here, and ready_ns is theirs. */
 	if (BPF_CORE_READ(tp, rcv_nxt) == BPF_CORE_READ(tp, copied_seq))

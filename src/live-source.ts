@@ -161,6 +161,7 @@ export class LiveSource implements Source {
     const drained = this.#pass(nowNs);
     if (nowNs >= this.#nextProgressNs) {
       this.#nextProgressNs = nowNs + PROGRESS_INTERVAL_NS;
+      this.#kernel.reclaim();
       this.#queryProgress(nowNs);
     }
     this.#assembly.pipeline.tick(nowNs);

@@ -133,7 +133,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     if (released > 0) this.#held = this.#held.slice(released);
     if (nowNs < this.#nextExpiryNs) return;
     this.#nextExpiryNs = nowNs + EXPIRY_INTERVAL_NS;
-    this.connections.expire(nowNs - this.#options.responseTimeoutNs);
+    this.connections.expire(nowNs - this.#options.responseTimeoutNs, nowNs);
     this.#options.processes.expire(nowNs);
   }
 

@@ -456,9 +456,9 @@ export class ConnectionTable {
   }
 
   /** Ends exchanges whose request is older than `ns` and has no response; what comes later for them is not theirs. */
-  expire(ns: number): void {
+  expire(ns: number, nowNs: number): void {
     for (const connection of this.#slots) {
-      if (connection?.matcher?.expire(ns) === true) this.#unsync(connection);
+      if (connection?.matcher?.expire(ns, nowNs) === true) this.#unsync(connection);
     }
   }
 

@@ -244,10 +244,12 @@ export class Matcher {
    * The oldest request has waited for its response since before `ns`: what is pending has timed out. A response under way
    * (a download, a tunnel) may last.
    */
-  expire(ns: number): boolean {
+  expire(ns: number, nowNs: number): boolean {
     const first = this.#pending[0];
     if (first === undefined || first.isResponseHeadDone || first.exchange.requestTakenNs >= ns) return false;
+    this.#connection.endedNs = nowNs;
     this.close('timeout');
+    this.#connection.endedNs = 0;
     return true;
   }
 

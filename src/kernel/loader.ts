@@ -38,6 +38,8 @@ export class Kernel {
   readonly #host: Host;
   readonly #object: ObjectHandle;
   readonly #settings: Uint32Array;
+  #evicted: { readonly slot: number; readonly generation: number }[] = [];
+  #reclaimable: { readonly slot: number; readonly generation: number }[] = [];
   readonly #key = new Uint8Array(4);
   readonly #keyView = new DataView(this.#key.buffer);
   readonly #value = new Uint8Array(8);
@@ -154,7 +156,10 @@ export class Kernel {
     return { ingress: read(CONNECTION_OFFSETS.bytesIngress), egress: read(CONNECTION_OFFSETS.bytesEgress) };
   }
 
-  /** Takes back the slot of a unix socket whose process has ended: the kernel has no event for that. */
+  /**
+   * Takes back the slot of a unix socket whose process has ended: the kernel has no event for that. First the kernel
+   * loses its way to the slot; the slot is freed by `reclaim` when no program can still be using it.
+   */
   evict(slot: number, generation: number): void {
     const at = slot * ConnectionCursor.SIZE;
     if (this.connections.getUint32(at + CONNECTION_OFFSETS.generation, true) !== generation) return;
@@ -162,10 +167,22 @@ export class Kernel {
       this.connections.buffer.slice(at + CONNECTION_OFFSETS.sk, at + CONNECTION_OFFSETS.sk + 8),
     );
     this.#host.mapDelete(this.#object, 'sockets', socket);
-    this.connections.setBigUint64(at + CONNECTION_OFFSETS.sk, 0n, true);
-    this.connections.setUint32(at + CONNECTION_OFFSETS.generation, generation + 1, true);
-    this.#keyView.setUint32(0, slot, true);
-    this.#host.mapSet(this.#object, 'free_slots', EMPTY_KEY, this.#key);
+    this.#evicted.push({ slot, generation });
+  }
+
+  /** Frees the slots that were evicted before the last call: to be called at intervals of milliseconds. */
+  reclaim(): void {
+    for (const { slot, generation } of this.#reclaimable) {
+      const at = slot * ConnectionCursor.SIZE;
+      // Somebody found the socket before its entry went, and has freed the slot itself.
+      if (this.connections.getUint32(at + CONNECTION_OFFSETS.generation, true) !== generation) continue;
+      this.connections.setBigUint64(at + CONNECTION_OFFSETS.sk, 0n, true);
+      this.connections.setUint32(at + CONNECTION_OFFSETS.generation, generation + 1, true);
+      this.#keyView.setUint32(0, slot, true);
+      this.#host.mapSet(this.#object, 'free_slots', EMPTY_KEY, this.#key);
+    }
+    this.#reclaimable = this.#evicted;
+    this.#evicted = [];
   }
 
   /** Which selectors a process meets; takes effect at its next system call. */
