@@ -6,6 +6,7 @@ import path from 'node:path';
 import test, { after, before } from 'node:test';
 import { type Agent, collectSpans, startAgent } from '../support/agent.js';
 import { compareDurations, compareSpans, distribution, head, type Witness } from '../support/compare.js';
+import { makePunctual } from '../support/experiment.js';
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.js';
 import { Child, runCommand, temporaryDirectory } from '../support/processes.js';
 import { type Server, startNodeServer } from '../support/servers.js';
@@ -28,6 +29,7 @@ let agent: Agent;
 before(async () => {
   receiver = await startOtlpReceiver({ grpc: true, http: false });
   server = await startNodeServer();
+  await makePunctual(server.pids());
   agent = await startAgent({ endpoint: receiver.grpcUrl });
 });
 
@@ -73,7 +75,8 @@ async function curl(transfers: readonly (readonly string[])[]): Promise<{ pid: n
     ...['--silent', '--show-error', '--output', '/dev/null', '--write-out', '%{json}\n'],
     ...args,
   ]);
-  const child = await runCommand('curl', each);
+  // Before all ordinary processes, so that curl reads its clock when it says: after its request has left.
+  const child = await runCommand('chrt', ['--rr', '1', 'curl', ...each]);
   assert.equal(child.exitCode, 0, child.describe());
   const lines = child.stdout.trimEnd().split('\n');
   assert.equal(lines.length, transfers.length, child.describe());
