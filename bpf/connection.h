@@ -177,6 +177,7 @@ static __noinline struct connection *connection_create(struct sock *sk, __u32 in
 	__u64 key = (__u64)sk;
 	__u32 generation;
 	struct connection *c;
+	struct birth *birth;
 
 	if (slot_take(slot)) {
 		count_loss(LOSS_SLOTS_EXHAUSTED);
@@ -193,6 +194,14 @@ static __noinline struct connection *connection_create(struct sock *sk, __u32 in
 	c->direction = DIRECTION_NONE;
 	c->pid = bpf_get_current_pid_tgid() >> 32;
 	c->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	birth = bpf_map_lookup_elem(&births, &key);
+	if (birth) {
+		c->created_ns = birth->created_ns;
+		c->established_ns = birth->established_ns;
+		c->arrived_ns = birth->arrived_ns;
+		c->ready_ns = birth->arrived_ns;
+		bpf_map_delete_elem(&births, &key);
+	}
 	read_address(&c->address, sk);
 	if (c->address.family == AF_UNIX) {
 		c->flags = CONNECTION_UNIX;
@@ -230,6 +239,7 @@ static __noinline void connection_announce(__u32 slot, __u64 now)
 	e->header.size = sizeof(*e);
 	e->header.kind = EVENT_CONNECTION_OPENED;
 	e->header.reserved = 0;
+	e->created_ns = c->created_ns;
 	e->connect_ns = c->connect_ns;
 	e->established_ns = c->established_ns;
 	e->accepted_ns = c->accepted_ns;

@@ -158,6 +158,7 @@ struct event_address {
 
 struct connection_opened_event {
 	struct event_header header;
+	__u64 created_ns; /* client: socket(2) returned */
 	__u64 connect_ns; /* client: start of connect (SYN_SENT) */
 	__u64 established_ns; /* handshake done */
 	__u64 accepted_ns; /* server: accept returned */
@@ -259,7 +260,7 @@ struct progress_event {
  * of each field: the kernel, but for verdict, which user space writes. */
 struct connection {
 	__u64 sk; /* key in `sockets`; 0: slot is free */
-	__u64 connect_ns, established_ns, accepted_ns;
+	__u64 created_ns, connect_ns, established_ns, accepted_ns;
 	__u64 arrived_ns; /* first unread byte reached the queue; 0: queue empty */
 	__u64 ready_ns; /* latest arrival of bytes */
 	__u64 fin_sent_ns, fin_received_ns;
@@ -320,8 +321,8 @@ _Static_assert(sizeof(struct event_header) == 16, "event_header");
 _Static_assert(sizeof(struct event_run) == 32, "event_run");
 _Static_assert(sizeof(struct data_event) == 128, "data_event");
 _Static_assert(sizeof(struct connection_state_event) == 64, "connection_state_event");
-_Static_assert(sizeof(struct connection_opened_event) == 232, "connection_opened_event");
+_Static_assert(sizeof(struct connection_opened_event) == 240, "connection_opened_event");
 _Static_assert(sizeof(struct event_address) == 40, "event_address");
-_Static_assert(sizeof(struct connection) == 264, "connection");
+_Static_assert(sizeof(struct connection) == 272, "connection");
 
 #endif

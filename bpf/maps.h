@@ -47,12 +47,14 @@ struct {
 } free_slots SEC(".maps");
 
 struct birth {
+	__u64 created_ns;
 	__u64 established_ns;
 	__u64 arrived_ns;
 };
 
-/* struct sock * -> a passive connection that nobody has accepted yet. The least
- * recently used goes first: it belongs to a process that is not observed. */
+/* struct sock * -> what happened to a socket before it became a connection: it was
+ * created, or established and not yet accepted. The least recently used goes first:
+ * it belongs to a listener, or to a process that is not observed. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);

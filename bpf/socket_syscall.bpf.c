@@ -26,7 +26,7 @@ enum syscall_kind {
 	SYSCALL_ACCEPT,
 	SYSCALL_CONNECT, /* fd, sockaddr */
 	SYSCALL_CLOSE,
-	SYSCALL_SHUTDOWN, /* fd, how */
+	SYSCALL_SOCKET, /* family, type, protocol */
 };
 
 /* Numbers from arch/x86/entry/syscalls/syscall_64.tbl and
@@ -39,7 +39,7 @@ static const __u8 syscall_kinds[512] = {
 	[44] = SYSCALL_SENDTO,	  [46] = SYSCALL_SENDMSG,  [307] = SYSCALL_SENDMMSG,
 	[40] = SYSCALL_SENDFILE,  [275] = SYSCALL_SPLICE,  [43] = SYSCALL_ACCEPT,
 	[288] = SYSCALL_ACCEPT,	  [42] = SYSCALL_CONNECT,  [3] = SYSCALL_CLOSE,
-	[48] = SYSCALL_SHUTDOWN,
+	[41] = SYSCALL_SOCKET,
 #else
 	[63] = SYSCALL_READ,	  [65] = SYSCALL_READV,	   [286] = SYSCALL_READV,
 	[207] = SYSCALL_RECVFROM, [212] = SYSCALL_RECVMSG, [243] = SYSCALL_RECVMMSG,
@@ -47,7 +47,7 @@ static const __u8 syscall_kinds[512] = {
 	[206] = SYSCALL_SENDTO,	  [211] = SYSCALL_SENDMSG, [269] = SYSCALL_SENDMMSG,
 	[71] = SYSCALL_SENDFILE,  [76] = SYSCALL_SPLICE,   [202] = SYSCALL_ACCEPT,
 	[242] = SYSCALL_ACCEPT,	  [203] = SYSCALL_CONNECT, [57] = SYSCALL_CLOSE,
-	[210] = SYSCALL_SHUTDOWN,
+	[198] = SYSCALL_SOCKET,
 #endif
 };
 
@@ -181,13 +181,25 @@ int BPF_PROG(sys_enter, struct pt_regs *regs, long number)
 	return 0;
 }
 
+static __noinline void created(__u64 fd)
+{
+	__u32 inode;
+	struct sock *sk = sock_at(fd, &inode);
+	struct birth birth = { .created_ns = bpf_ktime_get_boot_ns() };
+	__u64 key = (__u64)sk;
+
+	if (!sk || (!is_tcp(sk) && !is_unix_stream(sk)))
+		return;
+	if (bpf_map_update_elem(&births, &key, &birth, BPF_ANY))
+		count_loss(LOSS_BIRTHS_FULL);
+}
+
 static __noinline void accepted(__u64 fd, struct thread_state *thread)
 {
 	__u32 inode = 0, slot;
 	struct sock *sk = sock_at(fd, &inode);
 	__u64 now = bpf_ktime_get_boot_ns(), key = (__u64)sk;
 	struct connection *c;
-	struct birth *birth;
 
 	if (!sk || (!is_tcp(sk) && !is_unix_stream(sk)))
 		return;
@@ -198,13 +210,6 @@ static __noinline void accepted(__u64 fd, struct thread_state *thread)
 	if (!c)
 		return;
 	c->accepted_ns = now;
-	birth = bpf_map_lookup_elem(&births, &key);
-	if (birth) {
-		c->established_ns = birth->established_ns;
-		c->arrived_ns = birth->arrived_ns;
-		c->ready_ns = birth->arrived_ns;
-		bpf_map_delete_elem(&births, &key);
-	}
 	if (is_selected(c, thread))
 		connection_announce(slot, now);
 }
@@ -453,8 +458,11 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
 		connected(a.fd, a.second, result, thread);
 		return 0;
 	}
-	if (kind == SYSCALL_SHUTDOWN)
+	if (kind == SYSCALL_SOCKET) {
+		if (result >= 0)
+			created(result);
 		return 0;
+	}
 	if (kind == SYSCALL_SPLICE && result > 0) {
 		__u64 out = a.third;
 

@@ -156,6 +156,7 @@ function summarise({ connection, service, event }: ClosedConnection, pipeline: P
     local: place(peer.localAddress, peer.localPort),
     remote: place(peer.remoteAddress, peer.remotePort),
     transport: peer.transport,
+    createdNs: connection.createdNs,
     connectNs: connection.connectNs,
     establishedNs: connection.establishedNs,
     acceptedNs: connection.acceptedNs,

@@ -18,6 +18,7 @@ import { DIRECTION_EGRESS, DIRECTION_INGRESS } from './records/records.gen.js';
 import { KernelCounters, observeKernel } from './self/agent-metrics.js';
 import type { Source } from './worker.js';
 
+const NOTHING = new Uint8Array(0);
 const PROGRESS_INTERVAL_NS = 100e6;
 const CLOCK_INTERVAL_NS = 1e9;
 const BEAT_INTERVAL_NS = 1e9;
@@ -145,7 +146,7 @@ export class LiveSource implements Source {
     this.#isStopped = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#kernel.detach();
-    this.#pass(this.#clock.now());
+    this.#pass(this.#clock.now(), true);
     this.#queryProgress(this.#clock.now());
     const { pipeline } = this.#assembly;
     this.#assembly.flush(pipeline.finish());
@@ -188,19 +189,15 @@ export class LiveSource implements Source {
     this.#post({ type: 'log', level: 'warn', key: 'clock', text });
   }
 
-  #pass(nowNs: number): number {
+  #pass(nowNs: number, isLast = false): number {
     const { pipeline } = this.#assembly;
-    return this.#drain.run((data, control, isDataComplete, isControlFresh) => {
-      const controlBytes = isControlFresh ? control.bytes.subarray(0, control.length) : control.bytes.subarray(0, 0);
-      pipeline.process(data, control, isDataComplete);
+    const { data, control } = this.#drain;
+    return this.#drain.run(nowNs, drained => {
+      const cutNs = isLast ? Number.MAX_VALUE : drained.cutNs;
+      pipeline.process(data, control, cutNs);
       this.#assembly.flushIfMany();
-      this.#recording?.batch({
-        nowNs,
-        data: data.bytes.subarray(0, data.length),
-        control: controlBytes,
-        progress: this.#progress.bytes.subarray(0, 0),
-        isDataComplete,
-      });
+      if (!isLast && drained.data.length + drained.control.length === 0) return;
+      this.#recording?.batch({ nowNs, cutNs, data: drained.data, control: drained.control, progress: NOTHING });
     });
   }
 
@@ -219,9 +216,8 @@ export class LiveSource implements Source {
     slab.length = this.#progress.length;
     if (slab.length === 0) return;
     pipeline.dispatcher.runOne(slab);
-    const empty = this.#progress.bytes.subarray(0, 0);
     const progress = this.#progress.bytes.subarray(0, this.#progress.length);
-    this.#recording?.batch({ nowNs, data: empty, control: empty, progress, isDataComplete: true });
+    this.#recording?.batch({ nowNs, cutNs: 0, data: NOTHING, control: NOTHING, progress });
   }
 
   #queryStream(connection: Connection, stream: Stream, direction: number, nowNs: number): boolean {

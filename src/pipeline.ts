@@ -119,9 +119,9 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   // -- a batch
 
-  /** One drain's records. */
-  process(data: Slab, control: Slab, isDataComplete: boolean): void {
-    this.dispatcher.run(data, control, isDataComplete);
+  /** One drain's records, those up to `cutNs`. */
+  process(data: Slab, control: Slab, cutNs = Number.MAX_VALUE): void {
+    this.dispatcher.run(data, control, cutNs);
   }
 
   /** After a batch: lets go of what has waited long enough. `nowNs` is boot-clock time. */

@@ -3,7 +3,7 @@
 //
 //   u32 type | u32 length | payload
 //   FACTS  one process, JSON; before the batch that first needs it
-//   BATCH  f64 now | u32 data | u32 control | u32 progress | u32 is-data-complete | the three slabs
+//   BATCH  f64 now | f64 cut | u32 data | u32 control | u32 progress | u32 0 | the three slabs
 //
 // Payloads are what went over the sockets, credentials included: the file is created readable by its owner only.
 import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
@@ -31,7 +31,7 @@ const LAYOUT = [
 const FRAME_FACTS = 1;
 const FRAME_BATCH = 2;
 const FRAME_HEADER_BYTES = 8;
-const BATCH_HEADER_BYTES = 24;
+const BATCH_HEADER_BYTES = 32;
 const HEADER_MAX_BYTES = 65536;
 const FRAME_MAX_BYTES = 64 << 20;
 
@@ -46,10 +46,11 @@ export interface RecordingHeader {
 
 export interface RecordedBatch {
   readonly nowNs: number;
+  /** Records up to this moment were handed over, newer ones with a later batch. */
+  readonly cutNs: number;
   readonly data: Uint8Array;
   readonly control: Uint8Array;
   readonly progress: Uint8Array;
-  readonly isDataComplete: boolean;
 }
 
 export class RecordingWriter {
@@ -85,10 +86,11 @@ export class RecordingWriter {
     frame.writeUInt32LE(FRAME_BATCH, 0);
     frame.writeUInt32LE(BATCH_HEADER_BYTES + data.length + control.length + progress.length, 4);
     frame.writeDoubleLE(batch.nowNs, 8);
-    frame.writeUInt32LE(data.length, 16);
-    frame.writeUInt32LE(control.length, 20);
-    frame.writeUInt32LE(progress.length, 24);
-    frame.writeUInt32LE(batch.isDataComplete ? 1 : 0, 28);
+    frame.writeDoubleLE(batch.cutNs, 16);
+    frame.writeUInt32LE(data.length, 24);
+    frame.writeUInt32LE(control.length, 28);
+    frame.writeUInt32LE(progress.length, 32);
+    frame.writeUInt32LE(0, 36);
     this.#write(frame);
     this.#write(data);
     this.#write(control);
@@ -164,18 +166,18 @@ export class RecordingReader {
   }
 
   #batch(payload: Buffer): RecordedBatch {
-    const data = payload.readUInt32LE(8);
-    const control = payload.readUInt32LE(12);
-    const progress = payload.readUInt32LE(16);
+    const data = payload.readUInt32LE(16);
+    const control = payload.readUInt32LE(20);
+    const progress = payload.readUInt32LE(24);
     if (BATCH_HEADER_BYTES + data + control + progress !== payload.length)
       throw this.#invalid('a batch has the wrong size');
     const from = BATCH_HEADER_BYTES;
     return {
       nowNs: payload.readDoubleLE(0),
+      cutNs: payload.readDoubleLE(8),
       data: payload.subarray(from, from + data),
       control: payload.subarray(from + data, from + data + control),
       progress: payload.subarray(from + data + control),
-      isDataComplete: payload.readUInt32LE(20) === 1,
     };
   }
 

@@ -3,7 +3,8 @@ import { Assembly, type Post } from './assembly.js';
 import { NO_HOST } from './enrichment/host.js';
 import { RecordedSource } from './enrichment/process-facts.js';
 import type { ClockState, WorkerStart } from './messages.js';
-import { RecordingReader } from './recording.js';
+import type { Pipeline } from './pipeline.js';
+import { type RecordedBatch, RecordingReader } from './recording.js';
 import { Slab } from './records/dispatch.js';
 import type { Source } from './worker.js';
 
@@ -15,7 +16,7 @@ export class ReplaySource implements Source {
   readonly #facts = new RecordedSource();
   readonly #assembly: Assembly;
   readonly #post: Post;
-  #control = new Slab(0);
+  readonly #feeder: BatchFeeder;
   #nowNs: number;
   #isStopped = false;
 
@@ -43,6 +44,7 @@ export class ReplaySource implements Source {
       },
       post,
     );
+    this.#feeder = new BatchFeeder(this.#assembly.pipeline);
     this.#assembly.pipeline.clock.set(header.offsetSeconds, header.offsetNanos);
   }
 
@@ -69,12 +71,8 @@ export class ReplaySource implements Source {
       return true;
     }
     const { batch } = frame;
-    const { pipeline } = this.#assembly;
     this.#nowNs = batch.nowNs;
-    if (this.#control.isEmpty) this.#control = new Slab(batch.control);
-    pipeline.process(new Slab(batch.data), this.#control, batch.isDataComplete);
-    if (batch.progress.length > 0) pipeline.dispatcher.runOne(new Slab(batch.progress));
-    pipeline.tick(batch.nowNs);
+    this.#feeder.feed(batch);
     this.#assembly.flushIfMany();
     return true;
   }
@@ -103,4 +101,29 @@ export class ReplaySource implements Source {
   #snapshot(): { families: ReturnType<Assembly['families']>; nowNs: number; clock: ClockState } {
     return { families: this.#assembly.families(this.#nowNs), nowNs: this.#nowNs, clock: this.#clockState() };
   }
+}
+
+/** Hands recorded batches to a pipeline as the drain handed them over. */
+export class BatchFeeder {
+  readonly #pipeline: Pipeline;
+  #data = new Slab(0);
+  #control = new Slab(0);
+
+  constructor(pipeline: Pipeline) {
+    this.#pipeline = pipeline;
+  }
+
+  feed(batch: RecordedBatch): void {
+    this.#data = append(this.#data, batch.data);
+    this.#control = append(this.#control, batch.control);
+    this.#pipeline.process(this.#data, this.#control, batch.cutNs);
+    if (batch.progress.length > 0) this.#pipeline.dispatcher.runOne(new Slab(batch.progress));
+    this.#pipeline.tick(batch.nowNs);
+  }
+}
+
+/** What is left of a slab, and more behind it. */
+function append(slab: Slab, more: Uint8Array): Slab {
+  if (slab.at === slab.length) return new Slab(more);
+  return new Slab(Buffer.concat([slab.bytes.subarray(slab.at, slab.length), more]));
 }

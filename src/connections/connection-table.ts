@@ -54,6 +54,8 @@ export interface ConnectionTableOptions {
   readonly headBytes: number;
 }
 
+/** What `max_connections` may be at most: a higher slot is no kernel's (a damaged recording). */
+const SLOTS_MAX = 1 << 22;
 /** sun_path of sockaddr_un. */
 const PATH_MAX_BYTES = 108;
 /** Edges of no known protocol after which a connection is only counted. */
@@ -78,6 +80,8 @@ export class ConnectionTable {
   /** Those that wait for bytes the kernel does not announce: see kernel/progress.ts. */
   readonly awaited = new Set<Connection>();
   readonly #slots: (Connection | null)[] = [];
+  /** The same, for walks: there are fewer of them than slots. */
+  readonly #live = new Set<Connection>();
   readonly #sink: ConnectionSink;
   readonly #headBytes: number;
 
@@ -93,6 +97,10 @@ export class ConnectionTable {
 
   onOpened(event: ConnectionOpenedEventCursor): void {
     const slot = event.slot;
+    if (slot >= SLOTS_MAX) {
+      this.strayRecords++;
+      return;
+    }
     const stale = this.#slots[slot] ?? null;
     if (stale !== null) {
       if (stale.generation === event.generation) return;
@@ -107,6 +115,7 @@ export class ConnectionTable {
     connection.openedNs = event.timeNs;
     connection.include = event.include;
     connection.exclude = event.exclude;
+    connection.createdNs = event.createdNs;
     connection.connectNs = event.connectNs;
     connection.establishedNs = event.establishedNs;
     connection.acceptedNs = event.acceptedNs;
@@ -114,6 +123,7 @@ export class ConnectionTable {
       ? readUnixPeer(event)
       : readPeer(event.view, event.at + event.addressLocalOffset);
     this.#slots[slot] = connection;
+    this.#live.add(connection);
     this.open++;
     if (connection.isUnix) this.#noteUnix(connection);
     if (!this.#sink.isWanted(connection)) this.#ignore(connection);
@@ -373,7 +383,7 @@ export class ConnectionTable {
 
   /** Calls `visit` for every connection. */
   forEach(visit: (connection: Connection) => void): void {
-    for (const connection of this.#slots) if (connection !== null && connection !== undefined) visit(connection);
+    for (const connection of this.#live) visit(connection);
   }
 
   /** Connections whose message goes on behind the captured head are asked about. */
@@ -452,22 +462,20 @@ export class ConnectionTable {
     if (connection.isUnix) this.#unnoteUnix(connection);
     connection.matcher?.close(errorType);
     this.#slots[connection.slot] = null;
+    this.#live.delete(connection);
     this.open--;
   }
 
   /** Ends exchanges whose request is older than `ns` and has no response; what comes later for them is not theirs. */
   expire(ns: number, nowNs: number): void {
-    for (const connection of this.#slots) {
-      if (connection?.matcher?.expire(ns, nowNs) === true) this.#unsync(connection);
+    for (const connection of this.#live) {
+      if (connection.matcher?.expire(ns, nowNs) === true) this.#unsync(connection);
     }
   }
 
   /** The agent stops: what is under way is told as far as it has come. Nothing is invented for it. */
   abandonAll(): void {
-    for (const connection of this.#slots) {
-      if (connection === null || connection === undefined) continue;
-      connection.matcher?.abandon('unfinished');
-    }
+    for (const connection of this.#live) connection.matcher?.abandon('unfinished');
   }
 }
 

@@ -29,6 +29,8 @@ export class Connection {
   /** Who opened it. */
   pid = 0;
   openedNs = 0;
+  /** A client's socket was made. */
+  createdNs = 0;
   connectNs = 0;
   establishedNs = 0;
   acceptedNs = 0;

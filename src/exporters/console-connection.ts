@@ -29,6 +29,8 @@ export interface ConnectionSummary {
   readonly local: string;
   readonly remote: string;
   readonly transport: 'tcp' | 'unix';
+  /** socket(2) returned; clients only. */
+  readonly createdNs: number;
   readonly connectNs: number;
   readonly establishedNs: number;
   readonly acceptedNs: number;
@@ -140,6 +142,8 @@ export function connectionToJson(connection: ConnectionSummary): string {
     local: connection.local,
     remote: connection.remote,
     transport: connection.transport,
+    socket_s: after(connection.createdNs),
+    connect_s: after(connection.connectNs),
     established_s: after(connection.establishedNs),
     accepted_s: after(connection.acceptedNs),
     first_read_s: after(connection.firstReadNs),
@@ -182,8 +186,10 @@ function renderEnds(connection: ConnectionSummary, style: Style, width: number):
 
 /** The first instant that is known. */
 function originOf(connection: ConnectionSummary): number {
-  const { connectNs, establishedNs, acceptedNs, firstReadNs, firstWriteNs, closedNs } = connection;
-  const known = [connectNs, establishedNs, acceptedNs, firstReadNs, firstWriteNs, closedNs].filter(ns => ns > 0);
+  const { createdNs, connectNs, establishedNs, acceptedNs, firstReadNs, firstWriteNs, closedNs } = connection;
+  const known = [createdNs, connectNs, establishedNs, acceptedNs, firstReadNs, firstWriteNs, closedNs].filter(
+    ns => ns > 0,
+  );
   return known.length > 0 ? Math.min(...known) : 0;
 }
 
@@ -197,6 +203,7 @@ function lifeOf(connection: ConnectionSummary): PhaseSpan[] {
   const { establishedNs, acceptedNs, firstReadNs, firstWriteNs, lastReadNs, lastWriteNs, closedNs } = connection;
   const firstByteNs = Math.min(firstReadNs || Number.POSITIVE_INFINITY, firstWriteNs || Number.POSITIVE_INFINITY);
   const marks: readonly (readonly [PhaseSpan['phase'], number])[] = [
+    ['other', connection.createdNs > 0 ? connection.connectNs : 0],
     ['connect', connection.connectNs > 0 ? establishedNs || closedNs : 0],
     ['queue', acceptedNs],
     ['other', Number.isFinite(firstByteNs) ? firstByteNs : 0],

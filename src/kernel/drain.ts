@@ -1,14 +1,24 @@
-// Empties the rings into slabs, in an order that lets the dispatcher sort them: the control ring's position is taken
-// first, then the data ring is drained to its end, then the control ring up to that position. A data record that is older
-// than a control record at hand is therefore never still in the ring. One pass is bounded, so that the thread's other work
-// gets its turn under a flood; the rings hold what is left.
+// Empties the rings into slabs. The moment `cutNs` is taken first, then the data ring's position, then the control ring's:
+// whatever happened to a connection up to that moment is then in the slabs, its opening as well as its bytes, and what is
+// newer waits in them for the next pass. A record that was being written at the moment comes with the next pass, which
+// matters to nothing: no later record of its connection can have been handed over. One pass is bounded, so that the
+// thread's other work gets its turn under a flood; the rings hold what is left.
+
 import { Slab } from '../records/dispatch.js';
+import { EventHeaderCursor } from '../records/records.gen.js';
 import type { Kernel } from './loader.js';
 
 const DATA_SLAB_BYTES = 4 << 20;
 const SLABS_PER_PASS = 8;
-/** Largest record (data_event and its payload), padded: less room than this in a slab means that it was full. */
+/** Largest record (data_event and its payload), padded: less room than this in a slab means that it is full. */
 const MAX_RECORD_BYTES = 8192;
+
+/** What a pass added to the slabs, for a recording. */
+export interface Drained {
+  readonly data: Uint8Array;
+  readonly control: Uint8Array;
+  readonly cutNs: number;
+}
 
 export class Drain {
   readonly data = new Slab(DATA_SLAB_BYTES);
@@ -18,6 +28,7 @@ export class Drain {
   readonly #kernel: Kernel;
   readonly #dataRingBytes: number;
   readonly #controlRingBytes: number;
+  readonly #header = new EventHeaderCursor();
 
   constructor(kernel: Kernel, dataRingBytes: number, controlRingBytes: number) {
     this.#kernel = kernel;
@@ -41,31 +52,48 @@ export class Drain {
   }
 
   /**
-   * Hands each batch to `process`; `isControlFresh` tells that the control slab is not the rest of the batch before.
-   * Returns the bytes drained.
+   * Fills the slabs with what happened up to `nowNs`, which the caller has just read from the boot clock, and calls
+   * `process` for each filling. Returns the bytes drained.
    */
-  run(process: (data: Slab, control: Slab, isDataComplete: boolean, isControlFresh: boolean) => void): number {
+  run(nowNs: number, process: (drained: Drained) => void): number {
     const kernel = this.#kernel;
     const { data, control } = this;
     let total = 0;
     this.#dataFill = Math.max(this.#dataFill, kernel.fill(kernel.dataRing) / this.#dataRingBytes);
     this.#controlFill = Math.max(this.#controlFill, kernel.fill(kernel.controlRing) / this.#controlRingBytes);
+    const dataPosition = kernel.position(kernel.dataRing);
     const controlPosition = kernel.position(kernel.controlRing);
     for (let pass = 0; pass < SLABS_PER_PASS; pass++) {
-      data.at = 0;
-      data.length = kernel.drain(kernel.dataRing, data.bytes);
-      const isComplete = data.length < data.bytes.length - MAX_RECORD_BYTES;
-      const isControlFresh = control.isEmpty;
-      if (isControlFresh) {
-        control.at = 0;
-        control.length = kernel.drain(kernel.controlRing, control.bytes, controlPosition);
-        total += control.length;
-      }
-      total += data.length;
-      if (data.length === 0 && control.isEmpty) break;
-      process(data, control, isComplete, isControlFresh);
+      const newData = this.#fill(data, kernel.dataRing, dataPosition);
+      const newControl = this.#fill(control, kernel.controlRing, controlPosition);
+      total += newData.length + newControl.length;
+      const isComplete = data.bytes.length - data.length > MAX_RECORD_BYTES;
+      process({
+        data: newData,
+        control: newControl,
+        cutNs: isComplete ? nowNs : Math.min(nowNs, this.#lastNs(newData)),
+      });
       if (isComplete) break;
     }
     return total;
+  }
+
+  #fill(slab: Slab, ring: Kernel['dataRing'], upTo: number): Uint8Array {
+    slab.compact();
+    const from = slab.length;
+    slab.length += this.#kernel.drain(ring, slab.rest(), upTo);
+    return slab.bytes.subarray(from, slab.length);
+  }
+
+  /** Time of the last record of a filling: with more to come, nothing newer is complete. */
+  #lastNs(bytes: Uint8Array): number {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    let lastNs = 0;
+    for (let at = 0; at + EventHeaderCursor.SIZE <= bytes.length; at += (this.#header.size + 7) & ~7) {
+      this.#header.seek(view, at);
+      lastNs = this.#header.timeNs;
+      if (this.#header.size === 0) break;
+    }
+    return lastNs;
   }
 }

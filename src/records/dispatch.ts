@@ -2,8 +2,8 @@
 // progress records). Out: calls on a RecordHandler, in order of time over both rings. Records of an unknown kind or a
 // broken size are counted and skipped. Cursors are reused: a handler keeps nothing of them.
 //
-// The control ring's position is taken before the data ring is drained (kernel/drain.ts), so every data record that is
-// older than a control record of the batch is in the batch, or in a later slab of the same drain (`isDataComplete`).
+// Both rings are complete up to a moment (`cutNs`, kernel/drain.ts): what is newer stays in the slabs for the next run, so
+// that a connection's records are handed over in their order whichever ring they came through.
 import {
   ConnectFailedEventCursor,
   ConnectionClosedEventCursor,
@@ -39,7 +39,7 @@ export interface RecordHandler {
   onProgress(event: ProgressEventCursor): void;
 }
 
-/** Bytes of records, each padded to 8: an empty slab of a size, or what a recording holds. */
+/** Bytes of records, each padded to 8: an empty slab of a size, or what a recording holds. Filled behind what is left. */
 export class Slab {
   readonly bytes: Uint8Array;
   readonly view: DataView;
@@ -53,8 +53,17 @@ export class Slab {
     if (typeof size !== 'number') this.length = size.length;
   }
 
-  get isEmpty(): boolean {
-    return this.at >= this.length;
+  /** Moves what has not been handed over to the front; the room behind it is what `rest` gives. */
+  compact(): void {
+    if (this.at === 0) return;
+    this.bytes.copyWithin(0, this.at, this.length);
+    this.length -= this.at;
+    this.at = 0;
+  }
+
+  /** Where more records go. */
+  rest(): Uint8Array {
+    return this.bytes.subarray(this.length);
   }
 
   /** Time of the next record, Infinity at the end. */
@@ -86,13 +95,13 @@ export class Dispatcher {
     this.#handler = handler;
   }
 
-  /** Hands over both slabs in order of time. With data still to come, control records newer than the data are left. */
-  run(data: Slab, control: Slab, isDataComplete: boolean): void {
+  /** Hands over what both slabs have up to `cutNs`, in order of time; of two at one time the control record first. */
+  run(data: Slab, control: Slab, cutNs = Number.MAX_VALUE): void {
     for (;;) {
       const dataNs = data.nextNs();
       const controlNs = control.nextNs();
-      if (dataNs === Number.POSITIVE_INFINITY && (controlNs === Number.POSITIVE_INFINITY || !isDataComplete)) return;
-      this.#step(controlNs < dataNs ? control : data);
+      if (Math.min(dataNs, controlNs) > cutNs) return;
+      this.#step(controlNs <= dataNs ? control : data);
     }
   }
 

@@ -210,7 +210,7 @@ export class EventRunCursor {
 
 /** struct connection_opened_event */
 export class ConnectionOpenedEventCursor {
-  static readonly SIZE = 232;
+  static readonly SIZE = 240;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -231,82 +231,86 @@ export class ConnectionOpenedEventCursor {
     return this.view.getUint16(this.at + 12, true);
   }
 
-  get connectNs(): number {
+  get createdNs(): number {
     return this.view.getUint32(this.at + 16, true) + this.view.getUint32(this.at + 20, true) * 4294967296;
   }
 
-  get establishedNs(): number {
+  get connectNs(): number {
     return this.view.getUint32(this.at + 24, true) + this.view.getUint32(this.at + 28, true) * 4294967296;
   }
 
-  get acceptedNs(): number {
+  get establishedNs(): number {
     return this.view.getUint32(this.at + 32, true) + this.view.getUint32(this.at + 36, true) * 4294967296;
   }
 
-  /** Offset of 16 elements. */
-  readonly addressLocalOffset = 40;
+  get acceptedNs(): number {
+    return this.view.getUint32(this.at + 40, true) + this.view.getUint32(this.at + 44, true) * 4294967296;
+  }
 
   /** Offset of 16 elements. */
-  readonly addressRemoteOffset = 56;
+  readonly addressLocalOffset = 48;
+
+  /** Offset of 16 elements. */
+  readonly addressRemoteOffset = 64;
 
   get addressLocalPort(): number {
-    return this.view.getUint16(this.at + 72, true);
+    return this.view.getUint16(this.at + 80, true);
   }
 
   get addressRemotePort(): number {
-    return this.view.getUint16(this.at + 74, true);
+    return this.view.getUint16(this.at + 82, true);
   }
 
   get addressFamily(): number {
-    return this.view.getUint16(this.at + 76, true);
+    return this.view.getUint16(this.at + 84, true);
   }
 
   get slot(): number {
-    return this.view.getUint32(this.at + 80, true);
-  }
-
-  get generation(): number {
-    return this.view.getUint32(this.at + 84, true);
-  }
-
-  get pid(): number {
     return this.view.getUint32(this.at + 88, true);
   }
 
-  get tid(): number {
+  get generation(): number {
     return this.view.getUint32(this.at + 92, true);
   }
 
-  get netns(): number {
+  get pid(): number {
     return this.view.getUint32(this.at + 96, true);
   }
 
-  get inode(): number {
+  get tid(): number {
     return this.view.getUint32(this.at + 100, true);
   }
 
-  get role(): number {
-    return this.view.getUint16(this.at + 104, true);
+  get netns(): number {
+    return this.view.getUint32(this.at + 104, true);
   }
 
-  get flags(): number {
-    return this.view.getUint16(this.at + 106, true);
-  }
-
-  get include(): number {
+  get inode(): number {
     return this.view.getUint32(this.at + 108, true);
   }
 
-  get exclude(): number {
-    return this.view.getUint32(this.at + 112, true);
+  get role(): number {
+    return this.view.getUint16(this.at + 112, true);
   }
 
-  get pathBytes(): number {
+  get flags(): number {
+    return this.view.getUint16(this.at + 114, true);
+  }
+
+  get include(): number {
     return this.view.getUint32(this.at + 116, true);
   }
 
+  get exclude(): number {
+    return this.view.getUint32(this.at + 120, true);
+  }
+
+  get pathBytes(): number {
+    return this.view.getUint32(this.at + 124, true);
+  }
+
   /** Offset of 112 elements. */
-  readonly pathOffset = 120;
+  readonly pathOffset = 128;
 }
 
 /** struct event_address */
@@ -754,7 +758,7 @@ export const PROGRESS_EVENT_OFFSETS = {
 
 /** struct connection */
 export class ConnectionCursor {
-  static readonly SIZE = 264;
+  static readonly SIZE = 272;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -767,214 +771,219 @@ export class ConnectionCursor {
     return this.view.getUint32(this.at, true) + this.view.getUint32(this.at + 4, true) * 4294967296;
   }
 
-  get connectNs(): number {
+  get createdNs(): number {
     return this.view.getUint32(this.at + 8, true) + this.view.getUint32(this.at + 12, true) * 4294967296;
   }
 
-  get establishedNs(): number {
+  get connectNs(): number {
     return this.view.getUint32(this.at + 16, true) + this.view.getUint32(this.at + 20, true) * 4294967296;
   }
 
-  get acceptedNs(): number {
+  get establishedNs(): number {
     return this.view.getUint32(this.at + 24, true) + this.view.getUint32(this.at + 28, true) * 4294967296;
   }
 
-  get arrivedNs(): number {
+  get acceptedNs(): number {
     return this.view.getUint32(this.at + 32, true) + this.view.getUint32(this.at + 36, true) * 4294967296;
   }
 
-  get readyNs(): number {
+  get arrivedNs(): number {
     return this.view.getUint32(this.at + 40, true) + this.view.getUint32(this.at + 44, true) * 4294967296;
   }
 
-  get finSentNs(): number {
+  get readyNs(): number {
     return this.view.getUint32(this.at + 48, true) + this.view.getUint32(this.at + 52, true) * 4294967296;
   }
 
-  get finReceivedNs(): number {
+  get finSentNs(): number {
     return this.view.getUint32(this.at + 56, true) + this.view.getUint32(this.at + 60, true) * 4294967296;
   }
 
-  get firstReadNs(): number {
+  get finReceivedNs(): number {
     return this.view.getUint32(this.at + 64, true) + this.view.getUint32(this.at + 68, true) * 4294967296;
   }
 
-  get lastReadNs(): number {
+  get firstReadNs(): number {
     return this.view.getUint32(this.at + 72, true) + this.view.getUint32(this.at + 76, true) * 4294967296;
   }
 
-  get firstWriteNs(): number {
+  get lastReadNs(): number {
     return this.view.getUint32(this.at + 80, true) + this.view.getUint32(this.at + 84, true) * 4294967296;
   }
 
-  get lastWriteNs(): number {
+  get firstWriteNs(): number {
     return this.view.getUint32(this.at + 88, true) + this.view.getUint32(this.at + 92, true) * 4294967296;
   }
 
-  get bytesIngress(): number {
+  get lastWriteNs(): number {
     return this.view.getUint32(this.at + 96, true) + this.view.getUint32(this.at + 100, true) * 4294967296;
   }
 
-  get bytesEgress(): number {
+  get bytesIngress(): number {
     return this.view.getUint32(this.at + 104, true) + this.view.getUint32(this.at + 108, true) * 4294967296;
   }
 
-  get runFirstNs(): number {
+  get bytesEgress(): number {
     return this.view.getUint32(this.at + 112, true) + this.view.getUint32(this.at + 116, true) * 4294967296;
   }
 
-  get runLastNs(): number {
+  get runFirstNs(): number {
     return this.view.getUint32(this.at + 120, true) + this.view.getUint32(this.at + 124, true) * 4294967296;
   }
 
-  get runBytes(): number {
+  get runLastNs(): number {
     return this.view.getUint32(this.at + 128, true) + this.view.getUint32(this.at + 132, true) * 4294967296;
   }
 
+  get runBytes(): number {
+    return this.view.getUint32(this.at + 136, true) + this.view.getUint32(this.at + 140, true) * 4294967296;
+  }
+
   get runCalls(): number {
-    return this.view.getUint32(this.at + 136, true);
+    return this.view.getUint32(this.at + 144, true);
   }
 
   get runEndSeq(): number {
-    return this.view.getUint32(this.at + 140, true);
+    return this.view.getUint32(this.at + 148, true);
   }
 
   get tail(): number {
-    return this.view.getUint32(this.at + 144, true) + this.view.getUint32(this.at + 148, true) * 4294967296;
+    return this.view.getUint32(this.at + 152, true) + this.view.getUint32(this.at + 156, true) * 4294967296;
   }
 
   /** Offset of 16 elements. */
-  readonly addressLocalOffset = 152;
+  readonly addressLocalOffset = 160;
 
   /** Offset of 16 elements. */
-  readonly addressRemoteOffset = 168;
+  readonly addressRemoteOffset = 176;
 
   get addressLocalPort(): number {
-    return this.view.getUint16(this.at + 184, true);
+    return this.view.getUint16(this.at + 192, true);
   }
 
   get addressRemotePort(): number {
-    return this.view.getUint16(this.at + 186, true);
+    return this.view.getUint16(this.at + 194, true);
   }
 
   get addressFamily(): number {
-    return this.view.getUint16(this.at + 188, true);
+    return this.view.getUint16(this.at + 196, true);
   }
 
   get callsIngress(): number {
-    return this.view.getUint32(this.at + 192, true);
-  }
-
-  get callsEgress(): number {
-    return this.view.getUint32(this.at + 196, true);
-  }
-
-  get generation(): number {
     return this.view.getUint32(this.at + 200, true);
   }
 
-  get verdict(): number {
+  get callsEgress(): number {
     return this.view.getUint32(this.at + 204, true);
   }
 
-  get include(): number {
+  get generation(): number {
     return this.view.getUint32(this.at + 208, true);
   }
 
-  get exclude(): number {
+  get verdict(): number {
     return this.view.getUint32(this.at + 212, true);
   }
 
-  get pid(): number {
+  get include(): number {
     return this.view.getUint32(this.at + 216, true);
   }
 
-  get inode(): number {
+  get exclude(): number {
     return this.view.getUint32(this.at + 220, true);
   }
 
-  get netns(): number {
+  get pid(): number {
     return this.view.getUint32(this.at + 224, true);
   }
 
-  get pairTag(): number {
+  get inode(): number {
     return this.view.getUint32(this.at + 228, true);
   }
 
-  get unixIngressSeq(): number {
+  get netns(): number {
     return this.view.getUint32(this.at + 232, true);
   }
 
-  get unixEgressSeq(): number {
+  get pairTag(): number {
     return this.view.getUint32(this.at + 236, true);
   }
 
-  get captureLeft(): number {
+  get unixIngressSeq(): number {
     return this.view.getUint32(this.at + 240, true);
   }
 
-  get totalRetrans(): number {
+  get unixEgressSeq(): number {
     return this.view.getUint32(this.at + 244, true);
   }
 
-  get srttUs(): number {
+  get captureLeft(): number {
     return this.view.getUint32(this.at + 248, true);
   }
 
+  get totalRetrans(): number {
+    return this.view.getUint32(this.at + 252, true);
+  }
+
+  get srttUs(): number {
+    return this.view.getUint32(this.at + 256, true);
+  }
+
   get flags(): number {
-    return this.view.getUint16(this.at + 252, true);
+    return this.view.getUint16(this.at + 260, true);
   }
 
   get errorNumber(): number {
-    return this.view.getUint16(this.at + 254, true);
+    return this.view.getUint16(this.at + 262, true);
   }
 
   get role(): number {
-    return this.view.getUint8(this.at + 256);
+    return this.view.getUint8(this.at + 264);
   }
 
   get direction(): number {
-    return this.view.getUint8(this.at + 257);
+    return this.view.getUint8(this.at + 265);
   }
 }
 
 export const CONNECTION_OFFSETS = {
   sk: 0,
-  connectNs: 8,
-  establishedNs: 16,
-  acceptedNs: 24,
-  arrivedNs: 32,
-  readyNs: 40,
-  finSentNs: 48,
-  finReceivedNs: 56,
-  firstReadNs: 64,
-  lastReadNs: 72,
-  firstWriteNs: 80,
-  lastWriteNs: 88,
-  bytesIngress: 96,
-  bytesEgress: 104,
-  run: 112,
-  tail: 144,
-  address: 152,
-  callsIngress: 192,
-  callsEgress: 196,
-  generation: 200,
-  verdict: 204,
-  include: 208,
-  exclude: 212,
-  pid: 216,
-  inode: 220,
-  netns: 224,
-  pairTag: 228,
-  unixIngressSeq: 232,
-  unixEgressSeq: 236,
-  captureLeft: 240,
-  totalRetrans: 244,
-  srttUs: 248,
-  flags: 252,
-  errorNumber: 254,
-  role: 256,
-  direction: 257,
+  createdNs: 8,
+  connectNs: 16,
+  establishedNs: 24,
+  acceptedNs: 32,
+  arrivedNs: 40,
+  readyNs: 48,
+  finSentNs: 56,
+  finReceivedNs: 64,
+  firstReadNs: 72,
+  lastReadNs: 80,
+  firstWriteNs: 88,
+  lastWriteNs: 96,
+  bytesIngress: 104,
+  bytesEgress: 112,
+  run: 120,
+  tail: 152,
+  address: 160,
+  callsIngress: 200,
+  callsEgress: 204,
+  generation: 208,
+  verdict: 212,
+  include: 216,
+  exclude: 220,
+  pid: 224,
+  inode: 228,
+  netns: 232,
+  pairTag: 236,
+  unixIngressSeq: 240,
+  unixEgressSeq: 244,
+  captureLeft: 248,
+  totalRetrans: 252,
+  srttUs: 256,
+  flags: 260,
+  errorNumber: 262,
+  role: 264,
+  direction: 265,
 } as const;
 
 /** struct counters */

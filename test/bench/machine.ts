@@ -7,10 +7,10 @@ import { processTree } from '../support/processes.js';
 /** USER_HZ: fixed in the kernel's ABI. */
 const TICKS_PER_SECOND = 100;
 
+/** CPU seconds of a process by thread id, and together with threads that have ended. */
 export interface ThreadCpu {
   readonly total: number;
-  /** Of the thread whose id is the process's. */
-  readonly main: number;
+  readonly byThread: ReadonlyMap<number, number>;
 }
 
 /** User and system seconds of a /proc stat line, or of its waited-for children. */
@@ -23,7 +23,20 @@ function statSeconds(path: string, isChildren = false): number {
 
 /** CPU seconds of a process so far. */
 export function cpuOf(pid: number): ThreadCpu {
-  return { total: statSeconds(`/proc/${pid}/stat`), main: statSeconds(`/proc/${pid}/task/${pid}/stat`) };
+  const byThread = new Map<number, number>();
+  for (const thread of readdirSync(`/proc/${pid}/task`).map(Number)) {
+    byThread.set(thread, statSeconds(`/proc/${pid}/task/${thread}/stat`));
+  }
+  return { total: statSeconds(`/proc/${pid}/stat`), byThread };
+}
+
+/** What a process spent between two readings: on its main thread, its busiest other thread, and all the rest. */
+export function cpuBetween(pid: number, from: ThreadCpu, to: ThreadCpu) {
+  const spent = (thread: number): number => (to.byThread.get(thread) ?? 0) - (from.byThread.get(thread) ?? 0);
+  const total = to.total - from.total;
+  const main = spent(pid);
+  const worker = Math.max(0, ...[...to.byThread.keys()].filter(thread => thread !== pid).map(spent));
+  return { total, main, worker, helpers: Math.max(0, total - main - worker) };
 }
 
 /** CPU seconds of a process and its living descendants. */

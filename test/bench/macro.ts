@@ -3,13 +3,15 @@
 import { startAgent } from '../support/agent.js';
 import { processTree } from '../support/processes.js';
 import { type PartResult, type Row, ratioOf, renderTable, spreadOf } from './figures.js';
-import { cpuOf, cpuOfTree } from './machine.js';
+import { cpuBetween, cpuOf, cpuOfTree } from './machine.js';
 import { type LoadResult, Nginx } from './nginx.js';
 import { Probes } from './probes.js';
 import type { Quiet } from './quiet.js';
 import { Sink } from './sink.js';
 
 const WARM_SECONDS = 1;
+/** An agent's first seconds go to V8's compiler threads: twice the CPU time of later ones, measured per second. */
+const WARM_AGENT_SECONDS = 5;
 const LOAD_SECONDS = 3;
 /** Requests cut off at both ends of the load are no loss. */
 const TOLERATED_COVERAGE = 0.995;
@@ -24,12 +26,13 @@ interface Companion {
 
 interface State {
   readonly name: string;
+  readonly isAgent?: boolean;
   /** Spans that should leave for each request. */
   readonly spansPerRequest: number;
   readonly start: (nginx: Nginx, sink: Sink) => Promise<Companion | null>;
 }
 
-const NO_SPANS = 'traces: { exporters: [none], sampler: always_off }\n';
+const NO_SPANS = 'traces: { exporters: [none] }\n';
 const SERVER = 'selection: { include: [{ exe: nginx }] }\n';
 const SERVER_AND_CLIENT = 'selection: { include: [{ exe: nginx }, { exe: wrk }] }\n';
 
@@ -47,14 +50,21 @@ export const STATES: readonly State[] = [
   { name: 'nothing', spansPerRequest: 0, start: async () => null },
   { name: 'empty programs', spansPerRequest: 0, start: emptyProbes },
   { name: 'probes, records discarded', spansPerRequest: 0, start: probesOnly },
-  { name: 'agent, metrics only', spansPerRequest: 0, start: () => startAgent({ config: SERVER + NO_SPANS }) },
+  {
+    name: 'agent, metrics only',
+    isAgent: true,
+    spansPerRequest: 0,
+    start: () => startAgent({ config: SERVER + NO_SPANS }),
+  },
   {
     name: 'agent, every server span',
+    isAgent: true,
     spansPerRequest: 1,
     start: (_, sink) => startAgent({ config: SERVER, endpoint: sink.url }),
   },
   {
     name: 'agent, server and client spans',
+    isAgent: true,
     spansPerRequest: 2,
     start: (_, sink) => startAgent({ config: SERVER_AND_CLIENT, endpoint: sink.url }),
   },
@@ -64,8 +74,10 @@ export const STATES: readonly State[] = [
 interface Cell extends LoadResult {
   readonly serverMicros: number;
   readonly companionMicros: number;
-  /** Of it, on the main thread: the exporters. */
-  readonly companionMainMicros: number;
+  /** Of it: the pipeline's thread, the exporters' thread, V8's compiler and collector threads. */
+  readonly workerMicros: number;
+  readonly mainMicros: number;
+  readonly helperMicros: number;
   readonly sinkMicros: number;
   /** Spans that reached the sink for each request, warm-up included. */
   readonly spansPerRequest: number;
@@ -86,7 +98,7 @@ class Bench {
     const before = await this.#sink.report();
     const companion = await state.start(this.#nginx, this.#sink);
     try {
-      const warm = await this.#nginx.load(WARM_SECONDS);
+      const warm = await this.#nginx.load(state.isAgent === true ? WARM_AGENT_SECONDS : WARM_SECONDS);
       const cell = await this.#measure(companion);
       const losses = (await companion?.losses?.()) ?? '';
       await companion?.stop();
@@ -103,7 +115,7 @@ class Bench {
     const read = () => ({
       server: cpuOfTree(this.#nginx.child.pid),
       sink: cpuOf(this.#sink.child.pid).total,
-      companion: companion === null ? { total: 0, main: 0 } : cpuOf(companion.pid),
+      companion: companion === null ? null : cpuOf(companion.pid),
     });
     const from = read();
     const result = await this.#nginx.load(LOAD_SECONDS);
@@ -111,12 +123,17 @@ class Bench {
     const each = (seconds: number): number => (seconds * 1e6) / result.requests;
     const server = to.server - from.server;
     const sink = to.sink - from.sink;
-    const total = to.companion.total - from.companion.total;
+    const spent =
+      companion === null || from.companion === null || to.companion === null
+        ? { total: 0, main: 0, worker: 0, helpers: 0 }
+        : cpuBetween(companion.pid, from.companion, to.companion);
     return {
       ...result,
       serverMicros: each(server),
-      companionMicros: each(total),
-      companionMainMicros: each(to.companion.main - from.companion.main),
+      companionMicros: each(spent.total),
+      workerMicros: each(spent.worker),
+      mainMicros: each(spent.main),
+      helperMicros: each(spent.helpers),
       sinkMicros: each(sink),
     };
   }
@@ -167,14 +184,25 @@ function ratioTable(cells: readonly Cell[][]): string {
 }
 
 function costTable(cells: readonly Cell[][]): string {
-  const keys = ['perSecond', 'p50', 'p99', 'serverMicros', 'companionMicros', 'companionMainMicros'] as const;
+  const keys = [
+    'perSecond',
+    'p50',
+    'p99',
+    'serverMicros',
+    'companionMicros',
+    'workerMicros',
+    'mainMicros',
+    'helperMicros',
+  ] as const;
   const columns = [
     { title: 'requests/s', digits: 0 },
     { title: 'p50 us', digits: 0 },
     { title: 'p99 us', digits: 0 },
     { title: 'server CPU us', digits: 1 },
     { title: 'agent CPU us', digits: 2, hasSpread: true },
-    { title: 'of it main', digits: 2 },
+    { title: 'worker', digits: 2 },
+    { title: 'main', digits: 2 },
+    { title: 'helpers', digits: 2 },
     { title: 'spans/request', digits: 4, hasSpread: true },
   ];
   const rows = STATES.map(

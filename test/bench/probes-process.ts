@@ -60,9 +60,9 @@ function attachAgent(order: ProbeOrder & { readonly kind: 'agent' }): () => Prob
   const drain = new Drain(kernel, DATA_RING_BYTES, CONTROL_RING_BYTES);
   let drainedBytes = 0;
   setInterval(() => {
-    drainedBytes += drain.run((data, control) => {
-      data.at = data.length;
-      control.at = control.length;
+    drainedBytes += drain.run(0, () => {
+      drain.data.at = drain.data.length;
+      drain.control.at = drain.control.length;
     });
   }, DRAIN_INTERVAL_MS);
   const counters = new Float64Array(LOSS_COUNT + STAT_COUNT);

@@ -8,7 +8,7 @@ import { NO_HOST } from '../../src/enrichment/host.js';
 import { RecordedSource } from '../../src/enrichment/process-facts.js';
 import type { WorkerStart } from '../../src/messages.js';
 import { type RecordedBatch, RecordingReader } from '../../src/recording.js';
-import { Slab } from '../../src/records/dispatch.js';
+import { BatchFeeder } from '../../src/replay-source.js';
 import { profileCpu, profileHeap, type Shares } from './profile.js';
 
 export interface ReplayOrder {
@@ -60,7 +60,7 @@ class Run {
   spans = 0;
   readonly #assembly: Assembly;
   readonly #recorded: Recorded;
-  #control = new Slab(0);
+  readonly #feeder: BatchFeeder;
 
   constructor(recorded: Recorded, wantsSpans: boolean) {
     const { header, facts } = recorded;
@@ -95,6 +95,7 @@ class Run {
       },
       post,
     );
+    this.#feeder = new BatchFeeder(this.#assembly.pipeline);
     this.#assembly.pipeline.clock.set(header.offsetSeconds, header.offsetNanos);
   }
 
@@ -109,11 +110,7 @@ class Run {
   }
 
   batch(batch: RecordedBatch): void {
-    const { pipeline } = this.#assembly;
-    if (this.#control.isEmpty) this.#control = new Slab(batch.control);
-    pipeline.process(new Slab(batch.data), this.#control, batch.isDataComplete);
-    if (batch.progress.length > 0) pipeline.dispatcher.runOne(new Slab(batch.progress));
-    pipeline.tick(batch.nowNs);
+    this.#feeder.feed(batch);
     this.#assembly.flushIfMany();
   }
 

@@ -137,7 +137,7 @@ export class Tape {
     const control: Uint8Array[] = [];
     const hand = (): void => {
       if (data.length + control.length > 0) {
-        pipeline.process(new Slab(slabBytes(data)), new Slab(slabBytes(control)), true);
+        pipeline.process(new Slab(slabBytes(data)), new Slab(slabBytes(control)));
       }
       data.length = 0;
       control.length = 0;

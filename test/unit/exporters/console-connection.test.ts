@@ -23,6 +23,7 @@ const SERVED: ConnectionSummary = {
   local: '10.0.0.1:80',
   remote: '10.0.0.9:51234',
   transport: 'tcp',
+  createdNs: 0,
   connectNs: 0,
   establishedNs: 5 * S,
   acceptedNs: 5 * S + 100 * MS,

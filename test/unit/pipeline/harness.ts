@@ -13,8 +13,8 @@ import { Metrics } from '../../../src/signals/metrics.js';
 import { Sampler } from '../../../src/traces/sampler.js';
 import { MS, Story, type StoryOptions, Tape } from '../../support/record-builder.js';
 
-/** Longer than a server's span waits for its client. */
-const HOLD_NS = 100 * MS;
+/** Longer than a server's span waits for its client: so much later `play` looks at the clock. */
+export const HOLD_NS = 100 * MS;
 
 export class Harness {
   readonly tape = new Tape();
@@ -80,6 +80,8 @@ export class Harness {
   play(batchRecords?: number): DecodedSpan[] {
     this.tape.play(this.pipeline, batchRecords);
     this.pipeline.tick(this.tape.nowNs + HOLD_NS);
+    // What timed out just then waits for its client, too.
+    this.pipeline.tick(this.tape.nowNs + 2 * HOLD_NS);
     return this.#take(this.pipeline.flush());
   }
 
