@@ -1,8 +1,11 @@
 // Which request has which number: a pure function of profile, seed and number, so that the load generator and the test
 // agree without talking. Every path ends in the request's number and is therefore unique within a run.
 
-/** `app`: all methods, bodies both ways. `files`: what static servers take. `get`: GET and HEAD over files only. */
-export type Profile = 'app' | 'files' | 'get';
+/**
+ * `app`: all methods, bodies both ways. `files`: what static servers take. `get`: GET and HEAD over files only. `early`: large
+ * uploads to servers that answer before they have read them.
+ */
+export type Profile = 'app' | 'files' | 'get' | 'early';
 
 export interface PlannedRequest {
   readonly number: number;
@@ -62,6 +65,10 @@ export function planRequest(profile: Profile, seed: number, number: number): Pla
     if (kind < 0.1) return make('HEAD', `/bytes/${size}`, -1, false, 0);
     if (kind < 0.25) return make('GET', '/missing');
     return make('GET', `/bytes/${size}`, -1, false, size);
+  }
+  if (profile === 'early') {
+    if (kind < 0.5) return make('GET', '/bytes/200', -1, false, 200);
+    return make('POST', '/upload', pick([20_000, 200_000, 1_048_576], random), kind < 0.8);
   }
   if (kind < 0.4) {
     const size = bodySize(random);

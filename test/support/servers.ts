@@ -165,7 +165,9 @@ export async function startNodeProxy(upstreamPort: number): Promise<Server> {
   }).ready();
 }
 
-export async function startNginx(options: { upstreamPort?: number; socketPath?: string } = {}): Promise<Server> {
+export async function startNginx(
+  options: { upstreamPort?: number; socketPath?: string; profile?: Profile } = {},
+): Promise<Server> {
   const directory = serverDirectory('nginx');
   const port = options.socketPath === undefined ? await freePort() : 0;
   writeFiles(directory);
@@ -183,7 +185,7 @@ export async function startNginx(options: { upstreamPort?: number; socketPath?: 
   const where = options.socketPath === undefined ? { port } : { socketPath: options.socketPath };
   return new Server({
     name: 'nginx',
-    profile: 'files',
+    profile: options.profile ?? 'files',
     ...where,
     directory,
     child,
