@@ -11,8 +11,8 @@ import { Sink } from './sink.js';
 
 const WARM_SECONDS = 1;
 /** An agent's first seconds go to V8's compiler threads: twice the CPU time of later ones, measured per second. */
-const WARM_AGENT_SECONDS = 5;
-const LOAD_SECONDS = 3;
+const WARM_AGENT_SECONDS = 4;
+const LOAD_SECONDS = 2;
 /** Requests cut off at both ends of the load are no loss. */
 const TOLERATED_COVERAGE = 0.995;
 

@@ -1,7 +1,6 @@
 // Holds BPF programs attached, in a process of its own so that its cost is told apart. In: a ProbeOrder as argument. Out:
 // `ready`, then one JSON ProbeReport for each SIGUSR2. Ends with SIGTERM, or when its parent does. Two kinds: empty
 // programs of bpf/bench, or the agent's own programs with a consumer that copies records out of the rings and drops them.
-import { Drain } from '../../src/kernel/drain.js';
 import { buildPath, loadHost, type ProgramInfo } from '../../src/kernel/host.js';
 import { Kernel } from '../../src/kernel/loader.js';
 import { initialPid } from '../../src/own-pid.js';
@@ -24,6 +23,7 @@ export interface ProbeReport {
 
 const DATA_RING_BYTES = 16 << 20;
 const CONTROL_RING_BYTES = 2 << 20;
+const SLAB_BYTES = 4 << 20;
 const DRAIN_INTERVAL_MS = 10;
 
 function attachEmpty(order: ProbeOrder & { readonly kind: 'empty' }): () => ProbeReport {
@@ -57,13 +57,12 @@ function attachAgent(order: ProbeOrder & { readonly kind: 'agent' }): () => Prob
   kernel.setDefaults({ include: 0, exclude: 0 }, { include: 1, exclude: 0 });
   for (const pid of order.pids) kernel.setProcess(pid, 1, 0);
   kernel.attach();
-  const drain = new Drain(kernel, DATA_RING_BYTES, CONTROL_RING_BYTES);
+  const slab = new Uint8Array(SLAB_BYTES);
   let drainedBytes = 0;
   setInterval(() => {
-    drainedBytes += drain.run(0, () => {
-      drain.data.at = drain.data.length;
-      drain.control.at = drain.control.length;
-    });
+    for (const ring of [kernel.dataRing, kernel.controlRing]) {
+      for (let bytes = kernel.drain(ring, slab); bytes > 0; bytes = kernel.drain(ring, slab)) drainedBytes += bytes;
+    }
   }, DRAIN_INTERVAL_MS);
   const counters = new Float64Array(LOSS_COUNT + STAT_COUNT);
   return () => {

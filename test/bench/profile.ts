@@ -9,6 +9,8 @@ export interface Share {
 }
 
 export interface Shares {
+  /** Microseconds or bytes. */
+  readonly sum: number;
   readonly byFunction: readonly Share[];
   readonly byStage: readonly Share[];
 }
@@ -45,32 +47,41 @@ class Tally {
   result(): Shares {
     const sorted = (amounts: Map<string, number>): Share[] =>
       [...amounts].map(([name, amount]) => ({ name, share: amount / this.#sum })).sort((a, b) => b.share - a.share);
-    return { byFunction: sorted(this.#functions).slice(0, FUNCTIONS_SHOWN), byStage: sorted(this.#stages) };
+    return {
+      sum: this.#sum,
+      byFunction: sorted(this.#functions).slice(0, FUNCTIONS_SHOWN),
+      byStage: sorted(this.#stages),
+    };
   }
 }
 
+function isInspector({ functionName, url }: { functionName: string; url: string }): boolean {
+  return functionName === 'dispatch' && (url === '' || url.startsWith('node:'));
+}
+
 /** Self time of everything that `work` does. */
-export async function profileCpu(work: () => void): Promise<Shares> {
+export async function profileCpu(work: () => Promise<unknown>): Promise<Shares> {
   const session = new Session();
   session.connect();
   await session.post('Profiler.enable');
   await session.post('Profiler.setSamplingInterval', { interval: CPU_INTERVAL_MICROS });
   await session.post('Profiler.start');
-  work();
+  await work();
   const { profile } = (await session.post('Profiler.stop')) as Profiler.StopReturnType;
   session.disconnect();
   const nodes = new Map(profile.nodes.map(node => [node.id, node.callFrame]));
   const tally = new Tally();
   for (const [at, id] of (profile.samples ?? []).entries()) {
     const frame = nodes.get(id);
-    if (frame === undefined || frame.functionName === '(idle)') continue;
+    // `dispatch` is the inspector, starting and stopping the profile.
+    if (frame === undefined || frame.functionName === '(idle)' || isInspector(frame)) continue;
     tally.add(frame.functionName, frame.url, profile.timeDeltas?.[at] ?? 0);
   }
   return tally.result();
 }
 
 /** Bytes that everything in `work` allocates, what was collected meanwhile included. */
-export async function profileHeap(work: () => void): Promise<Shares> {
+export async function profileHeap(work: () => Promise<unknown>): Promise<Shares> {
   const session = new Session();
   session.connect();
   await session.post('HeapProfiler.enable');
@@ -79,7 +90,7 @@ export async function profileHeap(work: () => void): Promise<Shares> {
     includeObjectsCollectedByMajorGC: true,
     includeObjectsCollectedByMinorGC: true,
   });
-  work();
+  await work();
   const { profile } = (await session.post('HeapProfiler.stopSampling')) as HeapProfiler.StopSamplingReturnType;
   session.disconnect();
   const tally = new Tally();

@@ -1,14 +1,11 @@
-// Runs a recording through the pipeline again and again, on one thread, from memory: what the worker does without its
-// kernel. In: a ReplayOrder as argument, `--expose-gc`. Out: one JSON ReplayReport. Each pass gets a pipeline of its own,
-// since a recording begins with connections that are not yet known.
+// Runs a recording through the pipeline again and again, on one thread: what the worker does without its kernel. In: a
+// ReplayOrder as argument. Out: one JSON ReplayReport. It is `underspan replay` without the main thread; reading the file
+// is timed alone and subtracted. Each pass gets a pipeline of its own, since a recording begins with unknown connections.
 import { getHeapStatistics } from 'node:v8';
-import { Assembly, type Post } from '../../src/assembly.js';
 import { loadConfig } from '../../src/config/load.js';
-import { NO_HOST } from '../../src/enrichment/host.js';
-import { RecordedSource } from '../../src/enrichment/process-facts.js';
-import type { WorkerStart } from '../../src/messages.js';
-import { type RecordedBatch, RecordingReader } from '../../src/recording.js';
-import { BatchFeeder } from '../../src/replay-source.js';
+import type { FromWorker, WorkerStart } from '../../src/messages.js';
+import { RecordingReader } from '../../src/recording.js';
+import { ReplaySource } from '../../src/replay-source.js';
 import { profileCpu, profileHeap, type Shares } from './profile.js';
 
 export interface ReplayOrder {
@@ -25,148 +22,87 @@ export interface Pass {
 }
 
 export interface ReplayReport {
+  /** Without the time that reading the file takes. */
   readonly passes: readonly Pass[];
+  readonly readMs: number;
   /** Of one pass. */
-  readonly records: number;
-  readonly exchanges: number;
   readonly spans: number;
   readonly otlpBytes: number;
-  readonly recordBytes: number;
-  /** JavaScript heap that one exchange uses up, buffers not included. */
-  readonly heapBytesPerExchange: number;
+  readonly fileBytes: number;
+  /** JavaScript heap that one pass uses up, buffers not included; sampled. */
+  readonly heapBytes: number;
   readonly peakHeapMb: number;
   readonly cpu: Shares | null;
-  readonly heap: Shares | null;
+  readonly heap: Shares;
 }
 
-const WARM_PASSES = 2;
+const WARM_PASSES = 3;
 
-type Recorded = ReturnType<typeof load>;
-
-function load(file: string) {
+/** One reading of the file and nothing else. Returns its size. */
+function readAll(file: string): number {
   const reader = new RecordingReader(file);
-  const facts = new RecordedSource();
-  const batches: RecordedBatch[] = [];
-  for (let frame = reader.next(); frame !== null; frame = reader.next()) {
-    if ('facts' in frame) facts.add(frame.facts);
-    else batches.push(frame.batch);
-  }
+  while (reader.next() !== null);
   reader.close();
-  return { header: reader.header, facts, batches };
+  return reader.bytesRead;
 }
 
-class Run {
-  otlpBytes = 0;
-  spans = 0;
-  readonly #assembly: Assembly;
-  readonly #recorded: Recorded;
-  readonly #feeder: BatchFeeder;
-
-  constructor(recorded: Recorded, wantsSpans: boolean) {
-    const { header, facts } = recorded;
-    this.#recorded = recorded;
-    const start: WorkerStart = {
-      mode: 'replay',
-      config: loadConfig({ environment: {} }).config,
-      file: null,
-      version: header.version,
-      agentPid: 0,
-      ownPeers: [],
-      wantsSpans,
-      wantsConnections: false,
-    };
-    const post: Post = message => {
-      if (message.type !== 'traces') return;
-      this.otlpBytes += message.bytes.length;
-      this.spans += message.spanCount;
-    };
-    const nothing = (): void => undefined;
-    this.#assembly = new Assembly(
-      {
-        start,
-        host: NO_HOST,
-        source: facts,
-        startNs: header.startNs,
-        headBytes: header.headBytes,
-        isSelected: () => true,
-        setVerdict: nothing,
-        evict: nothing,
-        onProcess: nothing,
-      },
-      post,
-    );
-    this.#feeder = new BatchFeeder(this.#assembly.pipeline);
-    this.#assembly.pipeline.clock.set(header.offsetSeconds, header.offsetNanos);
-  }
-
-  get records(): number {
-    return this.#assembly.pipeline.dispatcher.records;
-  }
-
-  /** Exchanges that are complete, whether or not a span was wanted. */
-  get exchanges(): number {
-    const { ledger } = this.#assembly.pipeline;
-    return ledger.spans + ledger.dropped.no_exporter;
-  }
-
-  batch(batch: RecordedBatch): void {
-    this.#feeder.feed(batch);
-    this.#assembly.flushIfMany();
-  }
-
-  all(): this {
-    for (const batch of this.#recorded.batches) this.batch(batch);
-    this.#assembly.flush(this.#assembly.pipeline.finish());
-    return this;
-  }
+async function replayOnce(order: ReplayOrder): Promise<{ spans: number; otlpBytes: number }> {
+  const sums = { spans: 0, otlpBytes: 0 };
+  const start: WorkerStart = {
+    mode: 'replay',
+    config: loadConfig({ environment: {} }).config,
+    file: order.file,
+    version: 'bench',
+    agentPid: 0,
+    ownPeers: [],
+    wantsSpans: order.wantsSpans,
+    wantsConnections: false,
+  };
+  const post = (message: FromWorker): void => {
+    if (message.type === 'failed') throw new Error(message.message);
+    if (message.type !== 'traces') return;
+    sums.spans += message.spanCount;
+    sums.otlpBytes += message.bytes.length;
+  };
+  await new ReplaySource(start, post).run();
+  return sums;
 }
 
-/** Heap growth over the batches in which no collection happened, for each exchange that ended in them. */
-function measureHeap(recorded: Recorded, wantsSpans: boolean): number {
-  const run = new Run(recorded, wantsSpans);
-  let bytes = 0;
-  let exchanges = 0;
-  for (const batch of recorded.batches) {
-    const usedBefore = getHeapStatistics().used_heap_size;
-    const exchangesBefore = run.exchanges;
-    run.batch(batch);
-    const grown = getHeapStatistics().used_heap_size - usedBefore;
-    if (grown < 0) continue;
-    bytes += grown;
-    exchanges += run.exchanges - exchangesBefore;
-  }
-  return bytes / exchanges;
+async function timed(work: () => unknown): Promise<Pass> {
+  globalThis.gc?.();
+  const cpu = process.cpuUsage();
+  const from = performance.now();
+  await work();
+  const wallMs = performance.now() - from;
+  const { user, system } = process.cpuUsage(cpu);
+  return { wallMs, cpuMs: (user + system) / 1000 };
 }
 
 async function main(order: ReplayOrder): Promise<ReplayReport> {
-  const recorded = load(order.file);
-  const pass = (): Run => new Run(recorded, order.wantsSpans).all();
-  for (let warm = 0; warm < WARM_PASSES; warm++) pass();
+  for (let warm = 0; warm < WARM_PASSES; warm++) await replayOnce(order);
   const passes: Pass[] = [];
-  let last = pass();
+  let fileBytes = 0;
+  let readMs = 0;
   let peakHeap = 0;
   for (let at = 0; at < order.passes; at++) {
-    globalThis.gc?.();
-    const cpu = process.cpuUsage();
-    const from = performance.now();
-    last = pass();
-    const wallMs = performance.now() - from;
-    const { user, system } = process.cpuUsage(cpu);
-    passes.push({ wallMs, cpuMs: (user + system) / 1000 });
+    const reading = await timed(() => {
+      fileBytes = readAll(order.file);
+    });
+    const both = await timed(() => replayOnce(order));
+    passes.push({ wallMs: both.wallMs - reading.wallMs, cpuMs: both.cpuMs - reading.cpuMs });
+    readMs = reading.wallMs;
     peakHeap = Math.max(peakHeap, getHeapStatistics().used_heap_size);
   }
-  globalThis.gc?.();
+  const heap = await profileHeap(() => replayOnce(order));
   return {
     passes,
-    records: last.records,
-    exchanges: last.exchanges,
-    spans: last.spans,
-    otlpBytes: last.otlpBytes,
-    recordBytes: recorded.batches.reduce((sum, { data, control }) => sum + data.length + control.length, 0),
-    heapBytesPerExchange: measureHeap(recorded, order.wantsSpans),
+    readMs,
+    ...(await replayOnce(order)),
+    fileBytes,
+    heapBytes: heap.sum,
     peakHeapMb: peakHeap / (1 << 20),
-    cpu: order.profiles ? await profileCpu(() => void [pass(), pass(), pass()]) : null,
-    heap: order.profiles ? await profileHeap(pass) : null,
+    cpu: order.profiles ? await profileCpu(() => replayOnce(order)) : null,
+    heap,
   };
 }
 
