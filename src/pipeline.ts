@@ -117,6 +117,11 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     return this.#active;
   }
 
+  /** These, and the finished ones that wait for their client: counted apart from the ledger, which has to agree. */
+  get openExchanges(): number {
+    return this.#active + this.#held.length;
+  }
+
   // -- a batch
 
   /** One drain's records, those up to `cutNs`. */
@@ -315,7 +320,6 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       this.#ids.nonZeroWord(),
       this.#ids.word(),
     );
-    this.ledger.started++;
     this.#active++;
     if (this.#active > this.#options.maxExchanges) exchange.discardReason = 'evicted';
     if (!this.#isSelected(connection.ioPid, connection)) {
@@ -325,6 +329,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     exchange.pid = connection.ioPid;
     exchange.tid = connection.tid;
     exchange.service = this.#options.processes.service(connection.ioPid, connection.takenNs);
+    this.ledger.begin(exchange.service);
     exchange.connectionIndex = connection.isPreexisting ? 0 : connection.exchangeCount;
     exchange.isConnectionReused = connection.isPreexisting || connection.exchangeCount > 1;
     if (!exchange.isConnectionReused) this.#describeOpening(connection, exchange);
@@ -363,7 +368,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.#end(exchange);
     if (exchange.discardReason !== '') {
       this.correlator.end(exchange);
-      this.ledger.drop(exchange.discardReason);
+      this.ledger.drop(exchange.service, exchange.discardReason);
       return;
     }
     const isServer = exchange.kind === KIND_SERVER;
@@ -377,16 +382,18 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     const route =
       exchange.kind === KIND_SERVER ? this.#options.routes.route(service, exchange.target, exchange.status) : '';
     this.#options.metrics.recordExchange(exchange, route);
-    if (!this.#options.wantsSpans) this.ledger.drop('no_exporter');
-    else if (!this.sampler.isSampled(exchange.trace)) this.ledger.drop('sampled');
-    else if (this.#writer.writeExchange(exchange, route)) this.ledger.spans++;
-    else this.ledger.drop('buffer_full');
+    const { oversized } = this.encoder.dropped;
+    if (!this.#options.wantsSpans) this.ledger.drop(service, 'no_exporter');
+    else if (!this.sampler.isSampled(exchange.trace)) this.ledger.drop(service, 'sampled');
+    else if (!this.#writer.writeExchange(exchange, route)) this.ledger.drop(service, 'buffer_full');
+    else if (this.encoder.dropped.oversized > oversized) this.ledger.drop(service, 'oversized');
+    else this.ledger.export(service);
   }
 
   dropExchange(_connection: Connection, exchange: Exchange, reason: DropReason): void {
     this.#end(exchange);
     this.correlator.end(exchange);
-    this.ledger.drop(exchange.discardReason === '' ? reason : exchange.discardReason);
+    this.ledger.drop(exchange.service, exchange.discardReason === '' ? reason : exchange.discardReason);
   }
 
   #end(exchange: Exchange): void {

@@ -28,6 +28,7 @@ export const DROP_REASONS = [
   'no_exporter',
   'unfinished',
   'buffer_full',
+  'oversized',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 
@@ -109,8 +110,12 @@ export class Matcher {
       this.abandon('evicted');
       this.isOverfull = true;
     }
-    if (this.isOverfull) return;
     const exchange = this.#sink.beginExchange(connection, position);
+    if (this.isOverfull) {
+      // Seen, so it is in the books.
+      this.#sink.dropExchange(connection, exchange, 'evicted');
+      return;
+    }
     exchange.requestStart = position;
     exchange.requestFirstNs = connection.firstNs;
     exchange.requestTakenNs = connection.takenNs;

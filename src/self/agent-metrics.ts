@@ -6,14 +6,15 @@ import type { Pipeline } from '../pipeline.js';
 import { EVENT_LOSS_NAMES, EVENT_STAT_NAMES, LOSS_COUNT, STAT_COUNT, STAT_EDGES } from '../records/records.gen.js';
 import type { Counters } from './counters.js';
 
-/** Kernel losses that lose no record: they are told as connections or bytes that were missed. */
+/** Kernel losses that lose no record: they are told as connections that were missed. */
 const CONNECTION_LOSSES: ReadonlySet<string> = new Set([
   'slots_exhausted',
   'sockets_full',
   'compat_task',
   'slot_return',
 ]);
-const BYTE_LOSSES: ReadonlySet<string> = new Set(['read_fault', 'iov_too_long']);
+/** Calls of which some bytes were not copied: told by number, not by size. */
+const CALL_LOSSES: ReadonlySet<string> = new Set(['read_fault', 'iov_too_long']);
 
 /** The kernel's `counters` map, read once for each snapshot. */
 export class KernelCounters {
@@ -46,12 +47,11 @@ export function observePipeline(counters: Counters, pipeline: Pipeline): void {
   for (const reason of DROP_REASONS) {
     counters.observe('underspan.exchanges.dropped', reason, () => ledger.dropped[reason]);
   }
-  counters.observe('underspan.exchanges.open', '', () => ledger.open);
+  counters.observe('underspan.exchanges.open', '', () => pipeline.openExchanges);
   counters.observe('underspan.spans.written', '', () => ledger.spans);
   counters.observe('underspan.spans.dropped', 'oversized', () => encoder.dropped.oversized);
   counters.observe('underspan.coverage', '', () => {
-    const lost = ledger.dropped.gap + ledger.dropped.unparsed + ledger.dropped.evicted + ledger.dropped.buffer_full;
-    const ended = ledger.started - ledger.open;
+    const { lost, ended } = ledger.total;
     return ended === 0 ? 1 : 1 - lost / ended;
   });
 }
@@ -62,10 +62,10 @@ export function observeKernel(counters: Counters, kernel: KernelCounters): void 
     const name = EVENT_LOSS_NAMES[cause] as string;
     const metric = CONNECTION_LOSSES.has(name)
       ? 'underspan.connections.dropped'
-      : BYTE_LOSSES.has(name)
-        ? 'underspan.bytes.missed'
+      : CALL_LOSSES.has(name)
+        ? 'underspan.kernel.events'
         : 'underspan.records.dropped';
-    if (metric !== 'underspan.bytes.missed') counters.observe(metric, name, () => kernel.loss(cause));
+    counters.observe(metric, name, () => kernel.loss(cause));
   }
   for (let stat = 0; stat < STAT_COUNT; stat++) {
     counters.observe('underspan.kernel.events', EVENT_STAT_NAMES[stat] as string, () => kernel.stat(stat));
