@@ -7,7 +7,7 @@
 //
 // Payloads are what went over the sockets, credentials included: the file is created readable by its owner only.
 import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
-import type { ProcessFacts } from './enrichment/process-facts.js';
+import { type ProcessFacts, unknownFacts } from './enrichment/process-facts.js';
 import { AgentError, reasonOf } from './errors.js';
 import {
   ConnectionClosedEventCursor,
@@ -117,18 +117,29 @@ export class RecordingReader {
     } catch (error) {
       throw new AgentError('RECORDING_UNREADABLE', { file, reason: reasonOf(error) }, { cause: error });
     }
-    this.bytesTotal = fstatSync(this.#fd).size;
+    try {
+      this.bytesTotal = fstatSync(this.#fd).size;
+      const line = this.#readLine();
+      this.header = this.#parseHeader(line.toString('utf8'));
+      this.bytesRead = line.length + 1;
+    } catch (error) {
+      closeSync(this.#fd);
+      if (error instanceof AgentError) throw error;
+      throw new AgentError('RECORDING_UNREADABLE', { file, reason: reasonOf(error) }, { cause: error });
+    }
+  }
+
+  /** The first line; nothing if there is none of a possible length. */
+  #readLine(): Buffer {
     const start = Buffer.alloc(Math.min(HEADER_MAX_BYTES, this.bytesTotal));
-    readSync(this.#fd, start, 0, start.length, 0);
-    const end = start.indexOf(10);
-    this.header = this.#parseHeader(end < 0 ? '' : start.toString('utf8', 0, end));
-    this.bytesRead = end + 1;
+    const got = readSync(this.#fd, start, 0, start.length, 0);
+    return start.subarray(0, Math.max(0, start.subarray(0, got).indexOf(10)));
   }
 
   #parseHeader(line: string): RecordingHeader {
     let parsed: { format?: unknown; layout?: unknown } & Partial<RecordingHeader>;
     try {
-      parsed = JSON.parse(line) as typeof parsed;
+      parsed = (JSON.parse(line) ?? {}) as typeof parsed;
     } catch {
       throw this.#invalid('it does not begin like one');
     }
@@ -160,9 +171,28 @@ export class RecordingReader {
     if (length > FRAME_MAX_BYTES) throw this.#invalid(`a frame of ${length} bytes at ${this.bytesRead}`);
     const payload = this.#read(length);
     if (payload === null) return null;
-    if (type === FRAME_FACTS) return { facts: JSON.parse(payload.toString('utf8')) as ProcessFacts };
+    if (type === FRAME_FACTS) return { facts: this.#parseFacts(payload.toString('utf8')) };
     if (type === FRAME_BATCH && length >= BATCH_HEADER_BYTES) return { batch: this.#batch(payload) };
     throw this.#invalid(`a frame of type ${type} at ${this.bytesRead}`);
+  }
+
+  #parseFacts(text: string): ProcessFacts {
+    let parsed: Readonly<Record<string, unknown>>;
+    try {
+      parsed = (JSON.parse(text) ?? {}) as typeof parsed;
+    } catch {
+      throw this.#invalid(`facts that are no JSON before ${this.bytesRead}`);
+    }
+    if (typeof parsed.pid !== 'number') throw this.#invalid(`facts of no process before ${this.bytesRead}`);
+    const defaults = unknownFacts(parsed.pid);
+    for (const [name, value] of Object.entries(defaults)) {
+      const found = parsed[name];
+      const isOfItsKind = typeof found === typeof value && Array.isArray(found) === Array.isArray(value);
+      if (found !== undefined && (!isOfItsKind || (found === null && value !== null))) {
+        throw this.#invalid(`facts with a strange ${name} before ${this.bytesRead}`);
+      }
+    }
+    return { ...defaults, ...parsed };
   }
 
   #batch(payload: Buffer): RecordedBatch {

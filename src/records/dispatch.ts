@@ -100,7 +100,11 @@ export class Dispatcher {
     for (;;) {
       const dataNs = data.nextNs();
       const controlNs = control.nextNs();
-      if (Math.min(dataNs, controlNs) > cutNs) return;
+      if (Math.min(dataNs, controlNs) > cutNs) {
+        this.#dropRest(data);
+        this.#dropRest(control);
+        return;
+      }
       this.#step(controlNs <= dataNs ? control : data);
     }
   }
@@ -108,6 +112,14 @@ export class Dispatcher {
   /** Hands over one slab. */
   runOne(slab: Slab): void {
     while (slab.at + EventHeaderCursor.SIZE <= slab.length) this.#step(slab);
+    this.#dropRest(slab);
+  }
+
+  /** Bytes too few for a header are no beginning of a record that the next filling would complete. */
+  #dropRest(slab: Slab): void {
+    if (slab.at === slab.length || slab.at + EventHeaderCursor.SIZE <= slab.length) return;
+    this.malformed++;
+    slab.at = slab.length;
   }
 
   #step(slab: Slab): void {
@@ -121,7 +133,7 @@ export class Dispatcher {
       slab.at = slab.length;
       return;
     }
-    slab.at = at + ((size + 7) & ~7);
+    slab.at = Math.min(slab.length, at + ((size + 7) & ~7));
     this.records++;
     if (header.timeNs > this.lastNs) this.lastNs = header.timeNs;
     this.#hand(header.kind, size, slab, at);
