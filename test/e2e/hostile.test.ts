@@ -1,0 +1,31 @@
+// A hostile client and server of our own, on raw sockets, log every call that they make with their own clocks; each field and
+// each phase of every span is held against these logs.
+import assert from 'node:assert/strict';
+import test, { after, before } from 'node:test';
+import { BODIES, PIPELINES } from '../support/hostile-bodies.js';
+import { ENDINGS, FAILURES } from '../support/hostile-failures.js';
+import { Stage } from '../support/hostile-stage.js';
+import { CUT_TEXTS, TEXTS } from '../support/hostile-texts.js';
+
+let stage: Stage;
+
+before(async () => {
+  stage = await Stage.open();
+});
+
+after(() => stage?.close());
+
+test('messages of all kinds', t => stage.perform(t, TEXTS));
+test('the same, cut anywhere and moved by all kinds of calls', t => stage.perform(t, CUT_TEXTS));
+test('pipelines', t => stage.perform(t, PIPELINES));
+test('bodies', t => stage.perform(t, BODIES));
+test('endings', t => stage.perform(t, ENDINGS));
+test('failures', t => stage.perform(t, FAILURES));
+
+test('instants and phases are true: half of them to 50 us, 99 % to 1 ms', t => {
+  for (const { what, p50Ms, p99Ms, line } of stage.timingSummary()) {
+    t.diagnostic(line);
+    assert.ok(p50Ms < 0.05 && p99Ms < 1, `${what}: ${line}`);
+  }
+  assert.ok(stage.timings.length > 3000, `only ${stage.timings.length} times were compared`);
+});
