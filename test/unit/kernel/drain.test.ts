@@ -1,0 +1,132 @@
+// Rings into slabs over a kernel of the test's own: a control record never overtakes an older data record, whatever comes
+// into the rings between two looks, and a flood is taken in bounded bites.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { Drain } from '../../../src/kernel/drain.js';
+import type { Kernel } from '../../../src/kernel/loader.js';
+import { EventHeaderCursor } from '../../../src/records/records.gen.js';
+import { record } from '../../support/record-builder.js';
+
+interface FakeRing {
+  bytes: Uint8Array[];
+  /** Bytes that have been taken, and that are in the ring. */
+  taken: number;
+  pending: number;
+}
+
+/** Two rings of whole records; `onLook` runs before each look at one. */
+class FakeKernel {
+  readonly dataRing: FakeRing = { bytes: [], taken: 0, pending: 0 };
+  readonly controlRing: FakeRing = { bytes: [], taken: 0, pending: 0 };
+  onLook: () => void = () => {};
+
+  put(ring: FakeRing, timeNs: number, payloadBytes = 0): void {
+    const bytes = record(EventHeaderCursor, 99, { timeNs }, new Uint8Array(payloadBytes));
+    ring.bytes.push(bytes);
+    ring.pending += bytes.length;
+  }
+
+  position(ring: FakeRing): number {
+    return ring.taken + ring.pending;
+  }
+
+  fill(ring: FakeRing): number {
+    return ring.pending;
+  }
+
+  drain(ring: FakeRing, slab: Uint8Array, upTo = Number.MAX_SAFE_INTEGER): number {
+    this.onLook();
+    let at = 0;
+    for (let first = ring.bytes[0]; first !== undefined; first = ring.bytes[0]) {
+      if (ring.taken >= upTo || at + first.length > slab.length) break;
+      slab.set(first, at);
+      at += first.length;
+      ring.taken += first.length;
+      ring.pending -= first.length;
+      ring.bytes.shift();
+    }
+    return at;
+  }
+}
+
+const DATA_BYTES = 1 << 20;
+const CONTROL_BYTES = 1 << 16;
+
+function drainOf(kernel: FakeKernel): Drain {
+  return new Drain(kernel as unknown as Kernel, DATA_BYTES, CONTROL_BYTES);
+}
+
+/** Times of the records handed over by the walk that the dispatcher does. */
+function take(drain: Drain, cutNs: number, seen: string[]): void {
+  for (;;) {
+    const [dataNs, controlNs] = [drain.data.nextNs(), drain.control.nextNs()];
+    if (Math.min(dataNs, controlNs) > cutNs) return;
+    const slab = controlNs <= dataNs ? drain.control : drain.data;
+    seen.push(`${slab === drain.data ? 'data' : 'control'} ${Math.min(dataNs, controlNs)}`);
+    slab.at += slab.view.getUint32(slab.at + 8, true);
+  }
+}
+
+test('records of both rings come in order of time, over passes between which more arrives', () => {
+  const kernel = new FakeKernel();
+  const drain = drainOf(kernel);
+  let nowNs = 100;
+  let left = 400;
+  kernel.onLook = () => {
+    // While one ring is emptied, both are written to.
+    for (let turn = 0; turn < 3 && left > 0; turn++, left--) {
+      nowNs += 7;
+      kernel.put(left % 3 === 0 ? kernel.controlRing : kernel.dataRing, nowNs);
+    }
+  };
+  const seen: string[] = [];
+  for (let pass = 0; pass < 300; pass++) {
+    drain.run(nowNs, ({ cutNs }) => {
+      assert.ok(cutNs <= nowNs);
+      take(drain, cutNs, seen);
+    });
+  }
+  const times = seen.map(text => Number(text.split(' ')[1]));
+  assert.equal(times.length, 400);
+  assert.deepEqual(
+    times,
+    [...times].sort((a, b) => a - b),
+  );
+});
+
+test('a flood is taken in bites: nothing lost, nothing twice, in order, and other work gets its turn', () => {
+  const kernel = new FakeKernel();
+  const drain = drainOf(kernel);
+  const COUNT = 12_000;
+  for (let index = 1; index <= COUNT; index++) {
+    kernel.put(kernel.dataRing, index * 10, 4000);
+    if (index % 100 === 0) kernel.put(kernel.controlRing, index * 10 + 5);
+  }
+  const seen: string[] = [];
+  let turns = 0;
+  let bytes = 0;
+  while (kernel.dataRing.pending > 0 || turns === 0) {
+    turns++;
+    bytes += drain.run(COUNT * 100, ({ cutNs }) => take(drain, cutNs, seen));
+    assert.ok(turns < 10, 'it does not come to an end');
+  }
+  const times = seen.map(text => Number(text.split(' ')[1]));
+  assert.ok(turns > 1, 'all at once');
+  assert.deepEqual(
+    times,
+    [...times].sort((a, b) => a - b),
+  );
+  assert.equal(times.length, COUNT + COUNT / 100);
+  assert.equal(bytes, COUNT * 4016 + (COUNT / 100) * 16);
+});
+
+test('the fill is the largest since it was last asked for', () => {
+  const kernel = new FakeKernel();
+  const drain = drainOf(kernel);
+  kernel.put(kernel.dataRing, 1, DATA_BYTES / 4 - 16);
+  kernel.put(kernel.controlRing, 1, CONTROL_BYTES / 2 - 16);
+  drain.run(10, () => {});
+  drain.run(10, () => {});
+  assert.deepEqual([drain.takeDataFill(), drain.takeControlFill()], [0.25, 0.5]);
+  assert.deepEqual([drain.takeDataFill(), drain.takeControlFill()], [0, 0]);
+});
