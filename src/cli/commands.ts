@@ -11,6 +11,7 @@ import {
 } from './agent-commands.js';
 import { type Command, columns } from './command.js';
 import { configCheckCommand, configPrintCommand, configSchemaCommand } from './config-commands.js';
+import { coverageCommand } from './coverage.js';
 import { doctorCommand } from './doctor.js';
 
 const RUN: Command = {
@@ -88,6 +89,21 @@ const DOCTOR: Command = {
   run: args => doctorCommand(args, async btf => (await import('../kernel/features.js')).tryProbes(btf)),
 };
 
+const COVERAGE: Command = {
+  name: 'coverage',
+  summary: 'What the running agent has seen, exported and dropped, by service and cause.',
+  description: `Asks the agent's admin listener. Per service, the requests seen are those exported, dropped by cause and open; below
+them what the kernel side and the exporters lost. Exit code 3 if no agent answers, 1 if the sums do not balance.`,
+  positionals: [],
+  options: {
+    json: { help: 'As JSON.' },
+    url: { value: 'URL', help: "The agent's admin listener; default: where the configuration has it." },
+    config: CONFIG_OPTIONS.config,
+  },
+  examples: [['underspan coverage --url http://127.0.0.1:9464', 'an agent that listens elsewhere']],
+  run: coverageCommand,
+};
+
 const CONFIG: readonly Command[] = [
   {
     name: 'config check',
@@ -118,7 +134,7 @@ const CONFIG: readonly Command[] = [
   },
 ];
 
-export const COMMANDS: readonly Command[] = [RUN, TRACE, RECORD, REPLAY, DOCTOR, ...CONFIG];
+export const COMMANDS: readonly Command[] = [RUN, TRACE, RECORD, REPLAY, DOCTOR, COVERAGE, ...CONFIG];
 
 export function generalHelp(): string {
   const rows = COMMANDS.map(command => [command.name, command.summary] as const);

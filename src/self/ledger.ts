@@ -107,11 +107,9 @@ export class Ledger {
     return this.total.open;
   }
 
-  /** Every account of a service, in order of first appearance; `others` last, once it is needed. */
+  /** Every account of a service, in order of first appearance; `others` last. */
   accounts(): Account[] {
-    const accounts = [...this.#byName.values()];
-    if (this.others.begun > 0) accounts.push(this.others);
-    return accounts;
+    return [...this.#byName.values(), this.others];
   }
 
   /** Cumulative since `startNs` (boot clock); outcomes that never happened are left out. */
@@ -128,12 +126,10 @@ export class Ledger {
       end(EXPORTED, account.exported);
       for (const reason of DROP_REASONS) end(reason, account.dropped[reason]);
     }
-    return begun.length === 0
-      ? []
-      : [
-          { ...BEGUN, points: begun },
-          { ...ENDED, points: ended },
-        ];
+    return [
+      { ...BEGUN, points: begun },
+      { ...ENDED, points: ended },
+    ];
   }
 
   #account(service: Service | null): Account {

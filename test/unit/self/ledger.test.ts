@@ -97,6 +97,7 @@ test('instances of a service share an account, namespaces do not; it outlives it
   assert.deepEqual(told, [
     ['', 'shop', 2, 1],
     ['test', 'shop', 1, 1],
+    [undefined, undefined, 0, 0],
   ]);
 });
 
@@ -139,7 +140,11 @@ test('services beyond the bound share one account under the agent, marked as the
   );
   const outcome = ['outcome', 'exported'];
   assert.deepEqual(ended?.points[2]?.attributes, [['otel.metric.overflow', true], outcome]);
-  assert.deepEqual(new Ledger().families(1), [], 'nothing was seen: nothing is told');
+  assert.deepEqual(
+    new Ledger().families(1).map(({ points: all }) => all.map(({ value }) => value)),
+    [[0], []],
+    'the books are there before anything is in them',
+  );
 });
 
 test('what was left out on request is no loss', () => {
@@ -168,7 +173,7 @@ test('the pipeline: what a service exported are its spans, and every request tha
   assert.deepEqual(harness.drops(), { unparsed: 1, evicted: 5, unfinished: 45 });
   const families = ledger.families(1);
   const names = new Set(ledger.accounts().map(({ service: whose }) => whose?.name ?? ''));
-  assert.deepEqual([...names], ['shop', 'buyer']);
+  assert.deepEqual([...names], ['shop', 'buyer', '']);
   for (const name of names) {
     const left = spans.filter(span => span.resource.attributes.get('service.name') === name).length;
     const isOurs = (whose: string): boolean => whose === name;
