@@ -335,8 +335,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     if (!exchange.isConnectionReused) this.#describeOpening(connection, exchange);
     if ((connection.flags & CONNECTION_PAIR_UNSURE) === 0) {
       // The request may begin behind the first byte of the record (pipelining).
-      const ahead = Math.max(0, position - connection.seqPosition);
-      const seq = (connection.seq + ahead) >>> 0;
+      const seq = (connection.seq + (position - connection.seqPosition)) >>> 0;
       this.correlator.begin(exchange, seq, connection.otherSeq, connection.pairTag);
     }
     return exchange;
@@ -388,6 +387,13 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     else if (!this.#writer.writeExchange(exchange, route)) this.ledger.drop(service, 'buffer_full');
     else if (this.encoder.dropped.oversized > oversized) this.ledger.drop(service, 'oversized');
     else this.ledger.export(service);
+  }
+
+  missExchange(connection: Connection, reason: DropReason): void {
+    if (!this.#isSelected(connection.ioPid, connection)) return;
+    const service = this.#options.processes.service(connection.ioPid, connection.takenNs);
+    this.ledger.begin(service);
+    this.ledger.drop(service, reason);
   }
 
   dropExchange(_connection: Connection, exchange: Exchange, reason: DropReason): void {

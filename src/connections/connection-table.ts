@@ -60,9 +60,13 @@ const SLOTS_MAX = 1 << 22;
 const PATH_MAX_BYTES = 108;
 /** Edges of no known protocol after which a connection is only counted. */
 const STRANGE_EDGES_MAX = 4;
+/** The same for a connection that has spoken one: what it goes on with may be the rest of a long body. */
+const LOST_EDGES_MAX = 64;
 /** Last bytes of a chunked body without trailers: CRLF 0 CRLF CRLF (RFC 9112 section 7.1), last byte highest. */
 const CHUNKED_TAIL_HIGH = 0x0a0d0a0d;
 const CHUNKED_TAIL_LOW = 0x300a0d;
+/** The same in front of a request that follows in the same bytes. */
+const LAST_CHUNK = Buffer.from('\r\n0\r\n\r\n', 'latin1');
 /** A chunked body that ended so and then stays quiet for this long has ended. */
 const TAIL_QUIET_NS = 20e6;
 
@@ -165,6 +169,7 @@ export class ConnectionTable {
     const from = payload;
     if (!connection.isSynced && (flags & DATA_EDGE) !== 0) {
       this.#trySync(connection, event, direction, bytes, from, from + chunkBytes);
+      if (!connection.isSynced) this.#countUnread(connection, direction);
     }
     if (!connection.isSynced) return;
     // What is between the last known byte and this one was moved before, at a time that is not known better.
@@ -172,22 +177,32 @@ export class ConnectionTable {
       this.#lose(connection);
       return;
     }
-    if (stream === connection.requestStream) this.#finishDiscarded(connection, event, bytes, from, from + chunkBytes);
+    const to = from + chunkBytes;
+    const isBody = stream === connection.requestStream && this.#isDiscarding(connection);
+    const next = isBody ? this.#findNextRequest(connection, event, bytes, from, to) : -1;
     this.#setTimes(connection, event, direction);
+    if (next >= 0) stream.parser?.finish(stream.position + next - from);
     connection.seq = event.seq;
     connection.seqPosition = stream.position;
     connection.otherSeq = event.otherSeq;
     stream.runCalls = event.runCalls;
     stream.runCaptured += chunkBytes;
-    if (chunkBytes > 0 && stream.feed(bytes, from, from + chunkBytes) !== OK) {
+    if (next > from) stream.pass(next - from);
+    const begin = Math.max(from, next);
+    if (to > begin && stream.feed(bytes, begin, to) !== OK) {
       this.#break(connection);
+      return;
+    }
+    if (connection.matcher?.isAstray === true) {
+      this.#sink.missExchange(connection, 'gap');
+      this.#lose(connection);
       return;
     }
     if (connection.matcher?.isOverfull === true) {
       this.#giveUp(connection, connection.matcher);
       return;
     }
-    if (stream.parser?.isIdle === false) stream.keepTail(bytes, from, from + chunkBytes);
+    if (stream.parser?.isIdle === false) stream.keepTail(bytes, from, to);
     if ((flags & DATA_MORE) === 0 && stream.advance((event.seq + event.callBytes) >>> 0) !== OK) this.#lose(connection);
     else {
       this.#await(connection, stream);
@@ -234,13 +249,45 @@ export class ConnectionTable {
   }
 
   /**
-   * After an early response the rest of the request's body is read and thrown away, and the next request follows. A
-   * chunked body of which bytes are missing is over if what came last ends like one and what comes now is a head.
+   * While a connection that spoke a known protocol cannot be read, each change to the response's direction is an exchange
+   * that nobody will see; the first ones answer requests that have been counted as dropped.
    */
-  #finishDiscarded(connection: Connection, event: DataEventCursor, bytes: Uint8Array, from: number, to: number): void {
-    const stream = connection.requestStream;
-    if (stream.parser?.isIdle !== false || connection.matcher?.isRequestChunked !== true) return;
-    if (endsChunked(event, stream) && detectRequest(bytes, from, to) !== null) stream.parser.finish(stream.position);
+  #countUnread(connection: Connection, direction: number): void {
+    if (connection.matcher === null || direction === connection.requestDirection) return;
+    if (connection.countedAnswers > 0) connection.countedAnswers--;
+    else this.#sink.missExchange(connection, 'unsynced');
+  }
+
+  /** Is the request under way a chunked body of which bytes are missing, so that only its last chunk can end it? */
+  #isDiscarding(connection: Connection): boolean {
+    const { parser } = connection.requestStream;
+    return connection.matcher?.isRequestChunked === true && parser?.isOpenEnded === true;
+  }
+
+  /**
+   * After an early response the rest of the request's body is read and thrown away, and the next request follows, in a
+   * call of its own or behind the last chunk. How the bytes before this call ended is not always known; then a whole
+   * request line at the beginning of the call has to do. Returns where the next request begins, -1 if nowhere here. One
+   * that begins in bytes which were not captured shows by its response only (Matcher.isAstray), and is counted.
+   */
+  #findNextRequest(
+    connection: Connection,
+    event: DataEventCursor,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+  ): number {
+    const isAnswered = connection.matcher?.isAnswered === true;
+    if (detectRequest(bytes, from, to) !== null) {
+      if (endsChunked(event, connection.requestStream) || (isAnswered && isRequestLine(bytes, from, to))) return from;
+    }
+    if (!isAnswered) return -1;
+    const chunk = Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from);
+    for (let at = chunk.indexOf(LAST_CHUNK); at >= 0; at = chunk.indexOf(LAST_CHUNK, at + 1)) {
+      const next = from + at + LAST_CHUNK.length;
+      if (isRequestLine(bytes, next, to)) return next;
+    }
+    return -1;
   }
 
   /** A run begins on a connection that is not understood (yet): is it a request? */
@@ -262,7 +309,9 @@ export class ConnectionTable {
     const protocol = detectRequest(bytes, from, to);
     if (protocol === null) {
       connection.strangeEdges++;
-      if (connection.strangeEdges >= STRANGE_EDGES_MAX) this.#ignore(connection);
+      if (connection.strangeEdges >= (connection.matcher === null ? STRANGE_EDGES_MAX : LOST_EDGES_MAX)) {
+        this.#ignore(connection);
+      }
       return;
     }
     if (connection.matcher !== null && connection.matcher.owedResponses > 0) {
@@ -272,6 +321,7 @@ export class ConnectionTable {
     connection.role = direction === DIRECTION_INGRESS ? ROLE_SERVER : ROLE_CLIENT;
     connection.requestDirection = direction;
     connection.isSynced = true;
+    connection.strangeEdges = 0;
     const matcher = connection.matcher ?? new Matcher(connection, this.#sink);
     connection.matcher = matcher;
     connection.requestStream.parser ??= protocol.createRequestParser(matcher.requests);
@@ -416,14 +466,15 @@ export class ConnectionTable {
 
   #break(connection: Connection): void {
     this.brokenStreams++;
-    connection.strangeEdges++;
+    connection.brokenMessages++;
     this.#unsync(connection);
     connection.matcher?.abandon('unparsed');
-    if (connection.strangeEdges >= STRANGE_EDGES_MAX) this.#ignore(connection);
+    if (connection.brokenMessages >= STRANGE_EDGES_MAX) this.#ignore(connection);
   }
 
   #unsync(connection: Connection): void {
     connection.isSynced = false;
+    connection.countedAnswers = connection.matcher?.unansweredCount ?? 0;
     this.#unawait(connection);
     connection.ingress.parser?.resync();
     connection.egress.parser?.resync();
@@ -502,4 +553,12 @@ function endsChunked(event: DataEventCursor, stream: Stream): boolean {
   const low = view.getUint32(at + DATA_EVENT_OFFSETS.prevTail, true);
   const high = view.getUint32(at + DATA_EVENT_OFFSETS.prevTail + 4, true);
   return high === 0 ? isChunkedEnd(stream.tailLow, stream.tailHigh) : isChunkedEnd(low, high);
+}
+
+/** Do bytes[from, to) begin with a line that ends in ` HTTP/1.x`? */
+function isRequestLine(bytes: Uint8Array, from: number, to: number): boolean {
+  const end = bytes.indexOf(10, from);
+  if (end < 0 || end >= to) return false;
+  const line = Buffer.from(bytes.buffer, bytes.byteOffset + from, end - from).toString('latin1');
+  return / HTTP\/1\.\d\r?$/.test(line);
 }

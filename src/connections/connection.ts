@@ -50,8 +50,12 @@ export class Connection {
   isCounted = false;
   /** User space told the kernel to stop sending data. */
   isIgnored = false;
+  /** Responses still to come, while not synced, to requests that have been counted as dropped. */
+  countedAnswers = 0;
   /** Edges whose first bytes were no known protocol's. */
   strangeEdges = 0;
+  /** Messages that a parser gave up. */
+  brokenMessages = 0;
   /** Listed with those that wait for bytes the kernel does not announce. */
   isAwaited = false;
 

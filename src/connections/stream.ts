@@ -56,6 +56,15 @@ export class Stream {
     return this.parser === null ? OK : this.parser.skip(missing, at);
   }
 
+  /**
+   * Moves on by `count` bytes which belong to a message that is over; the next byte fed begins another.
+   */
+  pass(count: number): void {
+    this.position += count;
+    this.nextSeq = (this.nextSeq + count) >>> 0;
+    this.parser?.resync();
+  }
+
   /** Remembers how the captured bytes ended. */
   keepTail(bytes: Uint8Array, from: number, to: number): void {
     for (let at = Math.max(from, to - 8); at < to; at++) {

@@ -86,7 +86,7 @@ export class Exchange {
   connectSpan1 = 0;
   readCalls = 0;
   writeCalls = 0;
-  /** Bytes on the socket, heads and framing included. */
+  /** Bytes on the socket, heads and framing included; -1 unknown. */
   bytesIn = 0;
   bytesOut = 0;
   srttMicros = 0;

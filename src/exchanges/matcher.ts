@@ -13,6 +13,8 @@ export interface ExchangeSink {
   onRequestHead(connection: Connection, exchange: Exchange, head: MessageHead): void;
   /** Everything of the exchange is known that will be. */
   finishExchange(connection: Connection, exchange: Exchange): void;
+  /** A request whose first byte was not seen: counted like one that was dropped. */
+  missExchange(connection: Connection, reason: DropReason): void;
   /** It cannot be told; `reason` is counted. */
   dropExchange(connection: Connection, exchange: Exchange, reason: DropReason): void;
 }
@@ -20,6 +22,7 @@ export interface ExchangeSink {
 /** Why an exchange that was begun gave no span; one list for code, metrics and documentation. */
 export const DROP_REASONS = [
   'gap',
+  'unsynced',
   'unparsed',
   'evicted',
   'otlp',
@@ -63,6 +66,8 @@ export class Matcher {
    * that many request edges (each has at least one response before it) pass before the connection is read again.
    */
   owedResponses = 0;
+  /** A response began to which no request is known, while one was still being read: a request was missed behind that. */
+  isAstray = false;
   readonly #connection: Connection;
   readonly #sink: ExchangeSink;
   readonly #pending: Pending[] = [];
@@ -84,6 +89,11 @@ export class Matcher {
     };
   }
 
+  /** Requests whose response has not begun. */
+  get unansweredCount(): number {
+    return this.#pending.filter(pending => !pending.isResponseStarted).length;
+  }
+
   get pendingCount(): number {
     return this.#pending.length;
   }
@@ -91,6 +101,11 @@ export class Matcher {
   /** A response has begun for the request that is still under way. */
   get isAnswering(): boolean {
     return this.#asking()?.isResponseStarted === true;
+  }
+
+  /** The request under way has had its whole response: only the rest of its body can still come, or the next request. */
+  get isAnswered(): boolean {
+    return this.#asking()?.isResponseDone === true;
   }
 
   /** The exchange whose response is due next. */
@@ -160,7 +175,10 @@ export class Matcher {
 
   #responseStarted(position: number): void {
     const pending = this.#answering();
-    if (pending === null) return;
+    if (pending === null) {
+      this.isAstray = this.isAnswered;
+      return;
+    }
     const connection = this.#connection;
     const { exchange } = pending;
     // Again after an interim response: the final one's first byte is what counts.
@@ -210,7 +228,7 @@ export class Matcher {
 
   #finish(exchange: Exchange): void {
     const connection = this.#connection;
-    const requestBytes = Math.max(0, exchange.requestEnd - exchange.requestStart);
+    const requestBytes = exchange.requestEnd < 0 ? -1 : Math.max(0, exchange.requestEnd - exchange.requestStart);
     const responseBytes = Math.max(0, exchange.responseEnd - exchange.responseStart);
     exchange.bytesIn = exchange.kind === KIND_SERVER ? requestBytes : responseBytes;
     exchange.bytesOut = exchange.kind === KIND_SERVER ? responseBytes : requestBytes;
@@ -265,7 +283,22 @@ export class Matcher {
 
   /** Bytes are missing: nothing that was under way can be trusted. */
   abandon(reason: DropReason): void {
+    this.isAstray = false;
     this.#noteOwed();
-    for (const pending of this.#pending.splice(0)) this.#sink.dropExchange(this.#connection, pending.exchange, reason);
+    for (const pending of this.#pending.splice(0)) {
+      if (pending.isResponseDone && pending.isRequestHeadDone) this.#finishUnended(pending);
+      else this.#sink.dropExchange(this.#connection, pending.exchange, reason);
+    }
+  }
+
+  /** Answered, but where its body ended was not seen: its size is not known. */
+  #finishUnended(pending: Pending): void {
+    const { exchange } = pending;
+    if (!pending.isRequestDone) {
+      exchange.requestEnd = -1;
+      exchange.requestBodyBytes = -1;
+      this.#countRequestCalls(pending);
+    }
+    this.#finish(exchange);
   }
 }

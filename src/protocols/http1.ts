@@ -88,6 +88,10 @@ class Http1Parser implements MessageParser {
     return this.#state === IN_NOTHING;
   }
 
+  get isOpenEnded(): boolean {
+    return this.#state === IN_OPEN_BODY;
+  }
+
   get expectedEnd(): number {
     return this.#state === IN_LENGTH_BODY ? this.#headEnd + this.#contentLength : -1;
   }

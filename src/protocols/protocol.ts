@@ -84,6 +84,8 @@ export interface MessageParser {
   resync(): void;
   /** True between messages. */
   readonly isIdle: boolean;
+  /** The message under way ends where the caller says: finish() (until close, opaque, a gap in a head or in chunks). */
+  readonly isOpenEnded: boolean;
   /** Bytes of state held. */
   readonly heldBytes: number;
   /** Position at which the current message is known to end if it is length-framed, else -1. */

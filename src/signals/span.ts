@@ -217,8 +217,8 @@ export class SpanWriter {
     if (exchange.connectionIndex > 0) encoder.int(semconv.CONNECTION_REQUEST_INDEX, exchange.connectionIndex);
     encoder.int(semconv.IO_READ_CALLS, exchange.readCalls);
     encoder.int(semconv.IO_WRITE_CALLS, exchange.writeCalls);
-    encoder.int(semconv.IO_READ_BYTES, exchange.bytesIn);
-    encoder.int(semconv.IO_WRITE_BYTES, exchange.bytesOut);
+    if (exchange.bytesIn >= 0) encoder.int(semconv.IO_READ_BYTES, exchange.bytesIn);
+    if (exchange.bytesOut >= 0) encoder.int(semconv.IO_WRITE_BYTES, exchange.bytesOut);
     if (exchange.srttMicros > 0) encoder.double(semconv.TCP_SRTT, exchange.srttMicros / 1e6);
     if (exchange.retransmits > 0) encoder.int(semconv.TCP_RETRANSMITS, exchange.retransmits);
     if (exchange.parentEvidence !== '') encoder.string(semconv.PARENT_EVIDENCE, exchange.parentEvidence);
