@@ -13,6 +13,8 @@ import { type OtlpReceiver, startOtlpReceiver } from './otlp-receiver.js';
 /** Beyond this a time is wrong. Stories pause for 3 ms and more, so that what is taken for something else shows. */
 const FAR_OFF_NS = 2e6;
 const PLAYS_MAX = 4;
+/** Between stories, so that their times do not touch: a port may come again. */
+const PAUSE_MS = 6;
 const SELECTION = 'selection:\n  include:\n    - command: "hostile/player[.]py"\n';
 
 export interface StageOptions extends JudgeOptions {
@@ -90,7 +92,10 @@ export class Stage {
   async #playAndJudge(stories: readonly Story[]): Promise<{ story: Story; verdict: Verdict }[]> {
     this.#receiver.clear();
     const logs: StoryLog[] = [];
-    for (const story of stories) logs.push(await this.#player.play(story, { address: this.#options.address ?? '' }));
+    for (const story of stories) {
+      logs.push(await this.#player.play(story, { address: this.#options.address ?? '' }));
+      await sleep(PAUSE_MS);
+    }
     await sleep(100);
     const count = logs.reduce((sum, log) => sum + Judge.promised(log), 0);
     await collectSpans(this.#receiver, () => true, count, 4000);
