@@ -182,11 +182,10 @@ __noinline int socket_ended(__u32 slot, __u32 error_number)
  * it too (tcp_recvmsg_locked, found_fin_ok), which counts as one. */
 static __always_inline __u32 read_position(struct sock *sk)
 {
-	struct tcp_sock *tp = (struct tcp_sock *)sk;
-	__u32 copied_seq = BPF_CORE_READ(tp, copied_seq);
+	__u32 copied_seq = KERNEL_READ(struct tcp_sock, sk, copied_seq);
 
-	if (BPF_CORE_READ(sk, __sk_common.skc_flags) & (1UL << SOCK_DONE) &&
-	    copied_seq == BPF_CORE_READ(tp, rcv_nxt))
+	if (KERNEL_READ(struct sock, sk, __sk_common.skc_flags) & (1UL << SOCK_DONE) &&
+	    copied_seq == KERNEL_READ(struct tcp_sock, sk, rcv_nxt))
 		copied_seq--;
 	return copied_seq;
 }
@@ -194,7 +193,6 @@ static __always_inline __u32 read_position(struct sock *sk)
 /* What the socket's own counters say after a call of `bytes` in `direction`. */
 static __always_inline void read_positions(struct io *io, struct connection *c, struct sock *sk)
 {
-	struct tcp_sock *tp = (struct tcp_sock *)sk;
 	__u32 write_seq, copied_seq;
 
 	if (c->address.family == AF_UNIX) {
@@ -209,10 +207,10 @@ static __always_inline void read_positions(struct io *io, struct connection *c, 
 		}
 		return;
 	}
-	write_seq = BPF_CORE_READ(tp, write_seq);
+	write_seq = KERNEL_READ(struct tcp_sock, sk, write_seq);
 	copied_seq = read_position(sk);
-	c->srtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
-	c->total_retrans = BPF_CORE_READ(tp, total_retrans);
+	c->srtt_us = KERNEL_READ(struct tcp_sock, sk, srtt_us) >> 3;
+	c->total_retrans = KERNEL_READ(struct tcp_sock, sk, total_retrans);
 	if (io->direction == DIRECTION_INGRESS) {
 		io->seq = copied_seq - io->bytes;
 		io->other_seq = write_seq;
@@ -225,17 +223,16 @@ static __always_inline void read_positions(struct io *io, struct connection *c, 
 /* After the record: is the receive queue empty again? */
 static __always_inline void note_queue(struct io *io, struct connection *c, struct sock *sk)
 {
-	struct tcp_sock *tp = (struct tcp_sock *)sk;
-
 	if (io->direction != DIRECTION_INGRESS)
 		return;
 	if (c->address.family == AF_UNIX) {
-		c->arrived_ns = BPF_CORE_READ(sk, sk_receive_queue.qlen) ? c->ready_ns : 0;
+		c->arrived_ns = KERNEL_READ(struct sock, sk, sk_receive_queue.qlen) ? c->ready_ns : 0;
 		return;
 	}
 	/* In this order: bytes that arrive between the two reads leave the queue
 	 * non-empty here, and ready_ns is theirs. */
-	if (BPF_CORE_READ(tp, rcv_nxt) == BPF_CORE_READ(tp, copied_seq))
+	if (KERNEL_READ(struct tcp_sock, sk, rcv_nxt) ==
+	    KERNEL_READ(struct tcp_sock, sk, copied_seq))
 		c->arrived_ns = 0;
 	else
 		c->arrived_ns = c->ready_ns;

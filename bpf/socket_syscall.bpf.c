@@ -51,7 +51,8 @@ static const __u8 syscall_kinds[512] = {
 #endif
 };
 
-#define MMSG_MAX 8
+#define MMSG_MAX 8 /* messages of a call that get records of their own */
+#define MMSG_SUM_MAX 64 /* messages of a call whose bytes are counted */
 
 struct call_args {
 	__u64 fd, second, third, fourth;
@@ -65,12 +66,13 @@ static __always_inline __u32 kind_of(long number)
 static __always_inline struct file *file_at(__u64 fd)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct files_struct *open = KERNEL_READ(struct task_struct, task, files);
+	struct fdtable *table = KERNEL_READ(struct files_struct, open, fdt);
 	struct file **files, *file = NULL;
 
-	if (!table || fd >= BPF_CORE_READ(table, max_fds))
+	if (!table || fd >= KERNEL_READ(struct fdtable, table, max_fds))
 		return NULL;
-	files = BPF_CORE_READ(table, fd);
+	files = KERNEL_READ(struct fdtable, table, fd);
 	if (bpf_probe_read_kernel(&file, sizeof(file), files + fd))
 		count_loss(LOSS_KERNEL_READ);
 	return file;
@@ -85,12 +87,12 @@ static __always_inline struct sock *sock_at(__u64 fd, __u32 *inode_number)
 
 	if (!file)
 		return NULL;
-	inode = BPF_CORE_READ(file, f_inode);
-	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) != S_IFSOCK)
+	inode = KERNEL_READ(struct file, file, f_inode);
+	if ((KERNEL_READ(struct inode, inode, i_mode) & S_IFMT) != S_IFSOCK)
 		return NULL;
-	*inode_number = (__u32)BPF_CORE_READ(inode, i_ino);
-	socket = BPF_CORE_READ(file, private_data);
-	return BPF_CORE_READ(socket, sk);
+	*inode_number = (__u32)KERNEL_READ(struct inode, inode, i_ino);
+	socket = KERNEL_READ(struct file, file, private_data);
+	return KERNEL_READ(struct socket, socket, sk);
 }
 
 /* The connection of a socket; a socket that was never seen is older than the
@@ -302,22 +304,29 @@ static __always_inline bool read_msghdr(struct io *io, __u64 address)
 __noinline int transferred_many(__u64 messages, __u32 count)
 {
 	struct capture_scratch *scratch = scratch_of_cpu();
-	__u32 total = 0, length;
+	__u32 total = 0, shown = 0, length;
+	struct connection *c;
 	struct io *io;
 
 	if (!scratch)
 		return 0;
 	io = &scratch->io;
-	for (__u32 i = 0; i < MMSG_MAX && i < count; i++) {
+	for (__u32 i = 0; i < MMSG_SUM_MAX && i < count; i++) {
 		if (bpf_probe_read_user(&length, sizeof(length),
 					(void *)(messages + i * sizeof(struct user_mmsghdr) +
-						 sizeof(struct user_msghdr))))
+						 sizeof(struct user_msghdr)))) {
 			count_loss(LOSS_READ_FAULT);
-		else
-			total += length;
+			return 0;
+		}
+		total += length;
 	}
-	if (count > MMSG_MAX)
-		count_loss(LOSS_IOV_TOO_LONG);
+	c = connection_at(io->slot);
+	if (c && c->address.family == AF_UNIX) {
+		if (io->direction == DIRECTION_INGRESS)
+			io->seq = c->unix_ingress_seq += total;
+		else
+			io->seq = c->unix_egress_seq += total;
+	}
 	io->seq -= total;
 	for (__u32 i = 0; i < MMSG_MAX && i < count; i++) {
 		__u64 message = messages + i * sizeof(struct user_mmsghdr);
@@ -330,6 +339,13 @@ __noinline int transferred_many(__u64 messages, __u32 count)
 		if (length)
 			socket_transferred(io->slot);
 		io->seq += length;
+		shown += length;
+	}
+	if (total > shown) {
+		count_loss(LOSS_IOV_TOO_LONG);
+		io->bytes = total - shown;
+		io->buffer_kind = BUFFER_NONE;
+		socket_transferred(io->slot);
 	}
 	return 0;
 }

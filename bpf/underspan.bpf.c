@@ -10,6 +10,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_tracing.h>
 #include "event.h"
+#include "kernel_read.h"
 #include "maps.h"
 #include "target.h"
 #include "connection.h"

@@ -9,25 +9,9 @@
 import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { type ProcessFacts, unknownFacts } from './enrichment/process-facts.js';
 import { AgentError, reasonOf } from './errors.js';
-import {
-  ConnectionClosedEventCursor,
-  ConnectionOpenedEventCursor,
-  DataEventCursor,
-  ProcessExecEventCursor,
-  ProgressEventCursor,
-} from './records/records.gen.js';
+import { RECORD_LAYOUT } from './records/records.gen.js';
 
 const MAGIC = 'underspan recording';
-/** Records of another layout cannot be read: their sizes name it. */
-const LAYOUT = [
-  DataEventCursor,
-  ConnectionOpenedEventCursor,
-  ConnectionClosedEventCursor,
-  ProcessExecEventCursor,
-  ProgressEventCursor,
-]
-  .map(({ SIZE }) => SIZE)
-  .join('.');
 const FRAME_FACTS = 1;
 const FRAME_BATCH = 2;
 const FRAME_HEADER_BYTES = 8;
@@ -64,7 +48,7 @@ export class RecordingWriter {
     } catch (error) {
       throw new AgentError('RECORDING_UNWRITABLE', { file, reason: reasonOf(error) }, { cause: error });
     }
-    this.#write(Buffer.from(`${JSON.stringify({ format: MAGIC, layout: LAYOUT, ...header })}\n`));
+    this.#write(Buffer.from(`${JSON.stringify({ format: MAGIC, layout: RECORD_LAYOUT, ...header })}\n`));
   }
 
   #write(bytes: Uint8Array): void {
@@ -144,8 +128,8 @@ export class RecordingReader {
       throw this.#invalid('it does not begin like one');
     }
     if (parsed.format !== MAGIC) throw this.#invalid('it does not begin like one');
-    if (parsed.layout !== LAYOUT)
-      throw this.#invalid(`its records have the layout ${String(parsed.layout)}, not ${LAYOUT}`);
+    if (parsed.layout !== RECORD_LAYOUT)
+      throw this.#invalid(`its records have the layout ${String(parsed.layout)}, not ${RECORD_LAYOUT}`);
     const { version, offsetSeconds, offsetNanos, headBytes, startNs } = parsed;
     if (
       typeof offsetSeconds !== 'number' ||

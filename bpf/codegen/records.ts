@@ -1,6 +1,7 @@
 // Writes src/records/records.gen.ts from the BTF of event_anchor.o: a cursor class per struct that ends in `_event` or is
 // a shared map value, a constant per enum value. With --check it only compares, so that a change of event.h without new
 // readers fails the build. Usage: node records.js [--check] event_anchor.o records.gen.ts
+import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { type BtfType, readTypes } from './btf.js';
 
@@ -85,7 +86,10 @@ export function generate(object: Buffer): string {
     parts.push(cursor(type));
     if (writable.has(type.name)) parts.push(offsets(type));
   }
-  return `${parts.join('\n\n')}\n`;
+  const text = parts.join('\n\n');
+  // A recording can be replayed by what reads records of the same layout only.
+  const layout = createHash('sha256').update(text).digest('hex').slice(0, 16);
+  return `${text}\n\n/** Names this layout of the records. */\nexport const RECORD_LAYOUT = '${layout}';\n`;
 }
 
 function main(argv: readonly string[]): number {

@@ -63,10 +63,12 @@ export class Kernel {
   static load(options: KernelOptions): Kernel {
     const host = loadHost();
     const refused = new Map<string, string>();
+    let hasTypedReads = true;
     for (let attempt = 0; attempt < MAX_REFUSALS; attempt++) {
       const object = host.open(buildPath('underspan.bpf.o'), options.btfPath);
       host.setConstant(object, 'agent_pid', options.agentPid);
       host.setConstant(object, 'max_connections', options.maxConnections);
+      host.setConstant(object, 'has_rdonly_cast', hasTypedReads ? 1 : 0);
       host.setMapSize(object, 'data_ring', options.dataRingBytes);
       host.setMapSize(object, 'control_ring', options.controlRingBytes);
       for (const map of ['connections', 'sockets', 'free_slots']) host.setMapSize(object, map, options.maxConnections);
@@ -78,6 +80,11 @@ export class Kernel {
         const log = host.log();
         const names = [...log.matchAll(REFUSED)].map(match => match[1] as string).filter(name => !refused.has(name));
         host.close(object);
+        if (hasTypedReads) {
+          // Before Linux 6.2 (bpf/kernel_read.h): the slower way to the same fields.
+          hasTypedReads = false;
+          continue;
+        }
         if (names.length === 0) throw loadError(error as NodeJS.ErrnoException, log, options.btfPath);
         for (const name of names) refused.set(name, lastLines(log, 6));
       }

@@ -1202,3 +1202,6 @@ export const EVENT_STAT_NAMES: Readonly<Record<number, string>> = {
   8: 'bytes_egress',
   9: 'count',
 };
+
+/** Names this layout of the records. */
+export const RECORD_LAYOUT = 'cbad8d45b83ea281';
