@@ -46,6 +46,8 @@ export interface Coverage {
   readonly open: number;
   /** seen = exported + dropped + open. */
   readonly isBalanced: boolean;
+  /** No record or connection was lost in the kernel: then requests may be missing among those seen. */
+  readonly isComplete: boolean;
   /** Changes of direction on connections: where messages begin. */
   readonly edges: number;
   readonly recordsRead: number;
@@ -164,6 +166,8 @@ export function readCoverage(samples: readonly Sample[]): Coverage | null {
   }
   const all = conclude('all', total);
   const events = countsBy(samples, 'underspan_kernel_events_total', 'kind');
+  const recordsDropped = countsBy(samples, 'underspan_records_dropped_total', 'reason');
+  const connectionsDropped = countsBy(samples, 'underspan_connections_dropped_total', 'reason');
   return {
     services: [...books]
       .map(([service, book]) => conclude(service, book))
@@ -172,10 +176,11 @@ export function readCoverage(samples: readonly Sample[]): Coverage | null {
     total: all,
     open,
     isBalanced: all.open === open,
+    isComplete: !hides(recordsDropped) && !hides(connectionsDropped),
     edges: events.edges ?? 0,
     recordsRead: countsBy(samples, 'underspan_records_read_total', 'kind').all ?? 0,
-    recordsDropped: countsBy(samples, 'underspan_records_dropped_total', 'reason'),
-    connectionsDropped: countsBy(samples, 'underspan_connections_dropped_total', 'reason'),
+    recordsDropped,
+    connectionsDropped,
     callsUnread: Object.fromEntries(
       Object.entries(events).filter(([kind]) => kind === 'read_fault' || kind === 'iov_too_long'),
     ),
@@ -183,6 +188,11 @@ export function readCoverage(samples: readonly Sample[]): Coverage | null {
     spansDropped: countsBy(samples, 'underspan_spans_dropped_total', 'reason'),
     queueBytes: countsBy(samples, 'underspan_queue_size_bytes', 'exporter'),
   };
+}
+
+/** Strays follow from losses that are counted themselves; of another protocol there is nothing to see. */
+function hides(losses: Counts): boolean {
+  return Object.keys(losses).some(cause => cause !== 'unknown_connection' && cause !== 'unknown_protocol');
 }
 
 function enter(book: Books, outcome: string, value: number): void {
@@ -211,10 +221,11 @@ function countsBy(samples: readonly Sample[], name: string, label: string): Reco
 }
 
 export function renderJson(coverage: Coverage): string {
-  const { services, total, open, isBalanced, edges, recordsRead } = coverage;
+  const { services, total, open, isBalanced, isComplete, edges, recordsRead } = coverage;
   return JSON.stringify(
     {
       balanced: isBalanced,
+      complete: isComplete,
       services,
       total: { ...total, service: undefined, under_way: open },
       kernel: {
@@ -255,6 +266,12 @@ export function renderText(coverage: Coverage): string {
   if (services.length === 0) lines.push('(no request has been seen yet)');
   lines.push('', 'lost: dropped for another cause than otlp, filtered, sampled or no_exporter', '');
   lines.push(...aboutKernel(coverage), ...aboutExporters(coverage));
+  if (!coverage.isComplete) {
+    lines.push(
+      '',
+      'The kernel lost records or connections: requests that went with them whole are not among those seen.',
+    );
+  }
   if (!coverage.isBalanced) {
     const gap = `${total.open} exchanges should be open and ${coverage.open} are`;
     lines.push('', `The books do not balance: ${gap}. Please report it.`);

@@ -53,6 +53,7 @@ test('a page becomes books that balance', () => {
   assert.deepEqual([seen, exported, lost, open, share], [6, 3, 1, 1, 0.8]);
   assert.equal(coverage.open, 1);
   assert.equal(coverage.isBalanced, true);
+  assert.equal(coverage.isComplete, false, 'what the kernel lost may have been requests');
   assert.equal(coverage.edges, 99);
   assert.deepEqual(coverage.recordsDropped, { data_ring_full: 7 });
   assert.deepEqual(coverage.connectionsDropped, { slots_exhausted: 3 });
@@ -78,7 +79,17 @@ test('the table', () => {
   assert.match(text, /connections not followed: slots_exhausted 3$/m);
   assert.match(text, /spans accepted: otlp-grpc 2$/m);
   assert.match(text, /spans lost: queue_full 1$/m);
+  assert.match(text, /^The kernel lost records or connections: requests that went with them whole/m);
   assert.doesNotMatch(text, /do not balance/);
+  const strays = page().replace(
+    /^(underspan_(records|connections)_dropped_total\{reason="(data|slots).*\}) \d+$/gm,
+    '$1 0',
+  );
+  const complete = readCoverage(
+    parseSamples(`${strays}underspan_records_dropped_total{reason="unknown_connection"} 5\n`),
+  );
+  assert.ok(complete?.isComplete);
+  assert.doesNotMatch(renderText(complete), /kernel lost/);
 });
 
 test('100 % is said only where nothing was lost', () => {
