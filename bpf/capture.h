@@ -7,7 +7,7 @@
 #ifndef UNDERSPAN_CAPTURE_H
 #define UNDERSPAN_CAPTURE_H
 
-#define IOVECS_MAX 16
+#define IOVECS_MAX 64
 
 enum buffer_kind {
 	BUFFER_NONE = 0, /* content is out of reach */

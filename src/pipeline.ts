@@ -325,6 +325,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     if (!this.#isSelected(connection.ioPid, connection)) {
       exchange.discardReason = 'filtered';
     }
+    exchange.requestFirstNs = connection.firstNs;
     exchange.requestTakenNs = connection.takenNs;
     exchange.pid = connection.ioPid;
     exchange.tid = connection.tid;

@@ -377,6 +377,7 @@ export class ConnectionTable {
     if (connection.errorType !== '') return;
     if (errorNumber !== 0) connection.errorType = errnoName(errorNumber);
     else if ((connection.flags & CONNECTION_RESET_RECEIVED) !== 0) connection.errorType = 'ECONNRESET';
+    else if ((connection.flags & CONNECTION_RESET_SENT) !== 0) connection.errorType = 'ECONNABORTED';
   }
 
   onClosed(event: ConnectionClosedEventCursor): void {
@@ -390,7 +391,7 @@ export class ConnectionTable {
     if (!connection.isIgnored) {
       this.#settleRun(connection, event.direction, event.prevEndSeq, event.prevLastNs, event.prevCalls);
       const wasReset = (connection.flags & (CONNECTION_RESET_RECEIVED | CONNECTION_RESET_SENT)) !== 0;
-      if (connection.isOpaque) connection.lastNs = Math.max(event.lastReadNs, event.lastWriteNs);
+      if (connection.isOpaque) this.#endTunnel(connection, event);
       if (connection.endedNs <= connection.lastNs) connection.endedNs = endOf(event, connection.lastNs);
       const stream = connection.responseStream;
       if (connection.isSynced) connection.requestStream.parser?.giveUpHead();
@@ -398,6 +399,14 @@ export class ConnectionTable {
     }
     this.#sink.onConnectionClosed(connection, event);
     this.#forget(connection, connection.errorType === '' ? 'connection_closed' : connection.errorType);
+  }
+
+  /** Bytes after CONNECT or 101 were counted by the kernel only; a stream's position is its bytes since the connection began. */
+  #endTunnel(connection: Connection, event: ConnectionClosedEventCursor): void {
+    connection.lastNs = Math.max(event.lastReadNs, event.lastWriteNs);
+    if (connection.isPreexisting) return;
+    connection.ingress.position = Math.max(connection.ingress.position, event.bytesIngress);
+    connection.egress.position = Math.max(connection.egress.position, event.bytesEgress);
   }
 
   /** How far a run has come of which nothing more is announced. */

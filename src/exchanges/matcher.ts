@@ -132,8 +132,6 @@ export class Matcher {
       return;
     }
     exchange.requestStart = position;
-    exchange.requestFirstNs = connection.firstNs;
-    exchange.requestTakenNs = connection.takenNs;
     const pending = new Pending(exchange);
     pending.requestCalls = connection.requestStream.calls - 1;
     this.#pending.push(pending);
@@ -173,6 +171,12 @@ export class Matcher {
     else pending.exchange.writeCalls = calls;
   }
 
+  #countResponseCalls(pending: Pending): void {
+    const calls = Math.max(1, this.#connection.responseStream.calls - pending.responseCalls);
+    if (pending.exchange.kind === KIND_SERVER) pending.exchange.writeCalls = calls;
+    else pending.exchange.readCalls = calls;
+  }
+
   #responseStarted(position: number): void {
     const pending = this.#answering();
     if (pending === null) {
@@ -210,9 +214,12 @@ export class Matcher {
     exchange.responseEnd = position;
     exchange.responseBodyBytes = bodyBytes;
     exchange.responseLastNs = connection.lastNs;
-    const calls = Math.max(1, connection.responseStream.calls - pending.responseCalls);
-    if (exchange.kind === KIND_SERVER) exchange.writeCalls = calls;
-    else exchange.readCalls = calls;
+    this.#countResponseCalls(pending);
+    if (connection.isOpaque) {
+      // A tunnel: what went through it is no body of either message.
+      exchange.responseBodyBytes = -1;
+      exchange.requestEnd = Math.max(exchange.requestEnd, connection.requestStream.position);
+    }
     this.#settle();
   }
 
@@ -255,6 +262,7 @@ export class Matcher {
       }
       if (!pending.isResponseDone) {
         exchange.errorType = errorType;
+        if (pending.isResponseStarted) this.#countResponseCalls(pending);
         exchange.responseEnd = pending.isResponseStarted ? connection.responseStream.position : exchange.responseStart;
         exchange.responseBodyBytes = -1;
         exchange.responseLastNs = Math.max(connection.lastNs, connection.endedNs);
