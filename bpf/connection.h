@@ -198,8 +198,11 @@ static __noinline struct connection *connection_create(struct sock *sk, __u32 in
 	if (birth) {
 		c->created_ns = birth->created_ns;
 		c->established_ns = birth->established_ns;
-		c->arrived_ns = birth->arrived_ns;
-		c->ready_ns = birth->arrived_ns;
+		if (birth->arrived_ns) {
+			c->arrival_ns[0] = birth->arrived_ns;
+			c->arrival_end[0] = KERNEL_READ(struct tcp_sock, sk, rcv_nxt);
+			c->arrivals = 1;
+		}
 		bpf_map_delete_elem(&births, &key);
 	}
 	read_address(&c->address, sk);
@@ -221,6 +224,41 @@ static __noinline struct connection *connection_create(struct sock *sk, __u32 in
 		return c;
 	}
 	return c;
+}
+
+/* Bytes have reached the receive queue. Only this writes the ring, and a socket's
+ * arrivals come one at a time; readers pick what they need by sequence number. When
+ * all entries are of bytes that nobody has read, the newest one is moved on: then an
+ * arrival may look later than it was, never earlier. */
+static __always_inline void note_arrival(struct connection *c, struct sock *sk, __u64 now)
+{
+	__u32 end = KERNEL_READ(struct tcp_sock, sk, rcv_nxt);
+	__u32 oldest = c->arrivals & (ARRIVALS_MAX - 1);
+	__u32 newest = (c->arrivals - 1) & (ARRIVALS_MAX - 1);
+
+	if (c->arrivals && c->arrival_end[newest] == end)
+		return;
+	if (c->arrivals >= ARRIVALS_MAX &&
+	    (__s32)(c->arrival_end[oldest] - KERNEL_READ(struct tcp_sock, sk, copied_seq)) > 0) {
+		c->arrival_end[newest] = end;
+		c->arrival_ns[newest] = now;
+		return;
+	}
+	c->arrival_end[oldest] = end;
+	c->arrival_ns[oldest] = now;
+	c->arrivals++;
+}
+
+/* When the byte at `seq` arrived; 0 if that is not known. */
+static __always_inline __u64 arrival_of(struct connection *c, __u32 seq)
+{
+	for (__u32 i = 0; i < ARRIVALS_MAX; i++) {
+		__u32 at = (c->arrivals + i) & (ARRIVALS_MAX - 1);
+
+		if (c->arrival_ns[at] && (__s32)(c->arrival_end[at] - seq) > 0)
+			return c->arrival_ns[at];
+	}
+	return 0;
 }
 
 static __noinline void connection_announce(__u32 slot, __u64 now)
@@ -267,7 +305,7 @@ static __noinline void connection_state_changed(__u32 slot, __u64 now)
 	struct connection *c = connection_at(slot);
 	struct connection_state_event *e;
 
-	if (!c)
+	if (!c || !(c->flags & CONNECTION_ANNOUNCED))
 		return;
 	e = bpf_ringbuf_reserve(&control_ring, sizeof(*e), 0);
 	if (!e) {
@@ -297,10 +335,13 @@ static __noinline void connection_close(__u64 sk, __u32 slot, __u64 now)
 
 	if (!c || c->sk != sk)
 		return;
-	e = bpf_ringbuf_reserve(&control_ring, sizeof(*e), 0);
-	if (!e) {
+	/* What was never announced is nobody's. */
+	e = c->flags & CONNECTION_ANNOUNCED ?
+		    bpf_ringbuf_reserve(&control_ring, sizeof(*e), 0) :
+		    NULL;
+	if (!e && c->flags & CONNECTION_ANNOUNCED) {
 		count_loss(LOSS_CONTROL_RING_FULL);
-	} else {
+	} else if (e) {
 		e->header.time_ns = now;
 		e->header.size = sizeof(*e);
 		e->header.kind = EVENT_CONNECTION_CLOSED;

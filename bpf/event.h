@@ -15,6 +15,7 @@
 
 #define EVENT_ARGS_MAX 1024 /* bytes of argv kept of an exec */
 #define EVENT_COMM_MAX 16 /* TASK_COMM_LEN */
+#define ARRIVALS_MAX 4 /* power of two */
 #define EVENT_PATH_MAX 112 /* of a unix socket: sun_path has 108 */
 #define EVENT_CHUNK_MAX 4096 /* bytes of payload in one data_event */
 
@@ -261,14 +262,17 @@ struct progress_event {
 struct connection {
 	__u64 sk; /* key in `sockets`; 0: slot is free */
 	__u64 created_ns, connect_ns, established_ns, accepted_ns;
-	__u64 arrived_ns; /* first unread byte reached the queue; 0: queue empty */
-	__u64 ready_ns; /* latest arrival of bytes */
+	__u64 arrival_ns[ARRIVALS_MAX]; /* tcp: a ring of the latest arrivals; 0: none */
+	__u64 arrived_ns; /* unix: first unread byte reached the queue; 0: queue empty */
+	__u64 ready_ns; /* unix: latest arrival of bytes */
 	__u64 fin_sent_ns, fin_received_ns;
 	__u64 first_read_ns, last_read_ns, first_write_ns, last_write_ns;
 	__u64 bytes_ingress, bytes_egress;
 	struct event_run run; /* the open run */
 	__u64 tail; /* last 8 bytes of the run's last call once nothing more is captured */
 	struct event_address address;
+	__u32 arrival_end[ARRIVALS_MAX]; /* sequence number behind the bytes of an arrival */
+	__u32 arrivals; /* how many there have been */
 	__u32 calls_ingress, calls_egress;
 	__u32 generation; /* odd while the slot is in use */
 	__u32 verdict; /* enum event_verdict; written by user space */
@@ -284,7 +288,7 @@ struct connection {
 	__u16 error_number;
 	__u8 role;
 	__u8 direction; /* of the open run, enum event_direction */
-	__u8 reserved[6];
+	__u8 reserved[2];
 };
 
 /* Value of `counters`, one per CPU. */
@@ -323,6 +327,6 @@ _Static_assert(sizeof(struct data_event) == 128, "data_event");
 _Static_assert(sizeof(struct connection_state_event) == 64, "connection_state_event");
 _Static_assert(sizeof(struct connection_opened_event) == 240, "connection_opened_event");
 _Static_assert(sizeof(struct event_address) == 40, "event_address");
-_Static_assert(sizeof(struct connection) == 272, "connection");
+_Static_assert(sizeof(struct connection) == 320, "connection");
 
 #endif

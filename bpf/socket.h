@@ -119,7 +119,9 @@ __noinline int socket_transferred(__u32 slot)
 	edge = c->direction != io->direction;
 	fill_event(&scratch->event, io, c);
 	if (io->direction == DIRECTION_INGRESS) {
-		scratch->event.arrived_ns = c->arrived_ns;
+		scratch->event.arrived_ns = c->address.family == AF_UNIX ?
+						    c->arrived_ns :
+						    arrival_of(c, io->seq);
 		c->last_read_ns = io->now;
 		if (!c->first_read_ns)
 			c->first_read_ns = io->now;
@@ -220,22 +222,11 @@ static __always_inline void read_positions(struct io *io, struct connection *c, 
 	}
 }
 
-/* After the record: is the receive queue empty again? */
+/* After the record: is a unix socket's receive queue empty again? */
 static __always_inline void note_queue(struct io *io, struct connection *c, struct sock *sk)
 {
-	if (io->direction != DIRECTION_INGRESS)
-		return;
-	if (c->address.family == AF_UNIX) {
+	if (io->direction == DIRECTION_INGRESS && c->address.family == AF_UNIX)
 		c->arrived_ns = KERNEL_READ(struct sock, sk, sk_receive_queue.qlen) ? c->ready_ns : 0;
-		return;
-	}
-	/* In this order: bytes that arrive between the two reads leave the queue
-	 * non-empty here, and ready_ns is theirs. */
-	if (KERNEL_READ(struct tcp_sock, sk, rcv_nxt) ==
-	    KERNEL_READ(struct tcp_sock, sk, copied_seq))
-		c->arrived_ns = 0;
-	else
-		c->arrived_ns = c->ready_ns;
 }
 
 #endif

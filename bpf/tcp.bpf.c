@@ -161,9 +161,15 @@ int BPF_PROG(sk_data_ready, struct sock *sk)
 
 	c = connection_find(key, &slot);
 	if (c) {
-		c->ready_ns = bpf_ktime_get_boot_ns();
+		__u64 now = bpf_ktime_get_boot_ns();
+
+		if (c->address.family != AF_UNIX) {
+			note_arrival(c, sk, now);
+			return 0;
+		}
+		c->ready_ns = now;
 		if (!c->arrived_ns)
-			c->arrived_ns = c->ready_ns;
+			c->arrived_ns = now;
 		return 0;
 	}
 	birth = bpf_map_lookup_elem(&births, &key);

@@ -127,19 +127,22 @@ export async function createSinks(
     );
   }
   const table = hasMetrics && config.metrics.exporters.includes('console') ? new ConsoleMetrics(terminal) : null;
-  for (const queue of traces) observeQueue(counters, queue, 'spans');
-  for (const queue of metrics) observeQueue(counters, queue, 'points');
+  observeQueues(counters, traces, 'spans');
+  observeQueues(counters, metrics, 'points');
   return new Sinks(config, options, version, terminal, traces, metrics, table, events);
 }
 
-function observeQueue(counters: Counters, queue: ExportQueue, what: 'spans' | 'points'): void {
-  const { counts } = queue;
-  counters.observe('underspan.queue.size', `${queue.name} ${what}`, () => queue.heldBytes);
-  counters.observe(`underspan.${what}.exported`, queue.name, () => counts.sent);
-  for (const cause of ['full', 'refused', 'expired', 'shutdown'] as const) {
-    counters.observe(`underspan.${what}.dropped`, `queue_${cause}`, () => counts.dropped[cause]);
+function observeQueues(counters: Counters, queues: readonly ExportQueue[], what: 'spans' | 'points'): void {
+  for (const queue of queues) {
+    counters.observe('underspan.queue.size', `${queue.name} ${what}`, () => queue.heldBytes);
+    counters.observe(`underspan.${what}.exported`, queue.name, () => queue.counts.sent);
   }
-  counters.observe(`underspan.${what}.dropped`, 'rejected', () => counts.rejected);
+  const sum = (count: (queue: ExportQueue) => number): number =>
+    queues.reduce((total, queue) => total + count(queue), 0);
+  for (const cause of ['full', 'refused', 'expired', 'shutdown'] as const) {
+    counters.observe(`underspan.${what}.dropped`, `queue_${cause}`, () => sum(queue => queue.counts.dropped[cause]));
+  }
+  counters.observe(`underspan.${what}.dropped`, 'rejected', () => sum(queue => queue.counts.rejected));
 }
 
 class Sinks implements AgentSinks {

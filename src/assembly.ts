@@ -60,6 +60,7 @@ export class Assembly {
   readonly #metrics: Metrics;
   readonly #routes: RouteTable;
   readonly #post: Post;
+  readonly #startNs: number;
   #summaries: ConnectionSummary[] = [];
   #omitted = 0;
 
@@ -67,6 +68,7 @@ export class Assembly {
     const { start } = options;
     const { config } = start;
     this.#post = post;
+    this.#startNs = options.startNs;
     this.#routes = new RouteTable(routeOptions(config));
     this.#metrics = new Metrics({
       startNs: options.startNs,
@@ -135,7 +137,8 @@ export class Assembly {
   }
 
   families(nowNs: number): ReturnType<Metrics['snapshot']> {
-    return [...this.#metrics.snapshot(nowNs), ...this.counters.snapshot()];
+    const { ledger } = this.pipeline;
+    return [...this.#metrics.snapshot(nowNs), ...ledger.families(this.#startNs), ...this.counters.snapshot()];
   }
 
   #keepSummary(closed: ClosedConnection): void {

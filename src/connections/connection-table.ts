@@ -108,7 +108,8 @@ export class ConnectionTable {
     const stale = this.#slots[slot] ?? null;
     if (stale !== null) {
       if (stale.generation === event.generation) return;
-      this.#sink.onConnectionLost(stale); // its closed record was lost
+      this.#sink.onConnectionLost(stale); // its closed record was lost: how its exchanges ended is not known
+      stale.matcher?.abandon('gap');
       this.#forget(stale, 'connection_closed');
     }
     const connection = new Connection(slot, event.generation);
@@ -338,7 +339,8 @@ export class ConnectionTable {
       return;
     }
     this.#settleRun(connection, event.runDirection, event.prevEndSeq, event.prevLastNs, event.prevCalls);
-    if (!connection.isSynced || connection.requestDirection === event.direction) return;
+    // A tunnel is over when both sides are: the closed record has its bytes.
+    if (!connection.isSynced || connection.isOpaque || connection.requestDirection === event.direction) return;
     const stream = connection.ingress;
     if (connection.lastNs < event.timeNs) connection.lastNs = event.timeNs;
     stream.parser?.finish(stream.position);
@@ -366,6 +368,7 @@ export class ConnectionTable {
     if ((event.flags & CONNECTION_FIN_SENT) === 0 || (event.flags & CONNECTION_RESET_SENT) !== 0) return;
     if (
       connection.isSynced &&
+      !connection.isOpaque &&
       connection.requestDirection === DIRECTION_INGRESS &&
       event.direction === DIRECTION_EGRESS
     ) {

@@ -758,7 +758,7 @@ export const PROGRESS_EVENT_OFFSETS = {
 
 /** struct connection */
 export class ConnectionCursor {
-  static readonly SIZE = 272;
+  static readonly SIZE = 320;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -787,162 +787,172 @@ export class ConnectionCursor {
     return this.view.getUint32(this.at + 32, true) + this.view.getUint32(this.at + 36, true) * 4294967296;
   }
 
+  /** Offset of 4 elements. */
+  readonly arrivalNsOffset = 40;
+
   get arrivedNs(): number {
-    return this.view.getUint32(this.at + 40, true) + this.view.getUint32(this.at + 44, true) * 4294967296;
-  }
-
-  get readyNs(): number {
-    return this.view.getUint32(this.at + 48, true) + this.view.getUint32(this.at + 52, true) * 4294967296;
-  }
-
-  get finSentNs(): number {
-    return this.view.getUint32(this.at + 56, true) + this.view.getUint32(this.at + 60, true) * 4294967296;
-  }
-
-  get finReceivedNs(): number {
-    return this.view.getUint32(this.at + 64, true) + this.view.getUint32(this.at + 68, true) * 4294967296;
-  }
-
-  get firstReadNs(): number {
     return this.view.getUint32(this.at + 72, true) + this.view.getUint32(this.at + 76, true) * 4294967296;
   }
 
-  get lastReadNs(): number {
+  get readyNs(): number {
     return this.view.getUint32(this.at + 80, true) + this.view.getUint32(this.at + 84, true) * 4294967296;
   }
 
-  get firstWriteNs(): number {
+  get finSentNs(): number {
     return this.view.getUint32(this.at + 88, true) + this.view.getUint32(this.at + 92, true) * 4294967296;
   }
 
-  get lastWriteNs(): number {
+  get finReceivedNs(): number {
     return this.view.getUint32(this.at + 96, true) + this.view.getUint32(this.at + 100, true) * 4294967296;
   }
 
-  get bytesIngress(): number {
+  get firstReadNs(): number {
     return this.view.getUint32(this.at + 104, true) + this.view.getUint32(this.at + 108, true) * 4294967296;
   }
 
-  get bytesEgress(): number {
+  get lastReadNs(): number {
     return this.view.getUint32(this.at + 112, true) + this.view.getUint32(this.at + 116, true) * 4294967296;
   }
 
-  get runFirstNs(): number {
+  get firstWriteNs(): number {
     return this.view.getUint32(this.at + 120, true) + this.view.getUint32(this.at + 124, true) * 4294967296;
   }
 
-  get runLastNs(): number {
+  get lastWriteNs(): number {
     return this.view.getUint32(this.at + 128, true) + this.view.getUint32(this.at + 132, true) * 4294967296;
   }
 
-  get runBytes(): number {
+  get bytesIngress(): number {
     return this.view.getUint32(this.at + 136, true) + this.view.getUint32(this.at + 140, true) * 4294967296;
   }
 
-  get runCalls(): number {
-    return this.view.getUint32(this.at + 144, true);
+  get bytesEgress(): number {
+    return this.view.getUint32(this.at + 144, true) + this.view.getUint32(this.at + 148, true) * 4294967296;
   }
 
-  get runEndSeq(): number {
-    return this.view.getUint32(this.at + 148, true);
-  }
-
-  get tail(): number {
+  get runFirstNs(): number {
     return this.view.getUint32(this.at + 152, true) + this.view.getUint32(this.at + 156, true) * 4294967296;
   }
 
-  /** Offset of 16 elements. */
-  readonly addressLocalOffset = 160;
+  get runLastNs(): number {
+    return this.view.getUint32(this.at + 160, true) + this.view.getUint32(this.at + 164, true) * 4294967296;
+  }
+
+  get runBytes(): number {
+    return this.view.getUint32(this.at + 168, true) + this.view.getUint32(this.at + 172, true) * 4294967296;
+  }
+
+  get runCalls(): number {
+    return this.view.getUint32(this.at + 176, true);
+  }
+
+  get runEndSeq(): number {
+    return this.view.getUint32(this.at + 180, true);
+  }
+
+  get tail(): number {
+    return this.view.getUint32(this.at + 184, true) + this.view.getUint32(this.at + 188, true) * 4294967296;
+  }
 
   /** Offset of 16 elements. */
-  readonly addressRemoteOffset = 176;
+  readonly addressLocalOffset = 192;
+
+  /** Offset of 16 elements. */
+  readonly addressRemoteOffset = 208;
 
   get addressLocalPort(): number {
-    return this.view.getUint16(this.at + 192, true);
+    return this.view.getUint16(this.at + 224, true);
   }
 
   get addressRemotePort(): number {
-    return this.view.getUint16(this.at + 194, true);
+    return this.view.getUint16(this.at + 226, true);
   }
 
   get addressFamily(): number {
-    return this.view.getUint16(this.at + 196, true);
+    return this.view.getUint16(this.at + 228, true);
   }
 
-  get callsIngress(): number {
-    return this.view.getUint32(this.at + 200, true);
-  }
+  /** Offset of 4 elements. */
+  readonly arrivalEndOffset = 232;
 
-  get callsEgress(): number {
-    return this.view.getUint32(this.at + 204, true);
-  }
-
-  get generation(): number {
-    return this.view.getUint32(this.at + 208, true);
-  }
-
-  get verdict(): number {
-    return this.view.getUint32(this.at + 212, true);
-  }
-
-  get include(): number {
-    return this.view.getUint32(this.at + 216, true);
-  }
-
-  get exclude(): number {
-    return this.view.getUint32(this.at + 220, true);
-  }
-
-  get pid(): number {
-    return this.view.getUint32(this.at + 224, true);
-  }
-
-  get inode(): number {
-    return this.view.getUint32(this.at + 228, true);
-  }
-
-  get netns(): number {
-    return this.view.getUint32(this.at + 232, true);
-  }
-
-  get pairTag(): number {
-    return this.view.getUint32(this.at + 236, true);
-  }
-
-  get unixIngressSeq(): number {
-    return this.view.getUint32(this.at + 240, true);
-  }
-
-  get unixEgressSeq(): number {
-    return this.view.getUint32(this.at + 244, true);
-  }
-
-  get captureLeft(): number {
+  get arrivals(): number {
     return this.view.getUint32(this.at + 248, true);
   }
 
-  get totalRetrans(): number {
+  get callsIngress(): number {
     return this.view.getUint32(this.at + 252, true);
   }
 
-  get srttUs(): number {
+  get callsEgress(): number {
     return this.view.getUint32(this.at + 256, true);
   }
 
+  get generation(): number {
+    return this.view.getUint32(this.at + 260, true);
+  }
+
+  get verdict(): number {
+    return this.view.getUint32(this.at + 264, true);
+  }
+
+  get include(): number {
+    return this.view.getUint32(this.at + 268, true);
+  }
+
+  get exclude(): number {
+    return this.view.getUint32(this.at + 272, true);
+  }
+
+  get pid(): number {
+    return this.view.getUint32(this.at + 276, true);
+  }
+
+  get inode(): number {
+    return this.view.getUint32(this.at + 280, true);
+  }
+
+  get netns(): number {
+    return this.view.getUint32(this.at + 284, true);
+  }
+
+  get pairTag(): number {
+    return this.view.getUint32(this.at + 288, true);
+  }
+
+  get unixIngressSeq(): number {
+    return this.view.getUint32(this.at + 292, true);
+  }
+
+  get unixEgressSeq(): number {
+    return this.view.getUint32(this.at + 296, true);
+  }
+
+  get captureLeft(): number {
+    return this.view.getUint32(this.at + 300, true);
+  }
+
+  get totalRetrans(): number {
+    return this.view.getUint32(this.at + 304, true);
+  }
+
+  get srttUs(): number {
+    return this.view.getUint32(this.at + 308, true);
+  }
+
   get flags(): number {
-    return this.view.getUint16(this.at + 260, true);
+    return this.view.getUint16(this.at + 312, true);
   }
 
   get errorNumber(): number {
-    return this.view.getUint16(this.at + 262, true);
+    return this.view.getUint16(this.at + 314, true);
   }
 
   get role(): number {
-    return this.view.getUint8(this.at + 264);
+    return this.view.getUint8(this.at + 316);
   }
 
   get direction(): number {
-    return this.view.getUint8(this.at + 265);
+    return this.view.getUint8(this.at + 317);
   }
 }
 
@@ -952,38 +962,41 @@ export const CONNECTION_OFFSETS = {
   connectNs: 16,
   establishedNs: 24,
   acceptedNs: 32,
-  arrivedNs: 40,
-  readyNs: 48,
-  finSentNs: 56,
-  finReceivedNs: 64,
-  firstReadNs: 72,
-  lastReadNs: 80,
-  firstWriteNs: 88,
-  lastWriteNs: 96,
-  bytesIngress: 104,
-  bytesEgress: 112,
-  run: 120,
-  tail: 152,
-  address: 160,
-  callsIngress: 200,
-  callsEgress: 204,
-  generation: 208,
-  verdict: 212,
-  include: 216,
-  exclude: 220,
-  pid: 224,
-  inode: 228,
-  netns: 232,
-  pairTag: 236,
-  unixIngressSeq: 240,
-  unixEgressSeq: 244,
-  captureLeft: 248,
-  totalRetrans: 252,
-  srttUs: 256,
-  flags: 260,
-  errorNumber: 262,
-  role: 264,
-  direction: 265,
+  arrivalNs: 40,
+  arrivedNs: 72,
+  readyNs: 80,
+  finSentNs: 88,
+  finReceivedNs: 96,
+  firstReadNs: 104,
+  lastReadNs: 112,
+  firstWriteNs: 120,
+  lastWriteNs: 128,
+  bytesIngress: 136,
+  bytesEgress: 144,
+  run: 152,
+  tail: 184,
+  address: 192,
+  arrivalEnd: 232,
+  arrivals: 248,
+  callsIngress: 252,
+  callsEgress: 256,
+  generation: 260,
+  verdict: 264,
+  include: 268,
+  exclude: 272,
+  pid: 276,
+  inode: 280,
+  netns: 284,
+  pairTag: 288,
+  unixIngressSeq: 292,
+  unixEgressSeq: 296,
+  captureLeft: 300,
+  totalRetrans: 304,
+  srttUs: 308,
+  flags: 312,
+  errorNumber: 314,
+  role: 316,
+  direction: 317,
 } as const;
 
 /** struct counters */
@@ -1204,4 +1217,4 @@ export const EVENT_STAT_NAMES: Readonly<Record<number, string>> = {
 };
 
 /** Names this layout of the records. */
-export const RECORD_LAYOUT = 'cbad8d45b83ea281';
+export const RECORD_LAYOUT = 'dbe8e262b910750e';

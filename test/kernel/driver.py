@@ -477,9 +477,9 @@ def older():
 
 def many_iovecs():
     client, server = pair()
-    parts = [b"%02d," % index for index in range(24)]
+    parts = [b"%02d," % index for index in range(80)]
     client.wrote(os.writev(client.sock.fileno(), parts), b"".join(parts))
-    server.recv(72)
+    server.recv(240)
     client.send(b"in one piece")
     server.recv(12)
     finish(client, server)
