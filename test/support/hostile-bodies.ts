@@ -137,6 +137,7 @@ export const BODIES: readonly Story[] = [
     ],
   }),
   story('the answer begins before the request has ended', [upload, after], {
+    areCallsJudged: false,
     client: [
       ['send', uploadHead + 100],
       ['receive', upload.response.length],

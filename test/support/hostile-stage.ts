@@ -5,10 +5,12 @@ import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Agent, collectSpans, startAgent } from './agent.js';
 import { distribution, head } from './compare.js';
+import type { Segment } from './hostile-network.js';
 import { Player, type StoryLog } from './hostile-player.js';
 import type { Story } from './hostile-story.js';
 import { Judge, type JudgeOptions, type TimingError, type Verdict } from './hostile-truth.js';
 import { type OtlpReceiver, startOtlpReceiver } from './otlp-receiver.js';
+import { number } from './spans.js';
 
 /** Beyond this a time is wrong. Stories pause for 3 ms and more, so that what is taken for something else shows. */
 const FAR_OFF_NS = 2e6;
@@ -17,10 +19,12 @@ const PLAYS_MAX = 4;
 const PAUSE_MS = 6;
 const SELECTION = 'selection:\n  include:\n    - command: "hostile/player[.]py"\n';
 
-export interface StageOptions extends JudgeOptions {
+export interface StageOptions extends Omit<JudgeOptions, 'segments'> {
   /** Network namespaces of client and server, and the server's address there. */
   readonly namespaces?: readonly [client: string, server: string];
   readonly address?: string;
+  /** Asked after the stories: what the network delivered. */
+  readonly segments?: () => Promise<readonly Segment[]>;
 }
 
 export interface TimingLine {
@@ -98,10 +102,13 @@ export class Stage {
     }
     await sleep(100);
     const count = logs.reduce((sum, log) => sum + Judge.promised(log), 0);
-    await collectSpans(this.#receiver, () => true, count, 4000);
+    // The agent may see other players beside ours.
+    const ports = new Set(logs.flatMap(log => [log.client.port, log.client.peerPort]));
+    await collectSpans(this.#receiver, span => ports.has(number(span, 'network.peer.port')), count, 4000);
+    const judgeOptions = { ...this.#options, segments: (await this.#options.segments?.()) ?? [] };
     return logs.map(log => ({
       story: log.story,
-      verdict: new Judge(log, this.#options).judge(this.#receiver.spans()),
+      verdict: new Judge(log, judgeOptions).judge(this.#receiver.spans()),
     }));
   }
 

@@ -22,6 +22,8 @@ export interface Wanted {
   readonly isResponseTruncated: boolean;
   /** The response lasts until the connection closes: whether the close is a part of it is a matter of taste. */
   readonly endsWithClose: boolean;
+  /** So many bytes at the end of `request` went through a tunnel: they count, and are of no message. */
+  readonly tunnelBytes: number;
   /** Sides on which a span is promised. */
   readonly sides: readonly Sidedness[];
   /** Expected `url.full`; '' not judged. */
@@ -87,6 +89,7 @@ export function talk(request: string | Buffer, response: string | Buffer, option
       isRequestTruncated: false,
       isResponseTruncated: false,
       endsWithClose: false,
+      tunnelBytes: 0,
       sides: ['client', 'server'],
       host: HOST,
       urlFull: `http://${wanted.host ?? HOST}${wanted.path ?? path}`,

@@ -102,8 +102,8 @@ export const MANNERS: readonly (readonly [string, (count: number) => Step, (coun
   ['byte by byte', count => ['send_pieces', count, 1], count => ['receive', count, 1]],
   ['written byte by byte, read at once', count => ['send_pieces', count, 1], count => ['receive_nonblocking', count]],
   ['read byte by byte', count => ['write', count], count => ['read', count, 1]],
-  ['vectors', count => ['writev', count, share(count, 16, 7)], count => ['readv', count, 64]],
-  ['messages', count => ['sendmsg', count, share(count, 16, 11)], count => ['recvmsg', count, 50]],
+  ['vectors', count => ['writev', count, share(count, 64, 7)], count => ['readv', count, 64]],
+  ['messages', count => ['sendmsg', count, share(count, 64, 11)], count => ['recvmsg', count, 50]],
   [
     'many messages',
     count => ['sendmmsg', count, share(count, 8, 13)],

@@ -2,6 +2,7 @@
 // that the agent exported for the connection. Out: every difference in a field, every missing or invented span, and how far
 // each instant and phase is from the truth. What a process cannot know (when a byte reached the peer's receive queue) is an
 // interval: from the entry of the write that sent it to the return of that write, or of the read that took it.
+import { deliveries, type Segment } from './hostile-network.js';
 import type { Call, SideLog, StoryLog } from './hostile-player.js';
 import { requestLength, responseLength, type Sidedness, type Talk, type Wanted } from './hostile-story.js';
 import { CLIENT, type DecodedSpan, describe, flag, INTERNAL, methodOf, number, pidOf, SERVER, text } from './spans.js';
@@ -35,6 +36,10 @@ export interface Verdict {
 export interface JudgeOptions {
   /** Between two hosts, or with delays: bytes arrive some time after the write that sent them has returned. */
   readonly isRemote?: boolean;
+  /** What is known of the way between them: when which bytes reached whose kernel. */
+  readonly segments?: readonly Segment[];
+  /** Round trip time below which no estimate can be. */
+  readonly leastRttMs?: number;
 }
 
 /** Where a message lies in its direction's bytes. */
@@ -52,12 +57,16 @@ interface Phase {
 export class Judge {
   readonly #log: StoryLog;
   readonly #isRemote: boolean;
+  readonly #segments: readonly Segment[];
+  readonly #leastRttMs: number;
   readonly #wrong: string[] = [];
   readonly #timings: TimingError[] = [];
 
   constructor(log: StoryLog, options: JudgeOptions = {}) {
     this.#log = log;
     this.#isRemote = options.isRemote ?? false;
+    this.#segments = options.segments ?? [];
+    this.#leastRttMs = options.leastRttMs ?? 0;
   }
 
   /** Spans that this story promises, connects included. */
@@ -132,6 +141,7 @@ export class Judge {
     const isChild = server.traceId === client.traceId && server.parentSpanId === client.spanId;
     const claims = text(server, 'underspan.parent.evidence') === 'sequence';
     if (claims && !isChild) this.#fail('server', index, `a wrong parent ${server.parentSpanId}`);
+    if (isChild && server.startUnixNs < client.startUnixNs) this.#fail('server', index, 'starts before its parent');
     if (this.#log.story.isJoined && !isChild) this.#fail('server', index, 'not a child of the client span');
   }
 
@@ -159,11 +169,25 @@ export class Judge {
       expect('underspan.io.read_calls', countCalls(own, 'receive', read));
       expect('underspan.io.write_calls', countCalls(own, 'send', written));
     }
+    if (this.#leastRttMs > 0) this.#judgeTcp(side, index, own, span);
     const taker = callAt(own, isServer ? 'receive' : 'send', asked.from);
     if (taker !== null && pidOf(span) !== taker.pid) {
       this.#fail(side, index, `process ${pidOf(span)} instead of ${taker.pid}`);
     }
-    this.#judgeTimes(side, index, own, peer, asked, answered, span);
+    const spoken = { from: asked.from, to: asked.to - one.wanted.tunnelBytes };
+    this.#judgeTimes(side, index, own, peer, spoken, answered, span);
+  }
+
+  /** TCP facts: the last span of a client is told when nothing of what it sent is under way any more. */
+  #judgeTcp(side: Sidedness, index: number, own: SideLog, span: DecodedSpan): void {
+    const srttMs = number(span, 'underspan.tcp.srtt') * 1000;
+    if (!(srttMs > this.#leastRttMs)) this.#fail(side, index, `underspan.tcp.srtt ${srttMs} ms`);
+    if (side === 'server' || index + 1 < this.#log.story.talks.length || own.tcp === null) return;
+    const told = number(span, 'underspan.tcp.retransmits');
+    const retransmits = Number.isNaN(told) ? 0 : told;
+    if (retransmits !== own.tcp.retransmits) {
+      this.#fail(side, index, `underspan.tcp.retransmits ${retransmits} instead of ${own.tcp.retransmits}`);
+    }
   }
 
   #judgeFields(side: Sidedness, index: number, wanted: Wanted, span: DecodedSpan): void {
@@ -284,6 +308,11 @@ export class Judge {
     const sent = callAt(peer, 'send', position);
     const taken = callAt(own, 'receive', position);
     if (sent === null || taken === null) return null;
+    if (this.#segments.length > 0) {
+      const delivery = deliveries(this.#segments, peer.port, own.port).find(one => one.end > position);
+      if (delivery === undefined) throw new Error(`${this.#log.story.name}: byte ${position} was not delivered`);
+      return { from: delivery.enterNs, to: Math.min(delivery.leaveNs, taken.leaveNs) };
+    }
     const isPrompt = !this.#isRemote && sent.bytes <= PROMPT_BYTES;
     return { from: sent.enterNs, to: isPrompt ? Math.min(sent.leaveNs, taken.leaveNs) : taken.leaveNs };
   }
@@ -306,13 +335,9 @@ export class Judge {
     const truth = { from: end.from - begin.to, to: end.to - begin.from };
     const ns = number(span, `underspan.${name}`) * 1e9;
     const what = `${where.split(' ')[0]} ${name}`;
-    if (Number.isNaN(ns)) {
-      if (truth.from > 0) this.#wrong.push(`${this.#where(where)}: no underspan.${name}, ${truth.from / 1e6} ms long`);
-    } else if (truth.to < 0) {
-      this.#wrong.push(`${this.#where(where)}: underspan.${name} of ${ns / 1e6} ms where there was none`);
-    } else {
-      this.#timings.push({ what, where: this.#where(where), errorNs: distance(ns, truth) });
-    }
+    // A phase that is absent counts as one that lasted nothing.
+    const told = Number.isNaN(ns) ? Math.min(0, truth.to) : ns;
+    this.#timings.push({ what, where: this.#where(where), errorNs: distance(told, truth) });
   }
 
   #where(where: string): string {

@@ -280,7 +280,7 @@ class Side:
             enter = now()
             done = LIBC.recvmmsg(self.socket.fileno(), headers, len(buffers), 0x10000, None)  # MSG_WAITFORONE
             leave = now()
-            if done <= 0:
+            if done <= 0 or headers[0].length == 0:
                 raise RuntimeError("recvmmsg gave %d" % done)
             for index in range(done):
                 self.note("receive", headers[index].length, enter, leave)
