@@ -57,6 +57,25 @@ export const PIPELINES: readonly Story[] = [
       ['send', answer3],
     ],
   }),
+  story('pipelined: requests come while answers are due', three, {
+    client: [
+      ['send', ask1],
+      ['sleep', 6],
+      ['send', ask2],
+      ['sleep', 6],
+      ['send', ask3],
+      ['tell'],
+      ['receive', sum(answered)],
+    ],
+    server: [
+      ['wait'],
+      ['receive', ask1, ask1],
+      ['send', answer1],
+      ['receive', ask2, ask2],
+      ['receive', ask3, ask3],
+      ['send', answer2 + answer3],
+    ],
+  }),
   story('pipelined: boundaries inside of calls', three, {
     client: [
       ['send_pieces', 0, 37],

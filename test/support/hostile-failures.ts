@@ -24,6 +24,28 @@ const scattered = talk(request('GET', '/scattered', field(250)), response(200), 
   requestBody: -1,
   isRequestTruncated: true,
 });
+const websocket = talk(
+  request('GET', '/socket', 'Connection: Upgrade\r\nUpgrade: websocket\r\n') + filler(70),
+  `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n${filler(90)}`,
+  { responseBody: -1, tunnelBytes: 70, endsWithClose: true },
+);
+const websocketHead = websocket.request.length - 70;
+const upgraded = websocket.response.length - 90;
+const tunnel = talk(
+  `CONNECT far.test:443 HTTP/1.1\r\nHost: far.test:443\r\n\r\n${filler(20_000)}`,
+  `HTTP/1.1 200 Go\r\n\r\n${filler(50)}`,
+  {
+    path: '',
+    urlFull: '//far.test:443',
+    host: 'far.test:443',
+    responseBody: -1,
+    tunnelBytes: 20_000,
+    endsWithClose: true,
+  },
+);
+const tunnelHead = tunnel.request.length - 20_000;
+const tunnelOpened = tunnel.response.length - 50;
+
 /** Messages that end otherwise than by their own length, and heads longer than what is captured. */
 export const ENDINGS: readonly Story[] = [
   story(
@@ -77,6 +99,43 @@ export const ENDINGS: readonly Story[] = [
     ],
     areCallsJudged: false,
     isJoined: true,
+  }),
+  story('a WebSocket', [websocket], {
+    client: [
+      ['send', websocketHead],
+      ['receive', upgraded],
+      ['receive', 30],
+      ['send', 40],
+      ['sleep', 4],
+      ['send', 30],
+      ['receive', 60],
+      ['receive_eof'],
+      ['close'],
+    ],
+    server: [
+      ['receive', websocketHead],
+      ['send', upgraded],
+      ['sleep', 4],
+      ['send', 30],
+      ['receive', 70],
+      ['sleep', 4],
+      ['send', 60],
+      ['sleep', 3],
+      ['close'],
+    ],
+    areCallsJudged: false,
+  }),
+  story('a tunnel', [tunnel], {
+    client: [['send', tunnelHead], ['receive', tunnelOpened], ['send'], ['receive', 50], ['receive_eof'], ['close']],
+    server: [
+      ['receive', tunnelHead],
+      ['send', tunnelOpened],
+      ['receive', 20_000],
+      ['send', 50],
+      ['sleep', 3],
+      ['close'],
+    ],
+    areCallsJudged: false,
   }),
   story('a refused upgrade and a refused tunnel', [
     talk(request('GET', '/socket', 'Connection: Upgrade\r\nUpgrade: websocket\r\n'), response(426, 'no'), {

@@ -79,6 +79,7 @@ export class Stage {
         const far = verdict.timings.filter(timing => timing.errorNs > FAR_OFF_NS);
         if (far.length > 0 && verdict.wrong.length === 0 && play < PLAYS_MAX) {
           again.push(story);
+          t.diagnostic(`played again: ${describeTiming(far[0] as TimingError)}`);
           continue;
         }
         this.timings.push(...verdict.timings);
@@ -110,6 +111,10 @@ export class Stage {
       story: log.story,
       verdict: new Judge(log, judgeOptions).judge(this.#receiver.spans()),
     }));
+  }
+
+  overallTiming(): string {
+    return `off by ms ${distribution(this.timings.map(one => one.errorNs / 1e6))}`;
   }
 
   /** How far the times were from the truth, one line for each kind. */
