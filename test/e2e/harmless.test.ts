@@ -10,6 +10,7 @@ import { startOtlpReceiver } from '../support/otlp-receiver.js';
 import { runCommand, until } from '../support/processes.js';
 import { type Server, startNginx, startNodeServer } from '../support/servers.js';
 import { pathOfSpan, pidOf, SERVER } from '../support/spans.js';
+import { countedGaps } from '../support/verdicts.js';
 
 /** All BPF programs, maps and links in the kernel. */
 async function bpfObjects(): Promise<Set<string>> {
@@ -97,8 +98,13 @@ test('attach under load: what is seen of connections in mid-life is true and soo
     await t.test('every span is a request that was made, with its own status', () => {
       assert.deepEqual({ extra: all.extra.slice(0, 5), wrong: all.wrong.slice(0, 5) }, { extra: [], wrong: [] });
     });
-    await t.test('every request that began 100 ms after readiness or later has its span', async () => {
-      assert.equal(missing.length, 0, `of ${late.length}: ${head(missing)}\n${await agent.losses()}`);
+    // nginx answers large chunked uploads early; a request that it reads with the end of such a body cannot be seen, but
+    // it is counted (early-answer.test.ts).
+    await t.test('every request that began 100 ms after readiness or later has its span, or is counted', async () => {
+      const losses = await agent.losses();
+      const message = `of ${late.length}: ${missing.length}, ${head(missing)}\n${losses}`;
+      assert.ok(missing.length <= countedGaps(losses), message);
+      assert.ok(missing.length <= 0.01 * late.length, message);
     });
     await agent.stop();
   } finally {
