@@ -18,7 +18,6 @@ import {
   DATA_EDGE,
   DATA_EOF,
   DATA_ERROR,
-  DATA_EVENT_OFFSETS,
   DATA_MORE,
   type DataEventCursor,
   DIRECTION_EGRESS,
@@ -33,6 +32,7 @@ import {
   VERDICT_STREAM,
 } from '../records/records.gen.js';
 import { Connection, readPeer, unixPeer } from './connection.js';
+import { endsChunked, findNextRequest, isChunkedEnd, isDiscarding } from './message-ends.js';
 import type { Stream } from './stream.js';
 
 /** What happens to connections, beside their exchanges. */
@@ -62,11 +62,6 @@ const PATH_MAX_BYTES = 108;
 const STRANGE_EDGES_MAX = 4;
 /** The same for a connection that has spoken one: what it goes on with may be the rest of a long body. */
 const LOST_EDGES_MAX = 64;
-/** Last bytes of a chunked body without trailers: CRLF 0 CRLF CRLF (RFC 9112 section 7.1), last byte highest. */
-const CHUNKED_TAIL_HIGH = 0x0a0d0a0d;
-const CHUNKED_TAIL_LOW = 0x300a0d;
-/** The same in front of a request that follows in the same bytes. */
-const LAST_CHUNK = Buffer.from('\r\n0\r\n\r\n', 'latin1');
 /** A chunked body that ended so and then stays quiet for this long has ended. */
 const TAIL_QUIET_NS = 20e6;
 
@@ -179,8 +174,8 @@ export class ConnectionTable {
       return;
     }
     const to = from + chunkBytes;
-    const isBody = stream === connection.requestStream && this.#isDiscarding(connection);
-    const next = isBody ? this.#findNextRequest(connection, event, bytes, from, to) : -1;
+    const isBody = stream === connection.requestStream && isDiscarding(connection);
+    const next = isBody ? findNextRequest(connection, event, bytes, from, to) : -1;
     this.#setTimes(connection, event, direction);
     if (next >= 0) stream.parser?.finish(stream.position + next - from);
     connection.seq = event.seq;
@@ -257,38 +252,6 @@ export class ConnectionTable {
     if (connection.matcher === null || direction === connection.requestDirection) return;
     if (connection.countedAnswers > 0) connection.countedAnswers--;
     else this.#sink.missExchange(connection, 'unsynced');
-  }
-
-  /** Is the request under way a chunked body of which bytes are missing, so that only its last chunk can end it? */
-  #isDiscarding(connection: Connection): boolean {
-    const { parser } = connection.requestStream;
-    return connection.matcher?.isRequestChunked === true && parser?.isOpenEnded === true;
-  }
-
-  /**
-   * After an early response the rest of the request's body is read and thrown away, and the next request follows, in a
-   * call of its own or behind the last chunk. How the bytes before this call ended is not always known; then a whole
-   * request line at the beginning of the call has to do. Returns where the next request begins, -1 if nowhere here. One
-   * that begins in bytes which were not captured shows by its response only (Matcher.isAstray), and is counted.
-   */
-  #findNextRequest(
-    connection: Connection,
-    event: DataEventCursor,
-    bytes: Uint8Array,
-    from: number,
-    to: number,
-  ): number {
-    const isAnswered = connection.matcher?.isAnswered === true;
-    if (detectRequest(bytes, from, to) !== null) {
-      if (endsChunked(event, connection.requestStream) || (isAnswered && isRequestLine(bytes, from, to))) return from;
-    }
-    if (!isAnswered) return -1;
-    const chunk = Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from);
-    for (let at = chunk.indexOf(LAST_CHUNK); at >= 0; at = chunk.indexOf(LAST_CHUNK, at + 1)) {
-      const next = from + at + LAST_CHUNK.length;
-      if (isRequestLine(bytes, next, to)) return next;
-    }
-    return -1;
   }
 
   /** A run begins on a connection that is not understood (yet): is it a request? */
@@ -553,24 +516,4 @@ function readUnixPeer(event: ConnectionOpenedEventCursor): Peer {
   const from = event.view.byteOffset + event.at + event.pathOffset;
   const path = Buffer.from(event.view.buffer, from, Math.min(event.pathBytes, PATH_MAX_BYTES)).toString('utf8');
   return unixPeer(path, event.role === ROLE_CLIENT);
-}
-
-function isChunkedEnd(low: number, high: number): boolean {
-  return high === CHUNKED_TAIL_HIGH && low >>> 8 === CHUNKED_TAIL_LOW;
-}
-
-/** Do the bytes of `stream` before the call at hand end like a chunked body? The kernel knows those not captured. */
-function endsChunked(event: DataEventCursor, stream: Stream): boolean {
-  const { view, at } = event;
-  const low = view.getUint32(at + DATA_EVENT_OFFSETS.prevTail, true);
-  const high = view.getUint32(at + DATA_EVENT_OFFSETS.prevTail + 4, true);
-  return high === 0 ? isChunkedEnd(stream.tailLow, stream.tailHigh) : isChunkedEnd(low, high);
-}
-
-/** Do bytes[from, to) begin with a line that ends in ` HTTP/1.x`? */
-function isRequestLine(bytes: Uint8Array, from: number, to: number): boolean {
-  const end = bytes.indexOf(10, from);
-  if (end < 0 || end >= to) return false;
-  const line = Buffer.from(bytes.buffer, bytes.byteOffset + from, end - from).toString('latin1');
-  return / HTTP\/1\.\d\r?$/.test(line);
 }
