@@ -101,11 +101,11 @@ test('attach under load: what is seen of connections in mid-life is true and soo
     // nginx answers large chunked uploads early; a request that it reads with the end of such a body cannot be seen, and
     // shows as a loss (early-answer.test.ts).
     await t.test(
-      'every request that began 100 ms after readiness or later has its span, or a gap is counted',
+      'every request that began 100 ms after readiness or later has its span, or all but 1 in 1000 are counted',
       async () => {
         const losses = await agent.losses();
         const message = `of ${late.length}: ${missing.length}, ${head(missing)}\n${losses}`;
-        assert.ok(missing.length === 0 || countedGaps(losses) > 0, message);
+        assert.ok(missing.length <= Math.max(countedGaps(losses), 0.001 * late.length), message);
         assert.ok(missing.length <= 0.01 * late.length, message);
       },
     );
