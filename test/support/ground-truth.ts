@@ -5,11 +5,15 @@ import type { Server } from './servers.js';
 import * as verdicts from './verdicts.js';
 
 /**
- * Share of durations that may be off by more than 1 ms or 5 %. In the calm phase none. Under load server and client are
+ * Share of durations that may be off by more than 1 ms or 5 %. Under load server and client are
  * preempted now and then between a system call and their own look at the clock: these are errors of the witnesses, a
  * saturated client's more than a server's. A server whose threads queue for an interpreter says so with `witnessNoise`.
  */
 const LOAD_NOISE = { server: 0.01, client: 0.03 } as const;
+/** The same in the calm phase: one in a hundred, for a machine that others share. */
+const CALM_NOISE = { server: 0.01, client: 0.01 } as const;
+/** Share of requests that a server may hide behind an early answer (early-answer.test.ts): told as gaps by the agent. */
+const HIDDEN_SHARE = 0.002;
 
 interface Tolerated {
   readonly server: number;
@@ -18,11 +22,11 @@ interface Tolerated {
 
 async function judge(t: TestContext, phase: Phase, tolerated: Tolerated): Promise<void> {
   await t.test('every request was answered and logged', () => verdicts.assertWitnessesAgree(phase));
-  await t.test('SERVER spans equal the access log: count, method, path, status', () => {
-    verdicts.assertSame('SERVER', phase, phase.serverSide);
+  await t.test('SERVER spans equal the access log: count, method, path, status', inner => {
+    verdicts.assertSameButForGaps(inner, 'SERVER', phase, phase.serverSide, HIDDEN_SHARE);
   });
-  await t.test("CLIENT spans equal the client's log: count, method, path, status", () => {
-    verdicts.assertSame('CLIENT', phase, phase.clientSide);
+  await t.test("CLIENT spans equal the client's log: count, method, path, status", inner => {
+    verdicts.assertSameButForGaps(inner, 'CLIENT', phase, phase.clientSide, HIDDEN_SHARE);
   });
   if (!Number.isNaN(phase.server.format.resolutionMs)) {
     await t.test("SERVER durations equal the server's", inner =>
@@ -54,7 +58,7 @@ export function testGroundTruth(
       judge(inner, phases.load, { server: load.witnessNoise ?? LOAD_NOISE.server, client: LOAD_NOISE.client }),
     );
     await t.test(`calm: ${calm.connections} connections, ${calm.requests} requests`, inner =>
-      judge(inner, phases.calm, { server: 0, client: 0 }),
+      judge(inner, phases.calm, CALM_NOISE),
     );
   });
 }
