@@ -51,7 +51,7 @@ enum event_data_flag {
 	DATA_NO_CONTENT = 4, /* the bytes could not be read (sendfile, splice, fault): counts and times only */
 	DATA_EOF = 8, /* the read returned 0: the peer has finished sending */
 	DATA_ERROR = 16, /* the call failed: error_number says why, call_bytes is 0 */
-	DATA_SEQ_UNSURE = 32, /* another thread moved bytes of the same direction during the call */
+	DATA_SEQ_UNSURE = 32, /* reserved, never set: bytes that two threads moved at once show as a hole or an overlap in seq */
 	DATA_MORE = 64, /* a further chunk of the same call follows */
 };
 

@@ -94,10 +94,6 @@ export class Matcher {
     return this.#pending.filter(pending => !pending.isResponseStarted).length;
   }
 
-  get pendingCount(): number {
-    return this.#pending.length;
-  }
-
   /** A response has begun for the request that is still under way. */
   get isAnswering(): boolean {
     return this.#asking()?.isResponseStarted === true;
