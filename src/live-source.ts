@@ -204,7 +204,7 @@ export class LiveSource implements Source {
   /** Asks how far the runs have come that connections wait for. */
   #queryProgress(nowNs: number): void {
     const { pipeline } = this.#assembly;
-    const { awaited } = pipeline.connections;
+    const { awaited } = pipeline.connections.synchrony;
     if (awaited.size === 0) return;
     this.#progress.reset();
     for (const connection of awaited) {

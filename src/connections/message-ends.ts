@@ -1,6 +1,6 @@
 // Where messages end whose end was not captured, and where the next request begins behind one. In: the last bytes that went
 // through, as the kernel keeps them or as they were captured, and the bytes at hand. Out: yes, no, an offset. Nothing is
-// found without evidence in bytes; what that leaves open is counted by connection-table.ts.
+// found without evidence in bytes; what that leaves open is counted by synchrony.ts.
 import { detectRequest } from '../protocols/detect.js';
 import { DATA_EVENT_OFFSETS, type DataEventCursor } from '../records/records.gen.js';
 import type { Connection } from './connection.js';

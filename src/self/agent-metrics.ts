@@ -40,8 +40,8 @@ export function observePipeline(counters: Counters, pipeline: Pipeline): void {
   counters.observe('underspan.records.read', 'all', () => dispatcher.records);
   counters.observe('underspan.records.dropped', 'malformed', () => dispatcher.malformed);
   counters.observe('underspan.records.dropped', 'unknown_connection', () => connections.strayRecords);
-  counters.observe('underspan.messages.broken', 'http1', () => connections.brokenStreams);
-  counters.observe('underspan.connections.dropped', 'unknown_protocol', () => connections.ignored);
+  counters.observe('underspan.messages.broken', 'http1', () => connections.synchrony.brokenStreams);
+  counters.observe('underspan.connections.dropped', 'unknown_protocol', () => connections.synchrony.ignored);
   counters.observe('underspan.connections.open', '', () => connections.open);
   counters.observe('underspan.exchanges.completed', 'http1', () => ledger.spans + ledger.dropped.sampled);
   for (const reason of DROP_REASONS) {

@@ -37,7 +37,7 @@ test('a response body beyond the captured head ends with its last write, seen at
   story.wrote(responseText(200, BIG).slice(0, 5000), { enter: T0 + 10 * MS, at: T0 + 11 * MS });
   story.wrote(responseText(200, BIG).slice(5000), { enter: T0 + 12 * MS, at: T0 + 14 * MS });
   assert.equal(harness.play().length, 0);
-  assert.ok([...harness.pipeline.connections.awaited].some(({ slot }) => slot === story.slot));
+  assert.ok([...harness.pipeline.connections.synchrony.awaited].some(({ slot }) => slot === story.slot));
   story.read(requestText('GET /next'), { at: T0 + 50 * MS }).wrote(responseText());
   const [big, next] = harness.finish();
   assert.equal(line(big as never), 'GET /big 200');
@@ -55,13 +55,13 @@ test('a progress record ends a body, and nobody is asked about the connection an
   story.read(response.slice(0, 9000), { at: T0 + 10 * MS, arrived: T0 + 9 * MS });
   story.read(response.slice(9000, 12_000), { at: T0 + 11 * MS }).progress({ at: T0 + 100 * MS });
   assert.deepEqual(harness.play().map(line), []);
-  assert.equal(harness.pipeline.connections.awaited.size, 1);
+  assert.equal(harness.pipeline.connections.synchrony.awaited.size, 1);
   story.read(response.slice(12_000), { at: T0 + 130 * MS }).progress({ at: T0 + 200 * MS });
   const [span] = harness.play();
   assert.equal(line(span as never), 'GET /big 200');
   assert.equal(span?.endUnixNs, BigInt(T0 + 130 * MS));
   assert.equal(attribute(span, 'underspan.io.read_calls'), 3);
-  assert.equal(harness.pipeline.connections.awaited.size, 0);
+  assert.equal(harness.pipeline.connections.synchrony.awaited.size, 0);
   harness.finish();
 });
 

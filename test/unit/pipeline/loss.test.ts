@@ -85,7 +85,7 @@ test('sequence numbers that go backwards are an overlap: dropped, counted, resyn
   story.read(requestText('GET /b')).wrote(responseText(204));
   assert.deepEqual(harness.finish().map(line), ['GET /b 204']);
   assert.deepEqual(harness.drops(), { gap: 1 });
-  assert.ok(harness.pipeline.connections.gaps >= 1);
+  assert.ok(harness.pipeline.connections.synchrony.gaps >= 1);
 });
 
 test('records of a connection that was never announced are strays', () => {
@@ -154,7 +154,7 @@ test('bytes that are not HTTP: after a few turns only counted, and the kernel is
   story.closed();
   assert.equal(harness.finish().length, 0);
   assert.deepEqual(harness.verdicts, [{ slot: 9, generation: 1, verdict: VERDICT_IGNORE }]);
-  assert.equal(harness.pipeline.connections.ignored, 1);
+  assert.equal(harness.pipeline.connections.synchrony.ignored, 1);
   assert.equal(harness.closed.length, 1);
   assert.equal(harness.pipeline.ledger.started, 0);
 });
@@ -165,7 +165,7 @@ test('bytes that stop being HTTP break off the exchange, which is counted', () =
   story.read(requestText('GET /b')).wrote(responseText(200));
   assert.deepEqual(harness.finish().map(line), ['GET /b 200']);
   assert.deepEqual(harness.drops(), { unparsed: 1 });
-  assert.equal(harness.pipeline.connections.brokenStreams, 1);
+  assert.equal(harness.pipeline.connections.synchrony.brokenStreams, 1);
 });
 
 test('a response that nobody asked for is no exchange, and the next one is not mistaken for it', () => {

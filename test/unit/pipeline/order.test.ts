@@ -95,7 +95,7 @@ test('CONNECT and 101: the span lasts as long as the tunnel, whose bytes are not
     assert.equal(line(span as never).replace('CONNECT 200', 'CONNECT  200'), expected);
     assert.equal(span?.endUnixNs, BigInt(T0 + 800 * MS));
     assert.equal(attribute(span, 'error.type'), undefined);
-    assert.equal(harness.pipeline.connections.gaps, 0);
+    assert.equal(harness.pipeline.connections.synchrony.gaps, 0);
   }
 });
 

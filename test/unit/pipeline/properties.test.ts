@@ -106,7 +106,7 @@ test('the books balance after every act of any story: begun = told + dropped + u
       // Closed records reached everybody: nothing may be left but what was never closed.
       assert.equal(harness.pipeline.activeExchanges, 0);
       assert.equal(harness.pipeline.connections.open, 0);
-      assert.equal(harness.pipeline.connections.awaited.size, 0);
+      assert.equal(harness.pipeline.connections.synchrony.awaited.size, 0);
       for (const span of harness.finish()) {
         assert.ok(span.endUnixNs >= span.startUnixNs);
         assert.ok(span.startUnixNs >= BigInt(T0));

@@ -1,0 +1,244 @@
+// What the kernel's records say of a connection's bytes, put in order and fed to its parsers. In: data, state, closed and
+// progress records of a connection. Out: fed parsers; through them, exchanges begun and ended by the connection's matcher.
+// A call behind the captured head has no record: what the next edge, end or progress record says of the run stands for it.
+// What cannot be placed ends the connection's synchrony, which counts it.
+import { errnoName } from '../errno.js';
+import { OK } from '../protocols/protocol.js';
+import {
+  CONNECTION_FIN_SENT,
+  CONNECTION_RESET_RECEIVED,
+  CONNECTION_RESET_SENT,
+  type ConnectionClosedEventCursor,
+  type ConnectionStateEventCursor,
+  DATA_EDGE,
+  DATA_EOF,
+  DATA_ERROR,
+  DATA_MORE,
+  type DataEventCursor,
+  DIRECTION_EGRESS,
+  DIRECTION_INGRESS,
+  DIRECTION_NONE,
+  PROGRESS_EVENT_OFFSETS,
+  type ProgressEventCursor,
+  VERDICT_HEAD,
+  VERDICT_STREAM,
+} from '../records/records.gen.js';
+import type { Connection } from './connection.js';
+import { endsChunked, findNextRequest, isChunkedEnd, isDiscarding } from './message-ends.js';
+import type { Stream } from './stream.js';
+import type { Synchrony, SynchronySink } from './synchrony.js';
+
+/** A chunked body that ended so and then stays quiet for this long has ended. */
+const TAIL_QUIET_NS = 20e6;
+
+export class StreamFeeder {
+  readonly #synchrony: Synchrony;
+  readonly #sink: SynchronySink;
+  /** Captured bytes of a run: beyond them the kernel announces nothing. */
+  readonly #headBytes: number;
+
+  constructor(synchrony: Synchrony, sink: SynchronySink, headBytes: number) {
+    this.#synchrony = synchrony;
+    this.#sink = sink;
+    this.#headBytes = headBytes;
+  }
+
+  onData(connection: Connection, event: DataEventCursor, bytes: Uint8Array, payload: number): void {
+    connection.tid = event.tid;
+    connection.ioPid = event.pid;
+    connection.pairTag = event.pairTag;
+    connection.srttMicros = event.srttUs;
+    connection.retransmits = event.totalRetrans;
+    if ((event.flags & (DATA_EOF | DATA_ERROR)) !== 0) this.#onEnd(connection, event);
+    else this.#onBytes(connection, event, bytes, payload);
+  }
+
+  #onBytes(connection: Connection, event: DataEventCursor, bytes: Uint8Array, from: number): void {
+    const { direction, flags, chunkBytes } = event;
+    const to = from + chunkBytes;
+    const isEdge = (flags & DATA_EDGE) !== 0;
+    const stream = connection.stream(direction);
+    if (isEdge) this.#onEdge(connection, event, stream, direction);
+    if (connection.isOpaque) {
+      this.#setTimes(connection, event, direction);
+      return;
+    }
+    if (!connection.isSynced && isEdge) this.#synchrony.seek(connection, event, direction, bytes, from, to);
+    if (!connection.isSynced) return;
+    // What is between the last known byte and this one was moved before, at a time that is not known better.
+    if (stream.advance(event.seq) !== OK) {
+      this.#synchrony.lose(connection);
+      return;
+    }
+    const isBody = stream === connection.requestStream && isDiscarding(connection);
+    const next = isBody ? findNextRequest(connection, event, bytes, from, to) : -1;
+    this.#setTimes(connection, event, direction);
+    if (next >= 0) stream.parser?.finish(stream.position + next - from);
+    connection.seq = event.seq;
+    connection.seqPosition = stream.position;
+    connection.otherSeq = event.otherSeq;
+    stream.runCalls = event.runCalls;
+    stream.runCaptured += chunkBytes;
+    if (next > from) stream.pass(next - from);
+    const begin = Math.max(from, next);
+    if (to > begin && stream.feed(bytes, begin, to) !== OK) {
+      this.#synchrony.break(connection);
+      return;
+    }
+    if (connection.matcher?.isAstray === true) {
+      this.#synchrony.goAstray(connection);
+      return;
+    }
+    if (connection.matcher?.isOverfull === true) {
+      this.#synchrony.giveUp(connection, connection.matcher);
+      return;
+    }
+    if (stream.parser?.isIdle === false) stream.keepTail(bytes, from, to);
+    if ((flags & DATA_MORE) === 0 && stream.advance((event.seq + event.callBytes) >>> 0) !== OK) {
+      this.#synchrony.lose(connection);
+      return;
+    }
+    this.#await(connection, stream);
+    this.#follow(connection);
+  }
+
+  #setTimes(connection: Connection, event: DataEventCursor, direction: number): void {
+    const timeNs = event.timeNs;
+    if (direction === DIRECTION_INGRESS) {
+      const arrivedNs = event.arrivedNs;
+      connection.firstNs = arrivedNs > 0 && arrivedNs <= timeNs ? arrivedNs : timeNs;
+      connection.takenNs = timeNs;
+    } else {
+      const enterNs = event.enterNs;
+      connection.firstNs = enterNs > 0 ? enterNs : timeNs;
+      connection.takenNs = connection.firstNs;
+    }
+    connection.lastNs = timeNs;
+  }
+
+  /** The direction changed: the run before is described, and a response that nothing else ends is over. */
+  #onEdge(connection: Connection, event: DataEventCursor, stream: Stream, direction: number): void {
+    if (connection.isSynced && !connection.isOpaque && event.prevCalls > 0) {
+      const other = stream === connection.ingress ? connection.egress : connection.ingress;
+      other.runCalls = event.prevCalls;
+      connection.lastNs = event.prevLastNs;
+      if (other.hasSeq && other.advance(event.prevEndSeq) !== OK) this.#synchrony.lose(connection);
+      else this.#finishAtEdge(connection, event, stream, other);
+    }
+    stream.beginRun(direction === DIRECTION_EGRESS ? event.enterNs : event.timeNs);
+  }
+
+  /** The direction changed from `other` to `stream`: is a message over whose end nothing else shows? */
+  #finishAtEdge(connection: Connection, event: DataEventCursor, stream: Stream, other: Stream): void {
+    if (connection.isOpaque || other.parser?.isIdle !== false) return;
+    if (stream === connection.requestStream) {
+      // The next request begins.
+      if (stream.parser?.isIdle === true) other.parser.finish(other.position);
+      return;
+    }
+    // The response begins: early, unless the request's last bytes say that it has ended.
+    if (connection.matcher?.isRequestChunked !== true || endsChunked(event, other)) other.parser.finish(other.position);
+  }
+
+  /** The read said end of stream, or a call failed. */
+  #onEnd(connection: Connection, event: DataEventCursor): void {
+    connection.endedNs = event.timeNs;
+    if ((event.flags & DATA_ERROR) !== 0) {
+      if (connection.errorType === '') connection.errorType = errnoName(event.errorNumber);
+      return;
+    }
+    this.#settleRun(connection, event.runDirection, event.prevEndSeq, event.prevLastNs, event.prevCalls);
+    // A tunnel is over when both sides are: the closed record has its bytes.
+    if (!connection.isSynced || connection.isOpaque || connection.requestDirection === event.direction) return;
+    const stream = connection.ingress;
+    if (connection.lastNs < event.timeNs) connection.lastNs = event.timeNs;
+    stream.parser?.finish(stream.position);
+  }
+
+  /** The open run, as another record describes it. */
+  #settleRun(connection: Connection, direction: number, endSeq: number, lastNs: number, calls: number): void {
+    if (!connection.isSynced || calls === 0 || direction === DIRECTION_NONE) return;
+    const stream = connection.stream(direction);
+    if (!stream.hasSeq || connection.isOpaque) return;
+    stream.runCalls = Math.max(stream.runCalls, calls);
+    connection.lastNs = lastNs;
+    if (((endSeq - stream.nextSeq) | 0) < 0) return; // an older run than what is known
+    if (stream.advance(endSeq) !== OK) this.#synchrony.lose(connection);
+  }
+
+  /** This side has finished sending: a response that lasts until then is complete. */
+  onState(connection: Connection, event: ConnectionStateEventCursor): void {
+    this.#settleRun(connection, event.direction, event.prevEndSeq, event.prevLastNs, event.prevCalls);
+    if ((event.flags & CONNECTION_FIN_SENT) === 0 || (event.flags & CONNECTION_RESET_SENT) !== 0) return;
+    if (
+      connection.isSynced &&
+      !connection.isOpaque &&
+      connection.requestDirection === DIRECTION_INGRESS &&
+      event.direction === DIRECTION_EGRESS
+    ) {
+      connection.egress.parser?.finish(connection.egress.position);
+    }
+  }
+
+  /** The socket is gone: a response that lasts until then is complete, unless it was cut by a reset. */
+  onClosed(connection: Connection, event: ConnectionClosedEventCursor): void {
+    this.#settleRun(connection, event.direction, event.prevEndSeq, event.prevLastNs, event.prevCalls);
+    const wasReset = (connection.flags & (CONNECTION_RESET_RECEIVED | CONNECTION_RESET_SENT)) !== 0;
+    if (connection.isOpaque) this.#endTunnel(connection, event);
+    if (connection.endedNs <= connection.lastNs) connection.endedNs = endOf(event, connection.lastNs);
+    const stream = connection.responseStream;
+    if (connection.isSynced) connection.requestStream.parser?.giveUpHead();
+    if (connection.isSynced && (!wasReset || connection.isOpaque)) stream.parser?.finish(stream.position);
+  }
+
+  /** Bytes after CONNECT or 101 were counted by the kernel only; a stream's position is its bytes since the connection began. */
+  #endTunnel(connection: Connection, event: ConnectionClosedEventCursor): void {
+    connection.lastNs = Math.max(event.lastReadNs, event.lastWriteNs);
+    if (connection.isPreexisting) return;
+    connection.ingress.position = Math.max(connection.ingress.position, event.bytesIngress);
+    connection.egress.position = Math.max(connection.egress.position, event.bytesEgress);
+  }
+
+  /** How far a run has come of which nothing more is announced. */
+  onProgress(connection: Connection, event: ProgressEventCursor): void {
+    if (!connection.isSynced || connection.isOpaque) return;
+    this.#settleRun(connection, event.direction, event.endSeq, event.lastNs, event.calls);
+    if (!connection.isSynced) return;
+    const stream = connection.stream(event.direction);
+    const matcher = connection.matcher;
+    const isChunked = stream === connection.requestStream ? matcher?.isRequestChunked : matcher?.isResponseChunked;
+    const { view, at } = event;
+    const tailAt = at + PROGRESS_EVENT_OFFSETS.tail;
+    if (isChunked === true && isChunkedEnd(view.getUint32(tailAt, true), view.getUint32(tailAt + 4, true))) {
+      if (event.timeNs - event.lastNs >= TAIL_QUIET_NS) stream.parser?.finish(stream.position);
+    }
+    if (stream.parser?.isIdle !== false) this.#synchrony.unawait(connection);
+  }
+
+  /**
+   * A response that begins before its request has ended: the next request may follow the rest of the body without a
+   * change of direction, so everything is asked for until the request has ended.
+   */
+  #follow(connection: Connection): void {
+    const isEarly =
+      connection.requestStream.parser?.isIdle === false &&
+      connection.matcher?.isAnswering === true &&
+      !connection.isOpaque;
+    if (isEarly === connection.isStreamed) return;
+    connection.isStreamed = isEarly;
+    this.#sink.setVerdict(connection.slot, connection.generation, isEarly ? VERDICT_STREAM : VERDICT_HEAD);
+  }
+
+  /** A connection whose message goes on behind the captured head is asked about. */
+  #await(connection: Connection, stream: Stream): void {
+    if (stream.parser?.isIdle === false && stream.runCaptured >= this.#headBytes) this.#synchrony.await(connection);
+    else this.#synchrony.unawait(connection);
+  }
+}
+
+/** When a connection ended for the exchange that waited on it: the first FIN or reset after its last byte, else the close. */
+function endOf(event: ConnectionClosedEventCursor, lastNs: number): number {
+  const { finReceivedNs, finSentNs, timeNs } = event;
+  if (finReceivedNs > lastNs && (finSentNs <= lastNs || finReceivedNs < finSentNs)) return finReceivedNs;
+  return finSentNs > lastNs ? finSentNs : timeNs;
+}

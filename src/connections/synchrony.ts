@@ -1,0 +1,160 @@
+// Do both streams of a connection stand at positions that are understood? In: the edges of a connection that is not (yet, or
+// no longer) understood, and whatever ends that understanding. Out: parsers and a matcher for a connection that begins with
+// a request, and everything given up counted by its cause. A gap ends what it touches: nothing is exported from the
+// connection until a request begins a run again (the record of that edge says where the response stream stands).
+import { type ExchangeSink, Matcher } from '../exchanges/matcher.js';
+import { detectRequest } from '../protocols/detect.js';
+import {
+  type DataEventCursor,
+  DIRECTION_EGRESS,
+  DIRECTION_INGRESS,
+  ROLE_CLIENT,
+  ROLE_SERVER,
+  VERDICT_IGNORE,
+} from '../records/records.gen.js';
+import type { Connection } from './connection.js';
+
+export interface SynchronySink extends ExchangeSink {
+  /** Tells the kernel a verdict. */
+  setVerdict(slot: number, generation: number, verdict: number): void;
+}
+
+/** Edges of no known protocol after which a connection is only counted. */
+const STRANGE_EDGES_MAX = 4;
+/** The same for a connection that has spoken one: what it goes on with may be the rest of a long body. */
+const LOST_EDGES_MAX = 64;
+
+export class Synchrony {
+  /** Gaps, and streams given up because of bytes that are no protocol. */
+  gaps = 0;
+  brokenStreams = 0;
+  /** Connections of which only bytes are counted. */
+  ignored = 0;
+  /** Those that wait for bytes the kernel does not announce: see kernel/progress.ts. */
+  readonly awaited = new Set<Connection>();
+  readonly #sink: SynchronySink;
+
+  constructor(sink: SynchronySink) {
+    this.#sink = sink;
+  }
+
+  /** A run begins on a connection that is not understood: is it a request? */
+  seek(
+    connection: Connection,
+    event: DataEventCursor,
+    direction: number,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+  ): void {
+    this.#trySync(connection, event, direction, bytes, from, to);
+    if (!connection.isSynced) this.#countUnread(connection, direction);
+  }
+
+  #trySync(
+    connection: Connection,
+    event: DataEventCursor,
+    direction: number,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+  ): void {
+    const requestDirection =
+      connection.role === ROLE_SERVER
+        ? DIRECTION_INGRESS
+        : connection.role === ROLE_CLIENT
+          ? DIRECTION_EGRESS
+          : direction;
+    if (direction !== requestDirection || to === from) return;
+    const protocol = detectRequest(bytes, from, to);
+    if (protocol === null) {
+      connection.strangeEdges++;
+      if (connection.strangeEdges >= (connection.matcher === null ? STRANGE_EDGES_MAX : LOST_EDGES_MAX)) {
+        this.ignore(connection);
+      }
+      return;
+    }
+    if (connection.matcher !== null && connection.matcher.owedResponses > 0) {
+      connection.matcher.owedResponses--;
+      return;
+    }
+    connection.role = direction === DIRECTION_INGRESS ? ROLE_SERVER : ROLE_CLIENT;
+    connection.requestDirection = direction;
+    connection.isSynced = true;
+    connection.strangeEdges = 0;
+    const matcher = connection.matcher ?? new Matcher(connection, this.#sink);
+    connection.matcher = matcher;
+    connection.requestStream.parser ??= protocol.createRequestParser(matcher.requests);
+    connection.responseStream.parser ??= protocol.createResponseParser(matcher.responses);
+    connection.requestStream.restart(event.seq);
+    connection.responseStream.restart(event.otherSeq);
+  }
+
+  /**
+   * While a connection that spoke a known protocol cannot be read, each change to the response's direction is an exchange
+   * that nobody will see; the first ones answer requests that have been counted as dropped.
+   */
+  #countUnread(connection: Connection, direction: number): void {
+    if (connection.matcher === null || direction === connection.requestDirection) return;
+    if (connection.countedAnswers > 0) connection.countedAnswers--;
+    else this.#sink.missExchange(connection, 'unsynced');
+  }
+
+  /** Bytes are missing at which a message may have begun or ended. */
+  lose(connection: Connection): void {
+    this.gaps++;
+    this.end(connection);
+    connection.matcher?.abandon('gap');
+  }
+
+  /** A response began to which no request is known. */
+  goAstray(connection: Connection): void {
+    this.#sink.missExchange(connection, 'gap');
+    this.lose(connection);
+  }
+
+  /** More requests wait than are kept: which response is whose can no longer be told. */
+  giveUp(connection: Connection, matcher: Matcher): void {
+    matcher.isOverfull = false;
+    this.end(connection);
+  }
+
+  /** Bytes that are no message. */
+  break(connection: Connection): void {
+    this.brokenStreams++;
+    connection.brokenMessages++;
+    this.end(connection);
+    connection.matcher?.abandon('unparsed');
+    if (connection.brokenMessages >= STRANGE_EDGES_MAX) this.ignore(connection);
+  }
+
+  /** Where the streams stand is no longer understood. */
+  end(connection: Connection): void {
+    connection.isSynced = false;
+    connection.countedAnswers = connection.matcher?.unansweredCount ?? 0;
+    this.unawait(connection);
+    connection.ingress.parser?.resync();
+    connection.egress.parser?.resync();
+  }
+
+  /** From now on only its bytes are counted. */
+  ignore(connection: Connection): void {
+    if (connection.isIgnored) return;
+    connection.isIgnored = true;
+    this.ignored++;
+    this.unawait(connection);
+    this.#sink.setVerdict(connection.slot, connection.generation, VERDICT_IGNORE);
+  }
+
+  await(connection: Connection): void {
+    if (connection.isAwaited) return;
+    connection.isAwaited = true;
+    this.awaited.add(connection);
+  }
+
+  unawait(connection: Connection): void {
+    if (!connection.isAwaited) return;
+    connection.isAwaited = false;
+    this.awaited.delete(connection);
+  }
+}
