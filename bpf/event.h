@@ -5,7 +5,9 @@
  * of these types (bpf/codegen/records.ts); a drift fails the build.
  *
  * Rules: fixed-width types, 8-byte members first, explicit padding, no
- * pointers, no bit-fields; record kinds are only ever appended. Times are
+ * pointers, no bit-fields; record kinds and enum values are only ever appended.
+ * Recordings are read by field names, whatever layout they were made with: a name
+ * keeps its meaning, and 0 in a new field has to stand for "not known". Times are
  * nanoseconds of the boot clock (CLOCK_BOOTTIME) unless said otherwise; 0 means
  * "not known". Sequence numbers are TCP's own (write_seq, copied_seq, RFC 9293
  * section 3.4), modulo 2^32; a unix stream socket gets byte counters instead.

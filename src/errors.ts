@@ -37,8 +37,8 @@ export const ERRORS = {
   },
   RECORDING_UNREADABLE: { message: 'cannot read the recording {file}: {reason}', remedy: '', exitCode: EXIT.usage },
   RECORDING_INVALID: {
-    message: '{file} is not a recording of this version of Underspan: {reason}',
-    remedy: 'Replay it with the version that recorded it.',
+    message: '{file} is not a recording that can be read: {reason}',
+    remedy: 'Recordings come from `underspan record FILE`; one that is damaged cannot be replayed.',
     exitCode: EXIT.failed,
   },
   RECORDING_UNWRITABLE: { message: 'cannot write the recording {file}: {reason}', remedy: '', exitCode: EXIT.failed },

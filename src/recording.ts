@@ -1,14 +1,16 @@
 // A recording: what the kernel said and what was looked up about processes, enough to run the same pipeline again without
-// privileges. A line of JSON (version, record sizes, clock), then frames:
+// privileges. A line of JSON (version, clock, where the fields of the records lie), then frames:
 //
 //   u32 type | u32 length | payload
 //   FACTS  one process, JSON; before the batch that first needs it
 //   BATCH  f64 now | f64 cut | u32 data | u32 control | u32 progress | u32 0 | the three slabs
 //
+// A recording of an earlier layout of the records is read as one of today's (records/layout.ts).
 // Payloads are what went over the sockets, credentials included: the file is created readable by its owner only.
 import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { type ProcessFacts, unknownFacts } from './enrichment/process-facts.js';
 import { AgentError, reasonOf } from './errors.js';
+import { isSameLayout, LayoutMapper, parseLayout } from './records/layout.js';
 import { RECORD_LAYOUT } from './records/records.gen.js';
 
 const MAGIC = 'underspan recording';
@@ -93,6 +95,8 @@ export class RecordingReader {
   bytesRead: number;
   readonly #file: string;
   readonly #fd: number;
+  /** Null: the records have today's layout. */
+  #mapper: LayoutMapper | null = null;
 
   constructor(file: string) {
     this.#file = file;
@@ -128,8 +132,9 @@ export class RecordingReader {
       throw this.#invalid('it does not begin like one');
     }
     if (parsed.format !== MAGIC) throw this.#invalid('it does not begin like one');
-    if (parsed.layout !== RECORD_LAYOUT)
-      throw this.#invalid(`its records have the layout ${String(parsed.layout)}, not ${RECORD_LAYOUT}`);
+    const layout = parseLayout(parsed.layout);
+    if (layout === null) throw this.#invalid('it does not say how its records are laid out');
+    if (!isSameLayout(layout, RECORD_LAYOUT)) this.#mapper = new LayoutMapper(layout);
     const { version, offsetSeconds, offsetNanos, headBytes, startNs } = parsed;
     if (
       typeof offsetSeconds !== 'number' ||
@@ -189,10 +194,14 @@ export class RecordingReader {
     return {
       nowNs: payload.readDoubleLE(0),
       cutNs: payload.readDoubleLE(8),
-      data: payload.subarray(from, from + data),
-      control: payload.subarray(from + data, from + data + control),
-      progress: payload.subarray(from + data + control),
+      data: this.#today(payload.subarray(from, from + data)),
+      control: this.#today(payload.subarray(from + data, from + data + control)),
+      progress: this.#today(payload.subarray(from + data + control)),
     };
+  }
+
+  #today(records: Uint8Array): Uint8Array {
+    return this.#mapper === null ? records : this.#mapper.map(records);
   }
 
   #read(length: number): Buffer | null {

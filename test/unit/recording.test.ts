@@ -9,6 +9,8 @@ import fc from 'fast-check';
 import { unknownFacts } from '../../src/enrichment/process-facts.js';
 import { AgentError } from '../../src/errors.js';
 import { type RecordedBatch, RecordingReader, RecordingWriter } from '../../src/recording.js';
+import { EVENT_PROCESS_EXIT, ProcessExitEventCursor } from '../../src/records/records.gen.js';
+import { record } from '../support/record-builder.js';
 
 const HEADER = {
   version: '1',
@@ -95,7 +97,7 @@ test('cut off anywhere behind its first line it ends at the last whole frame', c
   assert.deepEqual([...counts], [0, 1, 2, 3]);
 });
 
-test('what is no recording of this layout has a code and a reason', context => {
+test('what is no recording has a code and a reason', context => {
   const file = path.join(folder(context), 'a');
   write(file);
   const whole = readFileSync(file);
@@ -111,6 +113,13 @@ test('what is no recording of this layout has a code and a reason', context => {
     '{}\n',
     '{"format":"other"}\n',
     `${JSON.stringify({ ...header, layout: '1.2.3' })}\n`,
+    `${JSON.stringify({ ...header, layout: {} })}\n`,
+    `${JSON.stringify({ ...header, layout: { data_event: { kind: 1, size: 1e9, fields: {} } } })}\n`,
+    `${JSON.stringify({ ...header, layout: { data_event: { kind: 1, size: 32, fields: { slot: [30, 4] } } } })}\n`,
+    `${JSON.stringify({ ...header, layout: { data_event: { kind: 1, size: 32, fields: { slot: [0, 1, 2] } } } })}\n`,
+    `${JSON.stringify({ ...header, layout: { data_event: { kind: -1, size: 32, fields: {} } } })}\n`,
+    `${JSON.stringify({ ...header, layout: { data_event: { kind: 1, size: 32 } } })}\n`,
+    `${JSON.stringify({ ...header, layout: { data_event: null } })}\n`,
     `${JSON.stringify({ ...header, startNs: 'soon' })}\n`,
     `${JSON.stringify({ ...header, headBytes: undefined })}\n`,
     whole.subarray(0, start - 1).toString(),
@@ -119,6 +128,36 @@ test('what is no recording of this layout has a code and a reason', context => {
     writeFileSync(file, text);
     assert.throws(() => readAll(file), hasCode('RECORDING_INVALID'), JSON.stringify(text.slice(0, 40)));
   }
+});
+
+test('a recording of another layout is read as one of today', context => {
+  const file = path.join(folder(context), 'a');
+  const writer = new RecordingWriter(file, HEADER);
+  const exit = record(ProcessExitEventCursor, EVENT_PROCESS_EXIT, { timeNs: 5, pid: 77 });
+  writer.batch({ nowNs: 1, cutNs: 1, data: bytes(0, 0), control: exit, progress: bytes(0, 0) });
+  writer.close();
+  const whole = readFileSync(file);
+  const start = whole.indexOf(10) + 1;
+  const header = JSON.parse(whole.subarray(0, start).toString()) as { layout: Record<string, unknown> };
+  // What lies at `pid` today was the parent's then, the process itself in the word behind.
+  const fields = {
+    'header.time_ns': [0, 8],
+    'header.size': [8, 4],
+    'header.kind': [12, 2],
+    parent: [16, 4],
+    pid: [20, 4],
+  };
+  const layout = { ...header.layout, process_exit_event: { kind: EVENT_PROCESS_EXIT, size: 24, fields } };
+  whole.writeUInt32LE(78, whole.length - 4);
+  writeFileSync(
+    file,
+    Buffer.concat([Buffer.from(`${JSON.stringify({ ...header, layout })}\n`), whole.subarray(start)]),
+  );
+  const [batch] = readAll(file) as RecordedBatch[];
+  const cursor = new ProcessExitEventCursor();
+  const control = Uint8Array.from(batch?.control ?? []);
+  cursor.seek(new DataView(control.buffer), 0);
+  assert.deepEqual([cursor.timeNs, cursor.pid, control.length], [5, 78, ProcessExitEventCursor.SIZE]);
 });
 
 test('frames that cannot be: type, length, sizes that do not add up, facts that are no object', context => {
