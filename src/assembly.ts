@@ -13,6 +13,7 @@ import { CONNECTION_RESET_RECEIVED, CONNECTION_RESET_SENT, ROLE_CLIENT, ROLE_SER
 import { observePipeline } from './self/agent-metrics.js';
 import { Counters } from './self/counters.js';
 import { Metrics } from './signals/metrics.js';
+import type { Propagator } from './traces/propagation.js';
 import { Sampler } from './traces/sampler.js';
 
 export type Post = (message: FromWorker, transfer?: readonly ArrayBuffer[]) => void;
@@ -47,6 +48,11 @@ function routeOptions(config: Config): {
 
 function samplerOf(config: Config): Sampler {
   return new Sampler(config.traces.sampler, config.traces.samplerArg);
+}
+
+/** Baggage is never exported, and `none` is nobody's format. */
+function propagatorsOf(config: Config): Propagator[] {
+  return config.traces.propagators.filter(name => name !== 'baggage' && name !== 'none');
 }
 
 function nameRules(config: Config): ReturnType<typeof compileNameRules> {
@@ -94,6 +100,7 @@ export class Assembly {
       routes: this.#routes,
       metrics: this.#metrics,
       sampler: samplerOf(config),
+      propagators: propagatorsOf(config),
       headBytes: options.headBytes,
       maxExchanges: config.limits.maxExchanges,
       responseTimeoutNs: config.http.responseTimeoutMs * 1e6,

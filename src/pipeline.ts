@@ -32,6 +32,7 @@ import type { Metrics } from './signals/metrics.js';
 import { SpanWriter } from './signals/span.js';
 import { IdSource } from './traces/context.js';
 import { Correlator } from './traces/correlator.js';
+import { Propagation, type Propagator } from './traces/propagation.js';
 import type { Sampler } from './traces/sampler.js';
 
 /** Everything of a connection's life, for `underspan trace --connections`. */
@@ -46,6 +47,7 @@ export interface PipelineOptions {
   readonly routes: RouteTable;
   readonly metrics: Metrics;
   readonly sampler: Sampler;
+  readonly propagators?: readonly Propagator[];
   readonly headBytes: number;
   readonly maxExchanges: number;
   readonly responseTimeoutNs: number;
@@ -98,7 +100,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.sampler = options.sampler;
     this.dispatcher = new Dispatcher(this);
     this.connections = new ConnectionTable(this, { headBytes: options.headBytes });
-    this.correlator = new Correlator(this.#ids);
+    this.correlator = new Correlator(this.#ids, new Propagation(options.propagators));
     this.encoder = new TraceRequestEncoder({
       clock: this.clock,
       scopeName: 'underspan',
@@ -361,7 +363,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     }
     if (exchange.discardReason !== '') return;
     this.#options.metrics.requestStarted(exchange);
-    this.correlator.onHead(exchange, head.traceparent, head.tracestate);
+    exchange.requestId = head.traceHeaders?.requestId ?? '';
+    this.correlator.onHead(exchange, head);
   }
 
   finishExchange(_connection: Connection, exchange: Exchange): void {
@@ -405,6 +408,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   #end(exchange: Exchange): void {
     this.#active--;
+    this.correlator.finish(exchange);
     this.#options.metrics.requestEnded(exchange);
   }
 }

@@ -220,6 +220,13 @@ export const CONFIG_SCHEMA = {
           reloads: true,
           help: 'Share of traces that the traceidratio samplers keep.',
         },
+        propagators: {
+          type: 'words',
+          choices: ['tracecontext', 'baggage', 'b3', 'b3multi', 'jaeger', 'xray', 'none'],
+          default: ['tracecontext', 'b3', 'b3multi', 'jaeger', 'xray'],
+          env: ['OTEL_PROPAGATORS'],
+          help: 'Headers that name the parent of a request, the first valid one counts. Nothing is ever written.',
+        },
         connect_spans: {
           type: 'boolean',
           default: true,

@@ -37,6 +37,8 @@ export class Exchange {
   /** Host header, '' if absent. */
   host = '';
   userAgent = '';
+  /** `x-request-id`, '' if absent. */
+  requestId = '';
   /** HTTP version: '1.0', '1.1'. */
   version = '';
   /** Position of the first and behind the last byte of the request in its stream (bytes since the stream was seen). */
@@ -107,7 +109,7 @@ export class Exchange {
   /** Parent span id, 0/0 for a root. */
   parent0 = 0;
   parent1 = 0;
-  /** How the parent is known: '' (root), 'header' (traceparent), 'sequence' (socket pair). */
+  /** How the parent is known: '' (root), 'header' (a tracer's header), 'sequence' (socket pair). */
   parentEvidence: '' | 'header' | 'sequence' = '';
 
   constructor(kind: ExchangeKind, peer: Peer, trace: TraceContext, span0: number, span1: number) {

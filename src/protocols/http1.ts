@@ -44,6 +44,7 @@ import {
   type MessageSink,
   OK,
   type Protocol,
+  type TraceHeaders,
 } from './protocol.js';
 
 const IN_NOTHING = 0;
@@ -368,8 +369,13 @@ function textLength(head: MessageHead): number {
     head.tracestate.length +
     head.connection.length +
     head.upgrade.length +
-    head.expect.length
+    head.expect.length +
+    (head.traceHeaders === null ? 0 : traceHeadersLength(head.traceHeaders))
   );
+}
+
+function traceHeadersLength(headers: TraceHeaders): number {
+  return Object.values(headers).reduce((sum: number, value: string) => sum + value.length, 0);
 }
 
 export const http1: Protocol = {

@@ -26,6 +26,21 @@ export const FRAMING_OPAQUE = 4;
 export const FRAMING_UNKNOWN = 5;
 export type Framing = 0 | 1 | 2 | 3 | 4 | 5;
 
+/** What tracers other than W3C's, and proxies, say of a request in its head; '' where they say nothing. */
+export class TraceHeaders {
+  b3 = '';
+  b3TraceId = '';
+  b3SpanId = '';
+  b3Sampled = '';
+  b3Flags = '';
+  /** `uber-trace-id` */
+  jaeger = '';
+  /** `x-amzn-trace-id` */
+  xray = '';
+  /** `x-request-id` */
+  requestId = '';
+}
+
 /** A parsed head. Handed to the sink, which may keep it. */
 export class MessageHead {
   /** Position of its first byte in the stream. */
@@ -46,6 +61,8 @@ export class MessageHead {
   contentType = '';
   traceparent = '';
   tracestate = '';
+  /** Made for the few heads that have such headers. */
+  traceHeaders: TraceHeaders | null = null;
   /** Value of `connection`, lower case. */
   connection = '';
   upgrade = '';

@@ -11,6 +11,7 @@ export const CLIENT_ADDRESS = attributeKey('client.address');
 export const SERVER_ADDRESS = attributeKey('server.address');
 export const SERVER_PORT = attributeKey('server.port');
 export const HTTP_REQUEST_METHOD = attributeKey('http.request.method');
+export const HTTP_REQUEST_HEADER_X_REQUEST_ID = attributeKey('http.request.header.x-request-id');
 export const HTTP_REQUEST_METHOD_ORIGINAL = attributeKey('http.request.method_original');
 export const HTTP_REQUEST_BODY_SIZE = attributeKey('http.request.body.size');
 export const HTTP_RESPONSE_BODY_SIZE = attributeKey('http.response.body.size');
@@ -57,7 +58,7 @@ export const IO_READ_CALLS = attributeKey('underspan.io.read_calls');
 export const IO_WRITE_CALLS = attributeKey('underspan.io.write_calls');
 export const IO_READ_BYTES = attributeKey('underspan.io.read_bytes');
 export const IO_WRITE_BYTES = attributeKey('underspan.io.write_bytes');
-/** How the parent is known: `header` (traceparent) or `sequence` (socket pair). Absent on roots. */
+/** How the parent is known: `header` (traceparent, b3 ...) or `sequence` (socket pair). Absent on roots. */
 export const PARENT_EVIDENCE = attributeKey('underspan.parent.evidence');
 /** True: the head was longer than what was captured, attributes taken from headers may be missing. */
 export const REQUEST_HEAD_TRUNCATED = attributeKey('underspan.request.head_truncated');

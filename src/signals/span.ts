@@ -24,7 +24,7 @@ const MAX_NAMES = 16384;
 /** What the writer needs of the encoder. */
 export type SpanEncoder = Pick<
   TraceRequestEncoder,
-  'beginSpan' | 'name' | 'string' | 'int' | 'double' | 'bool' | 'link' | 'status' | 'endSpan'
+  'beginSpan' | 'name' | 'string' | 'stringArray' | 'int' | 'double' | 'bool' | 'link' | 'status' | 'endSpan'
 >;
 
 export interface SpanOptions {
@@ -180,6 +180,7 @@ export class SpanWriter {
   #writeMessages(exchange: Exchange): void {
     const encoder = this.#encoder;
     if (exchange.userAgent !== '') encoder.string(semconv.USER_AGENT_ORIGINAL, exchange.userAgent);
+    if (exchange.requestId !== '') encoder.stringArray(semconv.HTTP_REQUEST_HEADER_X_REQUEST_ID, [exchange.requestId]);
     if (exchange.requestBodyBytes >= 0) encoder.int(semconv.HTTP_REQUEST_BODY_SIZE, exchange.requestBodyBytes);
     if (exchange.isRequestHeadTruncated) encoder.bool(semconv.REQUEST_HEAD_TRUNCATED, true);
     if (exchange.status === 0) return;

@@ -1,5 +1,5 @@
 // Trace identity: 128-bit trace ids and 64-bit span ids as 32-bit words (no strings, no BigInt on the path), made from
-// the operating system's random source, and the W3C `traceparent` header (Trace Context level 2, section 3.2).
+// the operating system's random source.
 import { randomFillSync } from 'node:crypto';
 
 const POOL_WORDS = 4096;
@@ -49,44 +49,6 @@ export class TraceContext {
     this.id2 = ids.word();
     this.id3 = ids.word();
   }
-}
-
-const HEX_WORD = /^[0-9a-f]{8}$/;
-
-function hexWord(text: string, at: number): number {
-  const part = text.slice(at, at + 8);
-  return HEX_WORD.test(part) ? Number.parseInt(part, 16) : -1;
-}
-
-/** A parsed `traceparent`. */
-export interface Traceparent {
-  readonly id0: number;
-  readonly id1: number;
-  readonly id2: number;
-  readonly id3: number;
-  readonly span0: number;
-  readonly span1: number;
-  readonly flags: number;
-}
-
-/** Parses a `traceparent` value; null if the value is not valid (the header is then to be ignored as a whole). */
-export function parseTraceparent(value: string): Traceparent | null {
-  const text = value.trim();
-  if (text.length < 55 || text[2] !== '-' || text[35] !== '-' || text[52] !== '-') return null;
-  const version = text.slice(0, 2);
-  if (!/^[0-9a-f]{2}$/.test(version) || version === 'ff') return null;
-  if (version === '00' ? text.length !== 55 : text.length > 55 && text[55] !== '-') return null;
-  const flagText = text.slice(53, 55);
-  if (!/^[0-9a-f]{2}$/.test(flagText)) return null;
-  const id0 = hexWord(text, 3);
-  const id1 = hexWord(text, 11);
-  const id2 = hexWord(text, 19);
-  const id3 = hexWord(text, 27);
-  const span0 = hexWord(text, 36);
-  const span1 = hexWord(text, 44);
-  if (id0 < 0 || id1 < 0 || id2 < 0 || id3 < 0 || span0 < 0 || span1 < 0) return null;
-  if ((id0 | id1 | id2 | id3) === 0 || (span0 | span1) === 0) return null;
-  return { id0, id1, id2, id3, span0, span1, flags: Number.parseInt(flagText, 16) };
 }
 
 /** Eight hex digits of a word; for logs and JSON, not for the path. */

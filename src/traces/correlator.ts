@@ -1,19 +1,25 @@
-// Gives each exchange its place in a trace: an incoming traceparent is the parent of a root, the client's span is the parent
-// of the server's span on the same host. In: exchanges at their first byte and at their head. Out: trace, parent and
+// Gives each exchange its place in a trace: the span that an incoming header names is the parent of a root, the client's span
+// is the parent of the server's span on the same host. In: exchanges at their first byte and at their head. Out: trace, parent and
 // evidence set. A server's span waits a moment for its client's record, which comes later when the client was preempted
 // inside its write; nothing is ever joined without the pair.
 import { type Exchange, KIND_CLIENT, KIND_SERVER } from '../exchanges/exchange.js';
-import { type IdSource, parseTraceparent, TraceContext } from './context.js';
+import type { MessageHead } from '../protocols/protocol.js';
+import { type IdSource, TraceContext } from './context.js';
 import { PairTable } from './pairs.js';
+import { Propagation } from './propagation.js';
+import { ReceivedContexts } from './received.js';
 
 export class Correlator {
   joined = 0;
   readonly #ids: IdSource;
   readonly #clients = new PairTable();
   readonly #servers = new PairTable();
+  readonly #propagation: Propagation;
+  readonly #received = new ReceivedContexts();
 
-  constructor(ids: IdSource) {
+  constructor(ids: IdSource, propagation = new Propagation()) {
     this.#ids = ids;
+    this.#propagation = propagation;
   }
 
   /** A new root. */
@@ -48,6 +54,11 @@ export class Correlator {
     } else this.#servers.add(requestSeq, responseSeq, tag, exchange);
   }
 
+  /** The exchange is complete: what its process sends from now on is not for it. */
+  finish(exchange: Exchange): void {
+    this.#received.remove(exchange);
+  }
+
   /** The exchange leaves the pipeline: whoever has not asked for it by now gets no answer. */
   end(exchange: Exchange): void {
     const table = exchange.kind === KIND_CLIENT ? this.#clients : this.#servers;
@@ -64,23 +75,27 @@ export class Correlator {
     this.joined++;
   }
 
-  /** The request's head said where it belongs. */
-  onHead(exchange: Exchange, traceparent: string, tracestate: string): void {
-    if (traceparent === '') return;
-    const parent = parseTraceparent(traceparent);
+  /** The request's head may say where it belongs. */
+  onHead(exchange: Exchange, head: MessageHead): void {
+    const parent = this.#propagation.read(head);
     if (parent === null) return;
     const { trace } = exchange;
+    trace.flags = parent.flags;
+    trace.isRemote = !parent.isDeferred;
+    if ((parent.id0 | parent.id1 | parent.id2 | parent.id3) === 0) return;
     trace.id0 = parent.id0;
     trace.id1 = parent.id1;
     trace.id2 = parent.id2;
     trace.id3 = parent.id3;
-    trace.flags = parent.flags;
-    trace.state = tracestate;
-    trace.isRemote = true;
-    // The client's span, where we have it, stands between the header's span and the server's.
-    if (exchange.kind === KIND_SERVER && exchange.parentEvidence === 'sequence') return;
-    exchange.parent0 = parent.span0;
-    exchange.parent1 = parent.span1;
+    trace.state = head.traceparent === '' ? '' : head.tracestate;
+    if (exchange.kind === KIND_SERVER) {
+      this.#received.add(exchange, parent);
+      // The client's span, where we have it, stands between the header's span and the server's.
+      if (exchange.parentEvidence === 'sequence') return;
+    }
+    const bringer = exchange.kind === KIND_CLIENT ? this.#received.find(exchange.pid, parent) : null;
+    exchange.parent0 = bringer?.span0 ?? parent.span0;
+    exchange.parent1 = bringer?.span1 ?? parent.span1;
     exchange.parentEvidence = 'header';
   }
 }

@@ -15,7 +15,11 @@ export interface ReadingOptions {
 
 const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) +([^\n]*?[^ \n]) +HTTP\/1\.([0-9]) *$/;
 const STATUS_LINE = /^HTTP\/1\.([0-9]) +([1-9][0-9]{2})(?: [^\n]*)?$/;
-const LISTS = ['connection', 'upgrade', 'expect', 'traceparent', 'tracestate'];
+const OF_REQUESTS = [
+  ...['traceparent', 'tracestate', 'b3', 'x-b3-traceid', 'x-b3-spanid', 'x-b3-sampled', 'x-b3-flags'],
+  ...['uber-trace-id', 'x-amzn-trace-id', 'x-request-id'],
+];
+const LISTS = ['connection', 'upgrade', 'expect', ...OF_REQUESTS];
 const LOWER_CASE = ['connection', 'expect'];
 const SHOWN = ['host', 'user-agent', 'content-type', ...LISTS];
 
@@ -45,7 +49,7 @@ function unfold(lines: readonly string[]): string[][] {
   return fields;
 }
 
-function readFields(lines: readonly string[]): Fields {
+function readFields(lines: readonly string[], isRequest: boolean): Fields {
   const values = new Map<string, string>();
   const lengths: string[] = [];
   const codings: string[] = [];
@@ -59,7 +63,7 @@ function readFields(lines: readonly string[]): Fields {
       lengths.push(folds.every(fold => fold === '') ? first : 'folded');
     } else if (name === 'transfer-encoding') {
       codings.push([first, ...folds].filter(part => part !== '').join(' '));
-    } else if (SHOWN.includes(name)) {
+    } else if (SHOWN.includes(name) && (isRequest || !OF_REQUESTS.includes(name))) {
       join(values, name, decode(first), folds.map(decode));
     }
   }
@@ -154,7 +158,10 @@ export function readAll(bytes: Uint8Array, options: ReadingOptions): Reading {
     }
     if (head === null || match === null) return { lines, state: 'open' };
     const headEnd = start + head[0].length;
-    const fields = readFields(rows.slice(1, -2).map(row => row.replace(/\r$/, '')));
+    const fields = readFields(
+      rows.slice(1, -2).map(row => row.replace(/\r$/, '')),
+      options.isRequest,
+    );
     const status = options.isRequest ? 0 : Number(match[2]);
     const minor = options.isRequest ? match[3] : match[1];
     const version = minor === '0' ? '1.0' : '1.1';

@@ -100,6 +100,14 @@ function describeHead(head: MessageHead): string {
     expect: head.expect,
     traceparent: head.traceparent,
     tracestate: head.tracestate,
+    b3: head.traceHeaders?.b3 ?? '',
+    'x-b3-traceid': head.traceHeaders?.b3TraceId ?? '',
+    'x-b3-spanid': head.traceHeaders?.b3SpanId ?? '',
+    'x-b3-sampled': head.traceHeaders?.b3Sampled ?? '',
+    'x-b3-flags': head.traceHeaders?.b3Flags ?? '',
+    'uber-trace-id': head.traceHeaders?.jaeger ?? '',
+    'x-amzn-trace-id': head.traceHeaders?.xray ?? '',
+    'x-request-id': head.traceHeaders?.requestId ?? '',
   };
   for (const [name, value] of Object.entries(fields)) {
     if (value !== '') parts.push(`${name}=${JSON.stringify(value)}`);

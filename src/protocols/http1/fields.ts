@@ -2,7 +2,7 @@
 // wanted ones in a MessageHead, and what says how long the body is. Names are compared as bytes; a field that nobody
 // wants is never made a string. To want another: a line in WANTED, a field in MessageHead. Lost: what a value has beyond
 // its cap, and the values of fields that appear twice though they may not (the first is kept).
-import type { MessageHead } from '../protocol.js';
+import { type MessageHead, TraceHeaders } from '../protocol.js';
 import { cutText, decodeText, StringTable } from '../text.js';
 
 /** No Content-Length was seen. */
@@ -17,6 +17,8 @@ interface WantedField {
   readonly maxBytes: number;
   /** Values of several lines are one list (RFC 9110 section 5.3). */
   readonly isList: boolean;
+  /** Of a response nobody wants it. */
+  readonly isOfRequests?: boolean;
   /** Worth looking up instead of decoding: few different values. */
   readonly isRecurring: boolean;
   readonly get: (head: MessageHead) => string;
@@ -29,6 +31,22 @@ const TRANSFER_ENCODING = 'transfer-encoding';
 /** The two that decide the framing are kept by FieldReader itself. */
 const none = (): string => '';
 const nothing = (): void => {};
+
+/** Headers that name a trace. Two of them are one value that is not valid, as Trace Context wants it of a receiver. */
+function traceField(name: string, key: keyof TraceHeaders, maxBytes: number): WantedField {
+  return {
+    name,
+    maxBytes,
+    isList: true,
+    isOfRequests: true,
+    isRecurring: false,
+    get: head => head.traceHeaders?.[key] ?? '',
+    set: (head, value) => {
+      head.traceHeaders ??= new TraceHeaders();
+      head.traceHeaders[key] = value;
+    },
+  };
+}
 
 const WANTED: readonly WantedField[] = [
   { name: CONTENT_LENGTH, maxBytes: 256, isList: true, isRecurring: false, get: none, set: nothing },
@@ -94,10 +112,10 @@ const WANTED: readonly WantedField[] = [
     },
   },
   {
-    // Two of them are one invalid value, which is what Trace Context wants of a receiver.
     name: 'traceparent',
     maxBytes: 256,
     isList: true,
+    isOfRequests: true,
     isRecurring: false,
     get: head => head.traceparent,
     set: (head, value) => {
@@ -108,12 +126,21 @@ const WANTED: readonly WantedField[] = [
     name: 'tracestate',
     maxBytes: 2048,
     isList: true,
+    isOfRequests: true,
     isRecurring: false,
     get: head => head.tracestate,
     set: (head, value) => {
       head.tracestate = value;
     },
   },
+  traceField('b3', 'b3', 128),
+  traceField('x-b3-traceid', 'b3TraceId', 64),
+  traceField('x-b3-spanid', 'b3SpanId', 64),
+  traceField('x-b3-sampled', 'b3Sampled', 16),
+  traceField('x-b3-flags', 'b3Flags', 16),
+  traceField('uber-trace-id', 'jaeger', 128),
+  traceField('x-amzn-trace-id', 'xray', 512),
+  traceField('x-request-id', 'requestId', 128),
 ];
 
 interface Candidate {
@@ -202,6 +229,7 @@ export class FieldReader {
       // Blanks before the colon are an error that some receivers forgive (RFC 9112 section 5.1).
       while (colon < to && isBlank(bytes[colon])) colon++;
       if (colon === to || bytes[colon] !== COLON) return;
+      if (candidate.field.isOfRequests === true && !head.isRequest) return;
       this.#last = candidate.field;
       this.#take(candidate.field, bytes, colon + 1, to, head, false);
       return;

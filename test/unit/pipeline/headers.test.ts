@@ -1,0 +1,99 @@
+// Contexts that come with requests: other tracers' formats, headers that a process hands on, a proxy's request id.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { requestText, responseText } from '../../support/record-builder.js';
+import { attribute, Harness } from './harness.js';
+
+const TRACE = '0af7651916cd43dd8448eb211c80319c';
+const PARENT = 'b7ad6b7169203331';
+const HEADER = `traceparent: 00-${TRACE}-${PARENT}-01`;
+/** The process that both serves and calls. */
+const PROXY = 100;
+
+test('b3, uber-trace-id and X-Amzn-Trace-Id name the parent as traceparent does', () => {
+  const harness = new Harness();
+  const story = harness.server().opened();
+  const fields = [
+    [`b3: ${TRACE}-${PARENT}-1`],
+    [`X-B3-TraceId: ${TRACE}`, `X-B3-SpanId: ${PARENT}`, 'X-B3-Sampled: 1'],
+    [`uber-trace-id: ${TRACE}:${PARENT}:0:1`],
+    [`X-Amzn-Trace-Id: Root=1-${TRACE.slice(0, 8)}-${TRACE.slice(8)};Parent=${PARENT};Sampled=1`],
+    ['traceparent: 00-broken', `b3: ${TRACE}-${PARENT}`, 'tracestate: of=another'],
+  ];
+  for (const lines of fields) story.read(requestText('GET /a', ['Host: a', ...lines])).wrote(responseText());
+  const spans = harness.finish();
+  assert.equal(spans.length, fields.length);
+  for (const span of spans) {
+    assert.deepEqual([span.traceId, span.parentSpanId], [TRACE, PARENT]);
+    assert.equal(attribute(span, 'underspan.parent.evidence'), 'header');
+    assert.ok(span.traceState === '' || span.traceState === 'of=another');
+  }
+});
+
+test('only the configured formats count', () => {
+  const harness = new Harness({ propagators: ['b3'] });
+  const story = harness.server().opened();
+  story.read(requestText('GET /a', ['Host: a', HEADER])).wrote(responseText());
+  story.read(requestText('GET /b', ['Host: a', `b3: ${TRACE}-${PARENT}-1`])).wrote(responseText());
+  const [ignored, honoured] = harness.finish();
+  assert.equal(ignored?.parentSpanId, '');
+  assert.equal(honoured?.parentSpanId, PARENT);
+});
+
+test('a decision to sample that comes without ids is honoured', () => {
+  const harness = new Harness();
+  const story = harness.server().opened();
+  story.read(requestText('GET /a', ['Host: a', 'b3: 0'])).wrote(responseText());
+  story.read(requestText('GET /b', ['Host: a', 'b3: 1'])).wrote(responseText());
+  const spans = harness.finish();
+  assert.deepEqual(
+    spans.map(span => attribute(span, 'url.path')),
+    ['/b'],
+  );
+  assert.equal(spans[0]?.parentSpanId, '');
+  assert.deepEqual(harness.drops(), { sampled: 1 });
+});
+
+test('a request id is kept', () => {
+  const harness = new Harness();
+  harness
+    .server()
+    .opened()
+    .read(requestText('GET /a', ['X-Request-Id: r-17']))
+    .wrote(responseText());
+  const [span] = harness.finish();
+  assert.deepEqual(attribute(span, 'http.request.header.x-request-id'), ['r-17']);
+});
+
+/** A proxy that serves `served` requests with HEADER at once and then calls with `field`; the call's parent, and theirs. */
+function forward(served: number, field: string): { called: string | undefined; spans: string[]; parents: string[] } {
+  const harness = new Harness({ hasConnectSpans: false });
+  const servers = Array.from({ length: served }, (_, index) =>
+    harness
+      .server({ slot: 10 + index, pid: PROXY, ingressSeq: 5000 * index + 1, egressSeq: 7000 * index + 9 })
+      .opened(),
+  );
+  for (const server of servers) server.read(requestText('GET /in', ['Host: a', HEADER]));
+  const client = harness.client({ slot: 2, pid: PROXY, egressSeq: 100, ingressSeq: 200 }).opened();
+  client.wrote(requestText('GET /out', ['Host: b', field])).read(responseText());
+  for (const server of servers) server.wrote(responseText());
+  const all = harness.finish();
+  const incoming = all.filter(span => span.kind === 2);
+  return {
+    called: all.find(span => span.kind === 3)?.parentSpanId,
+    spans: incoming.map(span => span.spanId),
+    parents: incoming.map(span => span.parentSpanId),
+  };
+}
+
+test('a header that is handed on as it came: the request that brought it is the parent', () => {
+  const { called, spans, parents } = forward(1, HEADER);
+  assert.deepEqual([called], spans);
+  assert.deepEqual(parents, [PARENT]);
+});
+
+test('a header that was written in between, or may have come with either of two requests: its own span is the parent', () => {
+  const other = 'aaaaaaaaaaaaaaaa';
+  assert.equal(forward(1, HEADER.replace(PARENT, other)).called, other);
+  assert.equal(forward(2, HEADER).called, PARENT);
+});
