@@ -138,6 +138,8 @@ static __noinline __u64 read_tail(struct io *io, __u64 tail)
 		return 0;
 	if (io->direction == DIRECTION_INGRESS && io->iov_count > 1)
 		return 0; /* which iovec the last byte went to would have to be counted out */
+	/* Linux 6.1 refuses this loop as clang lays it out. */
+#pragma unroll
 	for (__u32 back = 3; back > 0; back--) {
 		struct user_iovec iov = {};
 		__u64 address = io->buffer + (io->iov_count - back) * sizeof(iov);

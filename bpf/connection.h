@@ -157,19 +157,6 @@ static __noinline void connection_release(__u64 sk, __u32 slot)
 		count_loss(LOSS_SLOT_RETURN);
 }
 
-static __noinline int slot_take(__u32 *slot)
-{
-	__u32 zero = 0, *fresh;
-
-	if (!bpf_map_pop_elem(&free_slots, slot))
-		return 0;
-	fresh = bpf_map_lookup_elem(&fresh_slots, &zero);
-	if (!fresh || *fresh >= max_connections)
-		return -1;
-	*slot = __sync_fetch_and_add(fresh, 1);
-	return *slot < max_connections ? 0 : -1;
-}
-
 /* A slot for a socket that has none. Fills what the socket itself tells. */
 static __noinline struct connection *connection_create(struct sock *sk, __u32 inode, __u32 role,
 						       __u32 *slot)
@@ -179,7 +166,7 @@ static __noinline struct connection *connection_create(struct sock *sk, __u32 in
 	struct connection *c;
 	struct birth *birth;
 
-	if (slot_take(slot)) {
+	if (bpf_map_pop_elem(&free_slots, slot)) {
 		count_loss(LOSS_SLOTS_EXHAUSTED);
 		return NULL;
 	}

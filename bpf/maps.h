@@ -8,7 +8,6 @@
 
 /* Known before the load; the verifier removes what they switch off. */
 const volatile __u32 agent_pid = 0; /* thread group of the agent: never observed */
-const volatile __u32 max_connections = 65536;
 
 /* Records that may be dropped under a flood: payload. Knob. */
 struct {
@@ -39,7 +38,7 @@ struct {
 	__type(value, __u32);
 } sockets SEC(".maps");
 
-/* Slots that were in use and are free again. Knob: max_connections. */
+/* Slots that are free, all of them at the start. Knob: max_connections. */
 struct {
 	__uint(type, BPF_MAP_TYPE_STACK);
 	__uint(max_entries, 65536);
@@ -109,14 +108,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct counters);
 } counters SEC(".maps");
-
-/* Slots handed out for the first time so far. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u32);
-} fresh_slots SEC(".maps");
 
 struct exec_scratch {
 	struct process_exec_event event;

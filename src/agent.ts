@@ -9,6 +9,7 @@ import { type AgentSinks, createSinks } from './agent-sinks.js';
 import type { AgentOptions } from './cli/options.js';
 import type { Config } from './config/schema.js';
 import { AgentError, EXIT } from './errors.js';
+import type { Refusal } from './kernel/probes.js';
 import type { FromWorker, ToWorker, WorkerStart } from './messages.js';
 import { initialPid } from './own-pid.js';
 import { type AdminListener, startAdmin } from './self/admin.js';
@@ -161,8 +162,9 @@ class Agent {
   }
 
   #onReady(message: FromWorker & { readonly type: 'ready' }): void {
-    for (const probe of message.probes) {
-      if (!probe.ok) this.#log.warn(`the kernel refused a probe: ${probe.name}`, { detail: probe.detail });
+    for (const { group, way, refused, loss } of message.probes) {
+      if (way === null) this.#log.warn(`the kernel refused the probes of ${group}; lost: ${loss}`, told(refused));
+      else if (refused.length > 0) this.#log.info(`${group} by ${way}`, told(refused));
     }
     this.#health.markReady();
     if (this.#options.mode === 'replay') return;
@@ -240,4 +242,9 @@ class RelayedError extends AgentError<'WORKER_FAILED'> {
     this.message = message;
     Object.assign(this, { code, remedy, exitCode });
   }
+}
+
+/** One line of why, for the log; the whole is in `underspan doctor`. */
+function told(refused: readonly Refusal[]): { readonly refused: string } {
+  return { refused: refused.map(({ way, reason }) => `${way}: ${reason.split('\n', 1)[0]}`).join('; ') };
 }

@@ -60,6 +60,7 @@ export class LiveSource implements Source {
       headBytes: config.capture.headBytes,
       btfPath: config.kernel.btf,
       agentPid: start.agentPid,
+      way: config.kernel.frontEnd === 'auto' ? null : config.kernel.frontEnd,
     });
     const kernel = this.#kernel;
     this.#drain = new Drain(kernel, config.kernel.dataRingBytes, config.kernel.controlRingBytes);

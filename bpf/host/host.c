@@ -216,6 +216,40 @@ static napi_value host_open(napi_env env, napi_callback_info info)
 	return out;
 }
 
+/* functions(btfPath, names) -> which of these functions the kernel's BTF (or that of
+ * the file) has, a boolean each */
+static napi_value host_functions(napi_env env, napi_callback_info info)
+{
+	ARGUMENTS(2)
+	char path[4096], name[NAME_MAX_BYTES];
+	uint32_t count;
+	napi_value out;
+
+	if (!get_text(env, argv[0], path, sizeof(path)))
+		return NULL;
+	if (napi_get_array_length(env, argv[1], &count) != napi_ok) {
+		napi_throw_type_error(env, NULL, "an array was expected");
+		return NULL;
+	}
+	log_used = 0;
+	struct btf *btf = *path ? btf__parse(path, NULL) : btf__load_vmlinux_btf();
+
+	if (!btf)
+		return fail(env, *path ? path : "the kernel's BTF", errno);
+	napi_create_array_with_length(env, count, &out);
+	for (uint32_t i = 0; i < count; i++) {
+		napi_value element, has;
+
+		napi_get_element(env, argv[1], i, &element);
+		if (!get_text(env, element, name, sizeof(name)))
+			break;
+		napi_get_boolean(env, btf__find_by_name_kind(btf, name, BTF_KIND_FUNC) > 0, &has);
+		napi_set_element(env, out, i, has);
+	}
+	btf__free(btf);
+	return out;
+}
+
 /* close(handle): detaches and unloads everything. */
 static napi_value host_close(napi_env env, napi_callback_info info)
 {
@@ -406,6 +440,22 @@ static napi_value host_map_set(napi_env env, napi_callback_info info)
 		return fail(env, "key or value size", EINVAL);
 	if (bpf_map_update_elem(bpf_map__fd(map), key_size ? key : NULL, value, BPF_ANY))
 		return fail(env, "map update", errno);
+	return NULL;
+}
+
+/* fillStack(handle, map, count): pushes count - 1 down to 0 */
+static napi_value host_fill_stack(napi_env env, napi_callback_info info)
+{
+	ARGUMENTS(3)
+	struct object *object = get_external(env, argv[0]);
+	struct bpf_map *map = get_map(env, object, argv[1]);
+	uint32_t count;
+
+	if (!map || !get_uint32(env, argv[2], &count))
+		return NULL;
+	while (count-- > 0)
+		if (bpf_map_update_elem(bpf_map__fd(map), NULL, &count, BPF_ANY))
+			return fail(env, "stack push", errno);
 	return NULL;
 }
 
@@ -663,6 +713,7 @@ NAPI_MODULE_INIT()
 		napi_callback function;
 	} table[] = {
 		{ "open", host_open },
+		{ "functions", host_functions },
 		{ "close", host_close },
 		{ "setConstant", host_set_constant },
 		{ "setMapSize", host_set_map_size },
@@ -673,6 +724,7 @@ NAPI_MODULE_INIT()
 		{ "log", host_log },
 		{ "mapMemory", host_map_memory },
 		{ "mapSet", host_map_set },
+		{ "fillStack", host_fill_stack },
 		{ "mapDelete", host_map_delete },
 		{ "mapSum", host_map_sum },
 		{ "ring", host_ring },

@@ -86,7 +86,7 @@ const DOCTOR: Command = {
   positionals: [],
   options: { json: { help: 'As JSON.' }, ...CONFIG_OPTIONS },
   examples: [],
-  run: args => doctorCommand(args, async btf => (await import('../kernel/features.js')).tryProbes(btf)),
+  run: args => doctorCommand(args, async (btf, way) => (await import('../kernel/features.js')).tryProbes(btf, way)),
 };
 
 const COVERAGE: Command = {

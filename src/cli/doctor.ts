@@ -5,7 +5,7 @@ import { release } from 'node:os';
 import { loadConfig } from '../config/load.js';
 import { EXIT, reasonOf } from '../errors.js';
 import { buildPath, loadHost } from '../kernel/host.js';
-import type { ProbeReport } from '../kernel/probes.js';
+import type { ProbeReport, WayName } from '../kernel/probes.js';
 import { clean } from '../self/log.js';
 import type { Arguments } from './command.js';
 import { type Check, checkMachine, lost } from './machine-checks.js';
@@ -13,7 +13,7 @@ import { print } from './output.js';
 import { settingsFrom } from './settings.js';
 
 /** Loads the probes for a moment and tells what the kernel said. */
-export type Probe = (btfPath: string) => Promise<readonly ProbeReport[]>;
+export type Probe = (btfPath: string, way: WayName | null) => Promise<readonly ProbeReport[]>;
 
 export async function doctorCommand(args: Arguments, probe?: Probe): Promise<number> {
   const file = args.last('config');
@@ -24,7 +24,9 @@ export async function doctorCommand(args: Arguments, probe?: Probe): Promise<num
   });
   const checks = checkMachine({ root: '', release: release(), architecture: process.arch, btf: config.kernel.btf });
   checks.push(...buildChecks());
-  if (probe !== undefined) checks.push(...(await probeChecks(() => probe(config.kernel.btf), checks.every(canRun))));
+  const { btf, frontEnd } = config.kernel;
+  const way = frontEnd === 'auto' ? null : frontEnd;
+  if (probe !== undefined) checks.push(...(await probeChecks(() => probe(btf, way), checks.every(canRun))));
   print(args.has('json') ? renderJson(checks) : renderText(checks));
   return checks.every(canRun) ? EXIT.ok : EXIT.environment;
 }
@@ -66,9 +68,11 @@ async function probeChecks(probe: () => ReturnType<Probe>, canLoad: boolean): Pr
   }
 }
 
-function toCheck({ group, name, ok, detail }: ProbeReport): Check {
-  const about = { group: 'probes', name: group === name ? name : `${group}: ${name}`, isRequired: false, detail };
-  return { ...about, state: ok ? 'ok' : 'lost', remedy: '' };
+function toCheck({ group, way, refused, isRequired, loss }: ProbeReport): Check {
+  const reasons = refused.map(refusal => `not by ${refusal.way}: ${refusal.reason}`).join('; ');
+  if (way === null) return lost('probes', group, `${reasons}; lost: ${loss}`, '', isRequired);
+  const detail = reasons === '' ? `by ${way}` : `by ${way}; ${reasons}`;
+  return { group: 'probes', name: group, state: 'ok', isRequired, detail, remedy: '' };
 }
 
 export function renderJson(checks: readonly Check[]): string {

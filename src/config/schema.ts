@@ -144,9 +144,9 @@ export const CONFIG_SCHEMA = {
         },
         front_end: {
           type: 'choice',
-          choices: ['auto', 'syscall'],
+          choices: ['auto', 'fentry', 'kprobe', 'syscall'],
           default: 'auto',
-          help: 'Set of probes: auto takes the best that this kernel allows.',
+          help: 'How sockets are watched: auto takes the best that this kernel allows, any other value only that.',
         },
       },
     },

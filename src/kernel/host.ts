@@ -22,6 +22,8 @@ export interface ProgramInfo {
 
 export interface Host {
   open(path: string, btfPath: string): ObjectHandle;
+  /** Which of these functions the kernel (or the BTF file) has. */
+  functions(btfPath: string, names: readonly string[]): boolean[];
   close(object: ObjectHandle): void;
   setConstant(object: ObjectHandle, name: string, value: number): void;
   setMapSize(object: ObjectHandle, map: string, entries: number): void;
@@ -32,6 +34,8 @@ export interface Host {
   log(): string;
   mapMemory(object: ObjectHandle, map: string): ArrayBuffer;
   mapSet(object: ObjectHandle, map: string, key: Uint8Array, value: Uint8Array): void;
+  /** Pushes the numbers below `count`, the lowest last. */
+  fillStack(object: ObjectHandle, map: string, count: number): void;
   mapDelete(object: ObjectHandle, map: string, key: Uint8Array): void;
   mapSum(object: ObjectHandle, map: string, out: Float64Array): void;
   ring(object: ObjectHandle, map: string): RingHandle;

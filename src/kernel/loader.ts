@@ -1,10 +1,12 @@
-// Loads and attaches the kernel side: knobs in, rings and maps out. A program that the verifier refuses is left out and
-// the load repeated, so that one refused feature costs that feature only. Closing detaches everything; if the agent is
+// Loads and attaches the kernel side: knobs in, rings and maps out. A way that the kernel refuses is left and the load
+// repeated with the next (selection.ts), so that one refused feature costs that feature only. Closing detaches everything; if the agent is
 // killed instead, the kernel does the same, because nothing is pinned.
+import { existsSync } from 'node:fs';
 import { AgentError } from '../errors.js';
 import { CONNECTION_OFFSETS, ConnectionCursor, SETTINGS_OFFSETS } from '../records/records.gen.js';
 import { buildPath, type Host, loadHost, type ObjectHandle, type ProgramInfo, type RingHandle } from './host.js';
-import { PROBE_GROUPS, type ProbeReport } from './probes.js';
+import { PROBE_GROUPS, type ProbeReport, type WayName } from './probes.js';
+import { type KernelFacts, WaySelection } from './selection.js';
 
 export interface KernelOptions {
   readonly dataRingBytes: number;
@@ -16,13 +18,19 @@ export interface KernelOptions {
   readonly btfPath: string;
   /** The agent's own process: never observed. */
   readonly agentPid: number;
+  /** Only this way, for the groups that have it. */
+  readonly way?: WayName | null;
   /** Measure the run time of programs (costs some tens of nanoseconds a run). */
   readonly stats?: boolean;
 }
 
-const MAX_REFUSALS = 16;
 /** Stacks have no keys. */
 const EMPTY_KEY = new Uint8Array(0);
+const KERNEL_BTF = '/sys/kernel/btf/vmlinux';
+/** Linux 6.2, see bpf/kernel_read.h. */
+const TYPED_READ = 'bpf_rdonly_cast';
+/** Either says that the kernel has kprobes. */
+const KPROBE_FILES = ['/sys/bus/event_source/devices/kprobe/type', '/sys/kernel/tracing/kprobe_events'];
 const REFUSED = /prog '([^']+)': failed to load/g;
 
 function lastLines(log: string, count: number): string {
@@ -30,7 +38,6 @@ function lastLines(log: string, count: number): string {
 }
 
 export class Kernel {
-  readonly reports: ProbeReport[] = [];
   readonly dataRing: RingHandle;
   readonly controlRing: RingHandle;
   /** The `connections` map, shared with the kernel. */
@@ -38,6 +45,8 @@ export class Kernel {
   readonly #host: Host;
   readonly #object: ObjectHandle;
   readonly #settings: Uint32Array;
+  readonly #selection: WaySelection;
+  readonly #attached = new Set<string>();
   #evicted: { readonly slot: number; readonly generation: number }[] = [];
   #reclaimable: { readonly slot: number; readonly generation: number }[] = [];
   readonly #key = new Uint8Array(4);
@@ -45,78 +54,77 @@ export class Kernel {
   readonly #value = new Uint8Array(8);
   readonly #valueView = new DataView(this.#value.buffer);
 
-  private constructor(host: Host, object: ObjectHandle, refused: ReadonlyMap<string, string>, options: KernelOptions) {
+  private constructor(host: Host, object: ObjectHandle, selection: WaySelection, options: KernelOptions) {
     this.#host = host;
     this.#object = object;
+    this.#selection = selection;
     this.dataRing = host.ring(object, 'data_ring');
     this.controlRing = host.ring(object, 'control_ring');
     this.connections = new DataView(host.mapMemory(object, 'connections'));
     this.#settings = new Uint32Array(host.mapMemory(object, 'settings'));
     this.#settings[SETTINGS_OFFSETS.headBytes / 4] = options.headBytes;
+    // Before Linux 5.12 no program can take the next number off a shared counter.
+    host.fillStack(object, 'free_slots', options.maxConnections);
     if (options.stats === true) host.enableStats(object);
-    this.#refused = refused;
   }
 
-  readonly #refused: ReadonlyMap<string, string>;
-
-  /** Opens and loads; nothing is attached yet. Throws AgentError when nothing can work. */
+  /**
+   * Loads what this kernel takes, and attaches the programs to which there are alternatives: only that shows whether
+   * they can be. No process is selected yet, so nothing is observed. Throws AgentError when nothing can work.
+   */
   static load(options: KernelOptions): Kernel {
     const host = loadHost();
-    const refused = new Map<string, string>();
-    let hasTypedReads = true;
-    for (let attempt = 0; attempt < MAX_REFUSALS; attempt++) {
-      const object = host.open(buildPath('underspan.bpf.o'), options.btfPath);
-      host.setConstant(object, 'agent_pid', options.agentPid);
-      host.setConstant(object, 'max_connections', options.maxConnections);
-      host.setConstant(object, 'has_rdonly_cast', hasTypedReads ? 1 : 0);
-      host.setMapSize(object, 'data_ring', options.dataRingBytes);
-      host.setMapSize(object, 'control_ring', options.controlRingBytes);
-      for (const map of ['connections', 'sockets', 'free_slots']) host.setMapSize(object, map, options.maxConnections);
-      for (const program of refused.keys()) host.disable(object, program);
+    const facts = factsOf(host, options.btfPath);
+    const selection = new WaySelection(PROBE_GROUPS, options.way ?? null, facts);
+    let hasTypedReads = facts.hasFunction(TYPED_READ);
+    for (;;) {
+      const { blocked } = selection;
+      if (blocked !== null) throw refusedError(blocked);
+      const object = open(host, options, selection.programs(), hasTypedReads);
       try {
         host.load(object);
-        return new Kernel(host, object, refused, options);
       } catch (error) {
         const log = host.log();
-        const names = [...log.matchAll(REFUSED)].map(match => match[1] as string).filter(name => !refused.has(name));
         host.close(object);
-        if (hasTypedReads) {
-          // Before Linux 6.2 (bpf/kernel_read.h): the slower way to the same fields.
-          hasTypedReads = false;
-          continue;
-        }
+        const names = [...log.matchAll(REFUSED)].map(match => match[1] as string);
         if (names.length === 0) throw loadError(error as NodeJS.ErrnoException, log, options.btfPath);
-        for (const name of names) refused.set(name, lastLines(log, 6));
+        // What is refused by policy is refused with any body (the verifier has nothing to say then).
+        if (hasTypedReads && /-- BEGIN PROG LOAD LOG --/.test(log)) hasTypedReads = false;
+        else for (const name of names) selection.refuse(name, reasonFrom(error as Error, log));
+        continue;
       }
+      const kernel = new Kernel(host, object, selection, options);
+      if (kernel.#attachAll(name => selection.hasAlternative(name))) return kernel;
+      kernel.close();
     }
-    throw new AgentError('KERNEL_REFUSED', { what: 'the probes', reason: [...refused.values()].join('\n') });
   }
 
-  /** Attaches every group that loads; a required group that does not is an error. */
+  /** Attaches what `load` has not attached; a required group that cannot be is an error. */
   attach(): void {
-    for (const group of PROBE_GROUPS) {
-      for (const program of group.programs) {
-        const reason = this.#refused.get(program) ?? this.#tryAttach(program);
-        this.reports.push({
-          group: group.name,
-          name: program,
-          ok: reason === '',
-          detail: reason === '' ? '' : `${reason}; lost: ${group.loss}`,
-        });
-        if (reason !== '' && group.isRequired) {
-          throw new AgentError('KERNEL_REFUSED', { what: program, reason });
-        }
-      }
-    }
+    this.#attachAll(() => true);
+    const { blocked } = this.#selection;
+    if (blocked !== null) throw refusedError(blocked);
   }
 
-  #tryAttach(program: string): string {
-    try {
-      this.#host.attach(this.#object, program);
-      return '';
-    } catch (error) {
-      return `${(error as Error).message} ${lastLines(this.#host.log(), 2)}`.trim();
+  /** What became of each group. */
+  get reports(): readonly ProbeReport[] {
+    return this.#selection.reports();
+  }
+
+  /** Attaches programs that `isWanted` picks. False if a way failed to which there is another. */
+  #attachAll(isWanted: (program: string) => boolean): boolean {
+    for (const program of this.#selection.programs()) {
+      if (this.#attached.has(program) || !isWanted(program)) continue;
+      try {
+        this.#host.attach(this.#object, program);
+        this.#attached.add(program);
+      } catch (error) {
+        const hasAlternative = this.#selection.hasAlternative(program);
+        this.#selection.refuse(program, reasonFrom(error as Error, this.#host.log()));
+        if (hasAlternative) return false;
+      }
     }
+    return true;
   }
 
   /** Boot-clock time and the wall clock at that moment, see host.clock. */
@@ -247,9 +255,49 @@ export class Kernel {
   }
 }
 
+/** The object with its knobs set and only `programs` to be loaded. */
+function open(host: Host, options: KernelOptions, programs: readonly string[], hasTypedReads: boolean): ObjectHandle {
+  const object = host.open(buildPath('underspan.bpf.o'), options.btfPath);
+  host.setConstant(object, 'agent_pid', options.agentPid);
+  host.setConstant(object, 'has_rdonly_cast', hasTypedReads ? 1 : 0);
+  host.setMapSize(object, 'data_ring', options.dataRingBytes);
+  host.setMapSize(object, 'control_ring', options.controlRingBytes);
+  for (const map of ['connections', 'sockets', 'free_slots']) host.setMapSize(object, map, options.maxConnections);
+  const wanted = new Set(programs);
+  for (const { name } of host.programs(object)) if (!wanted.has(name)) host.disable(object, name);
+  return object;
+}
+
+/** What can be known of the kernel without loading anything. */
+function factsOf(host: Host, btfPath: string): KernelFacts {
+  const programs = PROBE_GROUPS.flatMap(({ ways }) => ways.flatMap(way => way.programs));
+  const names = [TYPED_READ, ...programs.flatMap(({ onlyWith }) => onlyWith ?? [])];
+  let has: readonly boolean[];
+  try {
+    has = host.functions(btfPath, names);
+  } catch (error) {
+    throw new AgentError('BTF_MISSING', { file: btfPath === '' ? KERNEL_BTF : btfPath }, { cause: error });
+  }
+  const hasKprobes = KPROBE_FILES.some(file => existsSync(file));
+  return {
+    hasFunction: name => has[names.indexOf(name)] === true,
+    unavailable: way =>
+      way === 'kprobe' && !hasKprobes ? 'this kernel has no kprobes (it lacks CONFIG_KPROBE_EVENTS)' : '',
+  };
+}
+
+function reasonFrom(error: Error, log: string): string {
+  return `${error.message}\n${lastLines(log, 6)}`.trim();
+}
+
+function refusedError({ group, refused }: ProbeReport): AgentError {
+  const reason = refused.map(refusal => `${refusal.way}: ${refusal.reason}`).join('\n');
+  return new AgentError('KERNEL_REFUSED', { what: `the probes of ${group}`, reason });
+}
+
 function loadError(error: NodeJS.ErrnoException, log: string, btfPath: string): AgentError {
   if (/failed to find valid kernel BTF|Error loading vmlinux BTF/i.test(log)) {
-    return new AgentError('BTF_MISSING', { file: btfPath === '' ? '/sys/kernel/btf/vmlinux' : btfPath });
+    return new AgentError('BTF_MISSING', { file: btfPath === '' ? KERNEL_BTF : btfPath });
   }
   return new AgentError('KERNEL_REFUSED', { what: 'the probes', reason: `${error.message}\n${lastLines(log, 12)}` });
 }

@@ -1,53 +1,82 @@
-// The attach table: which programs make up which feature, and what is lost without them. A program that the kernel
-// refuses costs its group's feature and never the agent, unless the group is needed for anything to work at all.
+// The attach table: which programs make up which feature, in which ways a feature can be had, and what is lost without
+// it. The ways of a group are tried in their order until one loads and attaches; exactly one is attached at a time, so
+// that nothing is counted twice. What the kernel refuses costs the way, then the feature, and never the agent, unless the
+// group is needed for anything to work at all.
+
+export type WayName = 'fentry' | 'kprobe' | 'syscall' | 'tracepoint';
+
+export interface Program {
+  readonly name: string;
+  /** Left out where the kernel does not have this function: what it does happens elsewhere there. */
+  readonly onlyWith?: string;
+}
+
+/** One way to a feature: a set of programs that are attached together. */
+export interface Way {
+  readonly name: WayName;
+  readonly programs: readonly Program[];
+}
 
 export interface ProbeGroup {
   readonly name: string;
-  readonly programs: readonly string[];
+  readonly ways: readonly Way[];
   /** Without it there are no spans. */
   readonly isRequired: boolean;
   /** What a user loses without it. */
   readonly loss: string;
 }
 
+function way(name: WayName, ...programs: readonly (string | Program)[]): Way {
+  return { name, programs: programs.map(program => (typeof program === 'string' ? { name: program } : program)) };
+}
+
 export const PROBE_GROUPS: readonly ProbeGroup[] = [
   {
     name: 'socket calls',
-    programs: ['sys_enter', 'sys_exit'],
+    ways: [way('syscall', 'sys_enter', 'sys_exit')],
     isRequired: true,
     loss: 'no spans and no metrics: the bytes of no socket are seen',
   },
   {
     name: 'tcp states',
-    programs: ['inet_sock_set_state', 'tcp_destroy_sock'],
+    ways: [way('tracepoint', 'inet_sock_set_state', 'tcp_destroy_sock')],
     isRequired: true,
     loss: 'no connection times, and connections would never be forgotten',
   },
   {
     name: 'tcp resets',
-    programs: ['tcp_receive_reset', 'tcp_send_reset'],
+    ways: [way('tracepoint', 'tcp_receive_reset', 'tcp_send_reset')],
     isRequired: false,
     loss: 'who reset a connection is not known',
   },
   {
     name: 'arrival',
-    programs: ['sk_data_ready'],
+    ways: [way('tracepoint', 'sk_data_ready')],
     isRequired: false,
     loss: 'underspan.receive.wait is missing, and server spans start when the application reads (needs Linux 6.3)',
   },
   {
     name: 'processes',
-    programs: ['sched_process_exec', 'sched_process_fork', 'sched_process_exit'],
+    ways: [way('tracepoint', 'sched_process_exec', 'sched_process_fork', 'sched_process_exit')],
     isRequired: false,
     loss: 'processes that live for less than a moment have no name, and new processes are found late',
   },
 ];
 
+/** A way that was not taken. */
+export interface Refusal {
+  readonly way: WayName;
+  readonly reason: string;
+}
+
 /** What became of a group on this kernel. */
 export interface ProbeReport {
   readonly group: string;
-  readonly name: string;
-  readonly ok: boolean;
-  /** Why not, and what is lost. */
-  readonly detail: string;
+  /** The way that is attached; null: the feature is lost. */
+  readonly way: WayName | null;
+  /** Ways that were tried before, or would have been preferred. */
+  readonly refused: readonly Refusal[];
+  readonly isRequired: boolean;
+  /** What is lost; '' if nothing. */
+  readonly loss: string;
 }

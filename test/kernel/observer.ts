@@ -9,12 +9,15 @@ import { readPeer } from '../../src/connections/connection.js';
 import type { Peer } from '../../src/exchanges/exchange.js';
 import { Drain } from '../../src/kernel/drain.js';
 import { Kernel } from '../../src/kernel/loader.js';
+import type { WayName } from '../../src/kernel/probes.js';
 import { Dispatcher, type RecordHandler } from '../../src/records/dispatch.js';
 import * as gen from '../../src/records/records.gen.js';
 
 const DATA_RING_BYTES = 8 << 20;
 const CONTROL_RING_BYTES = 1 << 20;
 const HEAD_BYTES = 16384;
+/** The kernel matrix (test/kernels) runs these tests once for each way. */
+const FRONT_END = (process.env.UNDERSPAN_TEST_FRONT_END ?? null) as WayName | null;
 const SELECTED = { include: 1, exclude: 0 };
 
 /** Values of a cursor's getters. */
@@ -116,6 +119,7 @@ export class Observer {
       headBytes: HEAD_BYTES,
       btfPath: '',
       agentPid: process.pid,
+      way: FRONT_END,
     });
     this.kernel.setDefaults({ include: 0, exclude: 0 }, SELECTED);
     this.#drain = new Drain(this.kernel, DATA_RING_BYTES, CONTROL_RING_BYTES);

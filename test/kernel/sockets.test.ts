@@ -172,7 +172,7 @@ test('after close none of our programs and links is left in the kernel', async (
   assert.ok(programs.length > 0);
   for (const { id, name } of programs) assert.ok(ours.includes(`prog ${id}`), name);
   assert.deepEqual(
-    observer.kernel.reports.filter(({ ok }) => !ok),
+    observer.kernel.reports.filter(({ way }) => way === null),
     [],
   );
   observer.close();
