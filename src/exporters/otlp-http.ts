@@ -1,16 +1,20 @@
-// OTLP over HTTP, protobuf or JSON (OTLP specification, "OTLP/HTTP"). The delegate repeats for a while by itself, within
-// the timeout and minding Retry-After; what it gives up after that is "unavailable" here and the queue's business.
+// OTLP over HTTP, protobuf or JSON (OTLP specification, "OTLP/HTTP"): one attempt per export, the status decides whether
+// it is worth another. Like OTLP/gRPC it does not repeat by itself; the queue does.
 import { reasonOf } from '../errors.js';
-import { decodePartialSuccess, type PartialSuccess } from '../otlp/decode.js';
+import { decodePartialSuccess, decodeStatusMessage, type PartialSuccess } from '../otlp/decode.js';
 import { metricsToJson, partialSuccessFromJson, tracesToJson } from '../otlp/json.js';
-import { type Exporter, type ExportResult, type Log, withTimeout } from './exporter.js';
-import { createHttpDelegate, type Delegate } from './otlp-delegate.js';
+import type { Exporter, ExportResult, Log } from './exporter.js';
+import { type Answer, HttpPoster } from './otlp-post.js';
 import { partialResult } from './otlp-response.js';
 import type { OtlpTarget } from './otlp-settings.js';
 
+/** "Retryable Response Codes"; others must not be repeated. */
+const RETRYABLE: ReadonlySet<number> = new Set([429, 502, 503, 504]);
+const MAX_MESSAGE_LENGTH = 200;
+
 export class OtlpHttpExporter implements Exporter {
   readonly name: string;
-  readonly #delegate: Delegate;
+  readonly #poster: HttpPoster;
   readonly #log: Log;
   readonly #encode: (bytes: Uint8Array) => Uint8Array;
   readonly #decodeResponse: (response: Uint8Array) => PartialSuccess | null;
@@ -22,36 +26,57 @@ export class OtlpHttpExporter implements Exporter {
       const toJson = target.signal === 'traces' ? tracesToJson : metricsToJson;
       this.#encode = bytes => Buffer.from(toJson(bytes));
       this.#decodeResponse = response => partialSuccessFromJson(Buffer.from(response).toString());
-      this.#delegate = createHttpDelegate(target, userAgent, 'application/json');
+      this.#poster = new HttpPoster(target, userAgent, 'application/json');
     } else {
       this.#encode = bytes => bytes;
       this.#decodeResponse = decodePartialSuccess;
-      this.#delegate = createHttpDelegate(target, userAgent, 'application/x-protobuf');
+      this.#poster = new HttpPoster(target, userAgent, 'application/x-protobuf');
     }
   }
 
   async export(bytes: Uint8Array, _itemCount: number): Promise<ExportResult> {
-    const outcome = await this.#delegate.send(this.#encode(bytes));
-    if (outcome.isDelivered) return partialResult(this.name, outcome.response, this.#decodeResponse, this.#log);
-    return failure(outcome.error);
+    try {
+      const answer = await this.#poster.post(this.#encode(bytes));
+      if (answer.status < 200 || answer.status >= 300) return failure(answer);
+      return partialResult(this.name, answer.body, this.#decodeResponse, this.#log);
+    } catch (error) {
+      return broken(error);
+    }
   }
 
-  async shutdown(timeoutMs: number): Promise<void> {
-    await withTimeout(this.#delegate.close(), timeoutMs, undefined);
+  async shutdown(_timeoutMs: number): Promise<void> {
+    this.#poster.close();
   }
 }
 
+function failure(answer: Answer): ExportResult {
+  const said = saidIn(answer);
+  const message = `HTTP status ${answer.status}${said === '' ? '' : `: ${said}`}`;
+  if (RETRYABLE.has(answer.status)) return { kind: 'unavailable', message, retryAfterMs: answer.retryAfterMs };
+  return { kind: 'refused', code: String(answer.status), message };
+}
+
+/** The reason in a failed answer: a google.rpc.Status as the specification wants it, or what proxies write as text. */
+function saidIn({ contentType, body }: Answer): string {
+  let text = '';
+  try {
+    if (contentType.startsWith('application/x-protobuf')) text = decodeStatusMessage(body);
+    else if (contentType.startsWith('application/json')) {
+      text = String((JSON.parse(body.toString()) as { message?: unknown } | null)?.message ?? '');
+    } else text = body.toString();
+  } catch {
+    // The status code says enough.
+  }
+  return text.trim().slice(0, MAX_MESSAGE_LENGTH);
+}
+
 /**
- * The delegate's errors: a status that forbids repeating carries it as a number in `code`; a status or timeout that it
- * gave up on has no `code`; the rest are Node's. Those of the connection (and of TLS) may be cured at the other end,
- * those that Node names ERR_... mean that the request cannot even be made.
+ * Nothing was answered. Errors of the connection (and of TLS) may be cured at the other end; those that Node names
+ * ERR_... mean that the request cannot even be made.
  */
-function failure(error: unknown): ExportResult {
+function broken(error: unknown): ExportResult {
   const message = reasonOf(error);
   const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
-  if (typeof code === 'number') {
-    return { kind: 'refused', code: String(code), message: `HTTP status ${code}: ${message}` };
-  }
   const isOurs = typeof code === 'string' && code.startsWith('ERR_') && !code.startsWith('ERR_TLS');
   if (isOurs) return { kind: 'refused', code, message };
   return { kind: 'unavailable', message, retryAfterMs: null };

@@ -51,6 +51,8 @@ interface Request {
   readonly serial: number;
 }
 
+/** A receiver may ask for no longer pause than this. */
+const MAX_RETRY_AFTER_MS = 600_000;
 /** While the agent ends, failures are followed by short pauses only. */
 const FLUSH_PAUSE_MS = 250;
 
@@ -239,7 +241,7 @@ export class ExportQueue {
     if (this.#pauseTimer !== null) return;
     const grown = Math.min(this.#minPauseMs * 2 ** this.#failures, this.#maxPauseMs);
     this.#failures++;
-    this.#pause(Math.max(grown * (0.8 + 0.4 * Math.random()), retryAfterMs ?? 0));
+    this.#pause(Math.max(grown * (0.8 + 0.4 * Math.random()), Math.min(retryAfterMs ?? 0, MAX_RETRY_AFTER_MS)));
   }
 
   #pause(pauseMs: number): void {

@@ -161,6 +161,11 @@ export function decodeRetryDelayMs(status: Uint8Array): number | null {
   return Number(toSigned(info.retryDelay?.seconds)) * 1000 + (info.retryDelay?.nanos ?? 0) / 1e6;
 }
 
+/** The message of a google.rpc.Status, '' if it has none. */
+export function decodeStatusMessage(status: Uint8Array): string {
+  return decodeAs<{ message?: string }>('RpcStatus', status).message ?? '';
+}
+
 function toResource(group: WireResourced): DecodedResource {
   return { attributes: toAttributes(group.resource), schemaUrl: group.schemaUrl ?? '' };
 }

@@ -288,7 +288,9 @@ export class OtlpReceiver {
         return;
       }
       case 'refuse':
-        response.writeHead(400, fault.message).end(fault.message);
+        response
+          .writeHead(400, { 'content-type': request.headers['content-type'] })
+          .end(encodeRefusal(isJson, fault.message));
         return;
       case 'reset':
         request.socket.resetAndDestroy();
@@ -327,6 +329,12 @@ function rpcError(code: grpc.status, details: string, retryAfterMs?: number): gr
     metadata.set('grpc-status-details-bin', Buffer.from(status.finish()));
   }
   return Object.assign(new Error(details), { code, details, metadata });
+}
+
+/** The body of a failed HTTP answer: a google.rpc.Status (OTLP specification, "Failures"). */
+function encodeRefusal(isJson: boolean, message: string): string | Uint8Array {
+  if (isJson) return JSON.stringify({ code: 3, message });
+  return protobuf.Writer.create().uint32(8).int32(3).uint32(18).string(message).finish();
 }
 
 type Partial = { readonly rejected: number; readonly message: string } | null;

@@ -3,14 +3,18 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { after, before, describe, type TestContext } from 'node:test';
 import { AgentError } from '../../../src/errors.js';
 import type { Exporter, Log } from '../../../src/exporters/exporter.js';
 import { createOtlpExporter, createOtlpExporters } from '../../../src/exporters/otlp.js';
+import { parseRetryAfter } from '../../../src/exporters/otlp-post.js';
 import { type OtlpProtocol, type OtlpSettings, resolveOtlpTarget } from '../../../src/exporters/otlp-settings.js';
 import { type OtlpReceiver, type OtlpReceiverOptions, startOtlpReceiver } from '../../support/otlp-receiver.js';
+import { startTunnel, type Tunnel } from '../../support/tunnel.js';
 import { metricsRequest, traceRequest } from './requests.js';
 
 const PROTOCOLS: readonly OtlpProtocol[] = ['grpc', 'http/protobuf', 'http/json'];
@@ -41,6 +45,17 @@ async function setUp(
   return { receiver, exporter, lines };
 }
 
+function exporterThrough(
+  protocol: OtlpProtocol,
+  tunnel: Tunnel,
+  timeoutMs = 3000,
+  compression: 'none' | 'gzip' = 'none',
+): Exporter {
+  const endpoint = `http://127.0.0.1:${tunnel.port}`;
+  const target = resolveOtlpTarget('traces', { protocol, endpoint, timeoutMs, compression }, {});
+  return createOtlpExporter(target, { userAgent: 'u', log: () => {} });
+}
+
 for (const protocol of PROTOCOLS) {
   describe(protocol, () => {
     test('delivers every span with ids, times, attributes and resources', async context => {
@@ -65,7 +80,7 @@ for (const protocol of PROTOCOLS) {
       await exporter.export(bytes, 1);
       const headers = receiver.requests()[0]?.headers;
       assert.equal(headers?.['x-api-key'], 'secret value');
-      assert.match(headers?.['user-agent'] ?? '', /^underspan\/0\.1\.0 OTel-OTLP-Exporter-JavaScript\//);
+      assert.match(headers?.['user-agent'] ?? '', /^underspan\/0\.1\.0/);
     });
 
     test('compresses with gzip', async context => {
@@ -191,29 +206,76 @@ describe('gRPC status codes', () => {
 });
 
 describe('HTTP status codes', () => {
-  test('503 and 429 are repeated within the timeout', async context => {
-    const { receiver, exporter } = await setUp(context, 'http/protobuf', { timeoutMs: 8000 });
-    receiver.setFault({ kind: 'unavailable', retryAfterMs: 1000 }, 1);
-    assert.deepEqual(await exporter.export(traceRequest('a', 1).bytes, 1), { kind: 'ok' });
-    assert.deepEqual(
-      receiver.requests().map(request => request.fault),
-      ['unavailable', 'none'],
-    );
-    receiver.setFault({ kind: 'exhausted' }, 1);
-    assert.deepEqual(await exporter.export(traceRequest('a', 1).bytes, 1), { kind: 'ok' });
+  test('429 and 503 are worth another attempt, after the delay that the receiver names', async context => {
+    const { receiver, exporter } = await setUp(context, 'http/protobuf');
+    for (const kind of ['unavailable', 'exhausted'] as const) {
+      receiver.setFault({ kind, retryAfterMs: 90_000 }, 1);
+      const result = await exporter.export(traceRequest('a', 1).bytes, 1);
+      assert.ok(result.kind === 'unavailable');
+      assert.equal(result.retryAfterMs, 90_000);
+      assert.match(result.message, kind === 'exhausted' ? /429/ : /503/);
+      assert.deepEqual(await exporter.export(traceRequest('a', 1).bytes, 1), { kind: 'ok' });
+    }
+    assert.equal(receiver.requests().length, 4, 'one attempt an export');
   });
 
-  test('a receiver that stays overloaded is unavailable, not refusing', async context => {
-    const { receiver, exporter } = await setUp(context, 'http/protobuf', { timeoutMs: 500 });
-    receiver.setFault({ kind: 'unavailable' });
-    assert.equal((await exporter.export(traceRequest('a', 1).bytes, 1)).kind, 'unavailable');
+  test('of all statuses only 429, 502, 503 and 504 are worth another attempt', async context => {
+    const statuses = [301, 400, 401, 403, 404, 408, 413, 429, 500, 501, 502, 503, 504];
+    let status = 0;
+    const server = http.createServer((request, response) => {
+      request.resume().on('end', () => response.writeHead(status, { location: '/elsewhere' }).end());
+    });
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+    const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const target = resolveOtlpTarget('traces', { protocol: 'http/protobuf', endpoint }, {});
+    const exporter = createOtlpExporter(target, { userAgent: 'u', log: () => {} });
+    context.after(async () => {
+      await exporter.shutdown(0);
+      server.close();
+    });
+    const retried: number[] = [];
+    for (status of statuses) {
+      const { kind } = await exporter.export(traceRequest('a', 1).bytes, 1);
+      assert.ok(kind === 'unavailable' || kind === 'refused', `${status}: ${kind}`);
+      if (kind === 'unavailable') retried.push(status);
+    }
+    assert.deepEqual(retried, [429, 502, 503, 504]);
   });
 
-  test('a connection that breaks is repeated', async context => {
-    const { receiver, exporter } = await setUp(context, 'http/protobuf', { timeoutMs: 8000 });
+  test('the pause may be told as a date', () => {
+    const now = Date.parse('2026-11-26T12:00:00Z');
+    assert.equal(parseRetryAfter('Thu, 26 Nov 2026 12:00:30 GMT', now), 30_000);
+    assert.equal(parseRetryAfter('Thu, 26 Nov 2026 11:00:00 GMT', now), 0);
+    assert.equal(parseRetryAfter(' 120 ', now), 120_000);
+    assert.equal(parseRetryAfter('soon', now), null);
+    assert.equal(parseRetryAfter(undefined, now), null);
+  });
+
+  test('a reason in the form of the specification is told', async context => {
+    const { receiver, exporter } = await setUp(context, 'http/protobuf');
+    receiver.setFault({ kind: 'refuse', message: 'no such tenant' });
+    const result = await exporter.export(traceRequest('a', 1).bytes, 1);
+    assert.ok(result.kind === 'refused');
+    assert.equal(result.message, 'HTTP status 400: no such tenant');
+  });
+
+  test('a connection that breaks is worth another attempt, which succeeds at once', async context => {
+    const { receiver, exporter } = await setUp(context, 'http/protobuf');
     receiver.setFault({ kind: 'reset' }, 1);
+    assert.equal((await exporter.export(traceRequest('a', 2).bytes, 2)).kind, 'unavailable');
     assert.deepEqual(await exporter.export(traceRequest('a', 2).bytes, 2), { kind: 'ok' });
     assert.equal(receiver.spans().length, 2);
+  });
+
+  test('a kept connection that the receiver closes just then costs no attempt', async context => {
+    const { receiver, exporter } = await setUp(context, 'http/protobuf');
+    assert.deepEqual(await exporter.export(traceRequest('a', 1).bytes, 1), { kind: 'ok' });
+    receiver.setFault({ kind: 'reset' }, 1);
+    assert.deepEqual(await exporter.export(traceRequest('b', 1).bytes, 1), { kind: 'ok' });
+    assert.deepEqual(
+      receiver.requests().map(({ fault }) => fault),
+      ['none', 'reset', 'none'],
+    );
   });
 
   test('the path is the one of the signal', async context => {
@@ -222,6 +284,46 @@ describe('HTTP status codes', () => {
     assert.equal(receiver.requests()[0]?.path, '/v1/traces');
     assert.equal(receiver.requests()[0]?.headers['content-type'], 'application/json');
   });
+});
+
+describe('connections', () => {
+  for (const protocol of ['grpc', 'http/protobuf'] as const) {
+    test(`${protocol}: one is kept for all exports`, async context => {
+      const { receiver, exporter } = await setUp(context, protocol);
+      const front = await startTunnel(protocol === 'grpc' ? receiver.grpcPort : receiver.httpPort);
+      const through = exporterThrough(protocol, front);
+      context.after(() => Promise.all([through.shutdown(1000), front.close(), exporter.shutdown(0)]));
+      for (let i = 0; i < 5; i++) assert.deepEqual(await through.export(traceRequest('a', 1).bytes, 1), { kind: 'ok' });
+      assert.equal(front.connections, 1);
+    });
+
+    test(`${protocol}: one that has died without a word is given up after the timeout`, async context => {
+      const { receiver, exporter } = await setUp(context, protocol);
+      const front = await startTunnel(protocol === 'grpc' ? receiver.grpcPort : receiver.httpPort);
+      const through = exporterThrough(protocol, front, 500);
+      context.after(() => Promise.all([through.shutdown(1000), front.close(), exporter.shutdown(0)]));
+      assert.deepEqual(await through.export(traceRequest('a', 1).bytes, 1), { kind: 'ok' });
+      front.silence();
+      assert.equal((await through.export(traceRequest('b', 1).bytes, 1)).kind, 'unavailable');
+      assert.deepEqual(await through.export(traceRequest('c', 1).bytes, 1), { kind: 'ok' });
+      assert.equal(front.connections, 2);
+    });
+
+    test(`${protocol}: compression reaches the wire`, async context => {
+      const { receiver, exporter } = await setUp(context, protocol);
+      const { bytes } = traceRequest('z', 300, 1000);
+      const sent: number[] = [];
+      for (const compression of ['none', 'gzip'] as const) {
+        const front = await startTunnel(protocol === 'grpc' ? receiver.grpcPort : receiver.httpPort);
+        const through = exporterThrough(protocol, front, 3000, compression);
+        assert.deepEqual(await through.export(bytes, 300), { kind: 'ok' });
+        sent.push(front.sentBytes);
+        await Promise.all([through.shutdown(1000), front.close()]);
+      }
+      await exporter.shutdown(0);
+      assert.ok((sent[0] ?? 0) >= bytes.length && (sent[1] ?? 0) < bytes.length / 10, sent.join(' '));
+    });
+  }
 });
 
 describe('TLS', () => {
@@ -282,6 +384,14 @@ describe('TLS', () => {
       const { receiver, exporter } = await setUp(context, protocol, settings, { tls });
       assert.deepEqual(await exporter.export(traceRequest('a', 1).bytes, 1), { kind: 'ok' });
       assert.equal(receiver.spans().length, 1);
+    });
+
+    test(`${protocol}: without a certificate the receiver that asks for one takes nothing`, async context => {
+      const tls = { cert: pem('server.pem'), key: pem('server.key'), clientCa: pem('client.pem') };
+      const settings = { certificate: file('server.pem'), timeoutMs: 900 };
+      const { receiver, exporter } = await setUp(context, protocol, settings, { tls });
+      assert.notEqual((await exporter.export(traceRequest('a', 1).bytes, 1)).kind, 'ok');
+      assert.equal(receiver.spans().length, 0);
     });
   }
 
