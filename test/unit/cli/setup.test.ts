@@ -85,14 +85,12 @@ class Checkout {
   }
 }
 
-test('a fresh checkout is installed and built; then there is nothing to do, fast', () => {
+test('a fresh checkout is installed and built; then there is nothing to do', () => {
   const checkout = new Checkout();
   const first = checkout.setup();
   assert.deepEqual([first.code, first.npm], [0, ['ci', 'run']], first.said);
-  const startedAt = performance.now();
+  // Fast, since no process is started and nothing is said; a clock would judge the machine's load.
   assert.deepEqual(checkout.setup(), { code: 0, npm: [], said: '' });
-  // Half of it is Node's own start.
-  assert.ok(performance.now() - startedAt < 500);
 });
 
 test('a newer source is built, a newer lock file is installed', () => {
