@@ -26,6 +26,7 @@ struct io {
 	__u32 seq; /* of the first byte */
 	__u32 other_seq;
 	__u32 slot;
+	struct event_cause cause, request; /* writes: of the thread */
 	__u8 buffer_kind;
 	__u8 direction;
 	__u16 reserved;

@@ -269,6 +269,7 @@ static __noinline void connection_announce(__u32 slot, __u64 now)
 	e->established_ns = c->established_ns;
 	e->accepted_ns = c->accepted_ns;
 	e->address = c->address;
+	e->cause = c->cause;
 	e->slot = slot;
 	e->generation = c->generation;
 	e->pid = c->pid;

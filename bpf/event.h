@@ -69,6 +69,16 @@ enum event_connection_flag {
 	CONNECTION_PAIR_UNSURE = 64, /* unix socket not seen from birth: its counters cannot name a request */
 };
 
+/* What is known of the moment between a take and the write at hand: bits of event_cause.flags. */
+enum event_cause_flag {
+	CAUSE_TAKEN = 1, /* slot, generation and seq say what was taken; 0: nothing that is known */
+	CAUSE_ENDED = 2, /* the take was an end of stream, or an error */
+	CAUSE_WAITED = 4, /* since then the thread has waited for any of several descriptors: epoll, poll, select, io_uring */
+	CAUSE_WOKEN = 8, /* since then it has accepted a connection, or read an eventfd, a timerfd, a pipe */
+	CAUSE_LOOPS = 16, /* of the thread, not of the take: it has waited so at some time */
+	CAUSE_INHERITED = 32, /* the take was the parent's, before it forked this process */
+};
+
 /* User space's word on a connection, written into connection.verdict. */
 enum event_verdict {
 	VERDICT_HEAD = 0, /* capture the head of each run (the default) */
@@ -123,6 +133,14 @@ struct event_run {
 	__u32 end_seq; /* sequence number after the last byte */
 };
 
+/* What a thread has taken last, when it does what it does now: bytes of a connection. */
+struct event_cause {
+	__u32 slot;
+	__u32 generation;
+	__u32 seq; /* sequence number behind the last byte taken */
+	__u32 flags; /* enum event_cause_flag */
+};
+
 /* Bytes went through a socket. payload[chunk_bytes] follows. */
 struct data_event {
 	struct event_header header; /* time_ns: return of the call */
@@ -130,6 +148,8 @@ struct data_event {
 	__u64 arrived_ns; /* ingress: when the first byte still unread reached the receive queue */
 	struct event_run prev; /* with DATA_EDGE: the run before, all zero for the first run; at an end: the open one */
 	__u64 prev_tail; /* last 8 bytes before this call as far as they were not captured: see connection.tail */
+	struct event_cause cause; /* egress: the thread's last take from any connection */
+	struct event_cause request; /* egress: its last take from one that it has not opened itself */
 	__u32 slot;
 	__u32 generation;
 	__u32 seq; /* sequence number of the first byte of payload */
@@ -166,6 +186,7 @@ struct connection_opened_event {
 	__u64 established_ns; /* handshake done */
 	__u64 accepted_ns; /* server: accept returned */
 	struct event_address address;
+	struct event_cause cause; /* client: what the thread had taken last when it called connect */
 	__u32 slot;
 	__u32 generation;
 	__u32 pid;
@@ -273,6 +294,7 @@ struct connection {
 	struct event_run run; /* the open run */
 	__u64 tail; /* last 8 bytes of the run's last call once nothing more is captured */
 	struct event_address address;
+	struct event_cause cause; /* of its connect */
 	__u32 arrival_end[ARRIVALS_MAX]; /* sequence number behind the bytes of an arrival */
 	__u32 arrivals; /* how many there have been */
 	__u32 calls_ingress, calls_egress;
@@ -325,10 +347,10 @@ struct process_selection {
 
 _Static_assert(sizeof(struct event_header) == 16, "event_header");
 _Static_assert(sizeof(struct event_run) == 32, "event_run");
-_Static_assert(sizeof(struct data_event) == 128, "data_event");
+_Static_assert(sizeof(struct data_event) == 160, "data_event");
 _Static_assert(sizeof(struct connection_state_event) == 64, "connection_state_event");
-_Static_assert(sizeof(struct connection_opened_event) == 240, "connection_opened_event");
+_Static_assert(sizeof(struct connection_opened_event) == 256, "connection_opened_event");
 _Static_assert(sizeof(struct event_address) == 40, "event_address");
-_Static_assert(sizeof(struct connection) == 320, "connection");
+_Static_assert(sizeof(struct connection) == 336, "connection");
 
 #endif

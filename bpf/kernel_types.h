@@ -50,9 +50,14 @@ struct files_struct {
 	struct fdtable *fdt;
 };
 
+struct super_block {
+	unsigned long s_magic;
+};
+
 struct inode {
 	unsigned short i_mode;
 	unsigned long i_ino;
+	struct super_block *i_sb;
 };
 
 /* Linux 6.13 (90ee6ed776c0) replaced file.f_count by a biased file_ref. */
@@ -196,6 +201,8 @@ struct user_mmsghdr {
 #define IPPROTO_TCP 6
 #define S_IFMT 00170000
 #define S_IFSOCK 0140000
+#define S_IFIFO 0010000
+#define ANON_INODE_FS_MAGIC 0x09041934 /* eventfd, timerfd, signalfd */
 #define TS_COMPAT 0x0002
 #define TIF_32BIT_ARM64 22
 

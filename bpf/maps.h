@@ -66,9 +66,11 @@ struct thread_state {
 	__u32 include, exclude; /* of its process, as of epoch */
 	__u32 epoch;
 	__u32 reserved;
+	struct event_cause cause; /* its last take from any connection */
+	struct event_cause request; /* its last take from one that it has not opened itself */
 };
 
-/* by thread id: is it observed, and since when is it in a call. */
+/* by thread id: is it observed, since when is it in a call, and what has it taken last. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);

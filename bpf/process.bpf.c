@@ -27,7 +27,7 @@ int BPF_PROG(sched_process_exec, struct task_struct *task)
 	struct process_exec_event *e;
 	__u64 start, end;
 
-	bpf_map_delete_elem(&threads, &tid);
+	cause_keep(tid);
 	capture_until_judged(bpf_get_current_pid_tgid() >> 32);
 	if (!scratch)
 		return 0;
@@ -68,6 +68,7 @@ int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct 
 
 	if (pid == parent_pid) /* a thread */
 		return 0;
+	cause_inherit((__u32)bpf_get_current_pid_tgid(), pid);
 	selection = bpf_map_lookup_elem(&processes, &parent_pid);
 	if (selection && parent_pid != agent_pid) {
 		struct process_selection copy = *selection;

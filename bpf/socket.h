@@ -28,6 +28,8 @@ static __always_inline void fill_event(struct data_event *e, struct io *io, stru
 	e->arrived_ns = 0;
 	__builtin_memset(&e->prev, 0, sizeof(e->prev));
 	e->prev_tail = c->tail;
+	e->cause = io->cause;
+	e->request = io->request;
 	e->slot = io->slot;
 	e->generation = c->generation;
 	e->seq = io->seq;

@@ -27,6 +27,8 @@ enum syscall_kind {
 	SYSCALL_CONNECT, /* fd, sockaddr */
 	SYSCALL_CLOSE,
 	SYSCALL_SOCKET, /* family, type, protocol */
+	SYSCALL_WAIT, /* epoll_wait and its kin, select, io_uring_enter */
+	SYSCALL_POLL, /* pollfds, count */
 };
 
 /* Numbers from arch/x86/entry/syscalls/syscall_64.tbl and
@@ -39,7 +41,9 @@ static const __u8 syscall_kinds[512] = {
 	[44] = SYSCALL_SENDTO,	  [46] = SYSCALL_SENDMSG,  [307] = SYSCALL_SENDMMSG,
 	[40] = SYSCALL_SENDFILE,  [275] = SYSCALL_SPLICE,  [43] = SYSCALL_ACCEPT,
 	[288] = SYSCALL_ACCEPT,	  [42] = SYSCALL_CONNECT,  [3] = SYSCALL_CLOSE,
-	[41] = SYSCALL_SOCKET,
+	[41] = SYSCALL_SOCKET,	  [232] = SYSCALL_WAIT,	   [281] = SYSCALL_WAIT,
+	[441] = SYSCALL_WAIT,	  [23] = SYSCALL_WAIT,	   [270] = SYSCALL_WAIT,
+	[426] = SYSCALL_WAIT,	  [7] = SYSCALL_POLL,	   [271] = SYSCALL_POLL,
 #else
 	[63] = SYSCALL_READ,	  [65] = SYSCALL_READV,	   [286] = SYSCALL_READV,
 	[207] = SYSCALL_RECVFROM, [212] = SYSCALL_RECVMSG, [243] = SYSCALL_RECVMMSG,
@@ -47,12 +51,17 @@ static const __u8 syscall_kinds[512] = {
 	[206] = SYSCALL_SENDTO,	  [211] = SYSCALL_SENDMSG, [269] = SYSCALL_SENDMMSG,
 	[71] = SYSCALL_SENDFILE,  [76] = SYSCALL_SPLICE,   [202] = SYSCALL_ACCEPT,
 	[242] = SYSCALL_ACCEPT,	  [203] = SYSCALL_CONNECT, [57] = SYSCALL_CLOSE,
-	[198] = SYSCALL_SOCKET,
+	[198] = SYSCALL_SOCKET,	  [22] = SYSCALL_WAIT,	   [441] = SYSCALL_WAIT,
+	[72] = SYSCALL_WAIT,	  [426] = SYSCALL_WAIT,	   [73] = SYSCALL_POLL,
 #endif
 };
 
 #define MMSG_MAX 8 /* messages of a call that get records of their own */
 #define MMSG_SUM_MAX 64 /* messages of a call whose bytes are counted */
+
+/* A poll of so few is a thread that waits for its own peer (libcurl adds a wake-up
+ * socket); a loop has a listener, a connection and what it calls. */
+#define POLL_OWN_MAX 2
 
 struct call_args {
 	__u64 fd, second, third, fourth;
@@ -123,6 +132,19 @@ static __noinline struct connection *connection_of(struct sock *sk, __u32 inode,
 	if (c->flags & CONNECTION_UNIX)
 		c->flags |= CONNECTION_PAIR_UNSURE;
 	return c;
+}
+
+/* Does reading it set a thread to work: a pipe, an eventfd, a timerfd, a signalfd? */
+static __always_inline bool is_wakeup(__u64 fd)
+{
+	struct file *file = file_at(fd);
+	struct inode *inode;
+
+	if (!file)
+		return false;
+	inode = KERNEL_READ(struct file, file, f_inode);
+	return (KERNEL_READ(struct inode, inode, i_mode) & S_IFMT) == S_IFIFO ||
+	       BPF_CORE_READ(inode, i_sb, s_magic) == ANON_INODE_FS_MAGIC;
 }
 
 static __always_inline bool is_write(__u32 kind)
@@ -212,6 +234,7 @@ static __noinline void accepted(__u64 fd, struct thread_state *thread)
 	if (!c)
 		return;
 	c->accepted_ns = now;
+	cause_woken(thread);
 	if (is_selected(c, thread))
 		connection_announce(slot, now);
 }
@@ -243,6 +266,7 @@ static __noinline void connected(__u64 fd, __u64 address, long result, struct th
 			if (!c)
 				return;
 			c->established_ns = now;
+			c->cause = thread->cause;
 			if (is_selected(c, thread))
 				connection_announce(slot, now);
 			return;
@@ -375,11 +399,17 @@ static __noinline void transferred(__u32 kind, struct call_args *a, long result,
 	if (!scratch || flags & (MSG_PEEK | MSG_OOB))
 		return;
 	sk = sock_at(a->fd, &inode);
-	if (!sk)
+	if (!sk) {
+		if (kind == SYSCALL_READ && result > 0 && is_wakeup(a->fd))
+			cause_woken(thread);
 		return;
+	}
 	c = connection_of(sk, inode, &slot, now);
-	if (!c || !is_selected(c, thread))
+	if (!c || !is_selected(c, thread)) {
+		if (!is_write(kind) && result > 0)
+			cause_woken(thread);
 		return;
+	}
 	if (!(c->flags & CONNECTION_ANNOUNCED))
 		connection_announce(slot, now);
 	io = &scratch->io;
@@ -390,6 +420,13 @@ static __noinline void transferred(__u32 kind, struct call_args *a, long result,
 	io->iov_count = 0;
 	io->pid_tgid = bpf_get_current_pid_tgid();
 	io->direction = is_write(kind) ? DIRECTION_EGRESS : DIRECTION_INGRESS;
+	if (is_write(kind)) {
+		io->cause = thread->cause;
+		io->request = thread->request;
+	} else {
+		__builtin_memset(&io->cause, 0, sizeof(io->cause));
+		__builtin_memset(&io->request, 0, sizeof(io->request));
+	}
 	io->enter_ns = is_write(kind) ? thread->enter_ns : 0;
 	if (is_write(kind) && !io->enter_ns)
 		io->enter_ns = io->now;
@@ -397,17 +434,23 @@ static __noinline void transferred(__u32 kind, struct call_args *a, long result,
 	read_positions(io, c, sk);
 	if (result < 0) {
 		socket_ended(slot, -result);
+		if (!is_write(kind))
+			cause_taken(thread, c, slot, io->seq, CAUSE_ENDED);
 		return;
 	}
 	if (many) {
 		transferred_many(a->second, result);
+		if (!is_write(kind))
+			cause_taken(thread, c, slot, io->seq, 0);
 		note_queue(io, c, sk);
 		return;
 	}
 	if (result == 0) {
 		if (io->direction == DIRECTION_INGRESS &&
-		    (a->third || kind == SYSCALL_RECVMSG))
+		    (a->third || kind == SYSCALL_RECVMSG)) {
 			socket_ended(slot, 0);
+			cause_taken(thread, c, slot, io->seq, CAUSE_ENDED);
+		}
 		return;
 	}
 	switch (kind) {
@@ -432,6 +475,8 @@ static __noinline void transferred(__u32 kind, struct call_args *a, long result,
 	if (io->direction == DIRECTION_INGRESS && (flags & MSG_TRUNC))
 		io->buffer_kind = BUFFER_NONE; /* tcp(7): the bytes are discarded */
 	socket_transferred(slot);
+	if (io->direction == DIRECTION_INGRESS)
+		cause_taken(thread, c, slot, io->seq + io->bytes, 0);
 	note_queue(io, c, sk);
 }
 
@@ -448,12 +493,17 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
 	kind = kind_of(regs->syscallno);
 #endif
 	/* Nothing moved: by far the most frequent failure of non-blocking programs. */
-	if (kind == SYSCALL_OTHER || kind == SYSCALL_CLOSE || result == -EAGAIN ||
-	    result == -EINTR || result <= -ERESTARTSYS)
+	if (kind == SYSCALL_OTHER || kind == SYSCALL_CLOSE ||
+	    (kind < SYSCALL_WAIT &&
+	     (result == -EAGAIN || result == -EINTR || result <= -ERESTARTSYS)))
 		return 0;
 	thread = thread_selected(bpf_get_current_pid_tgid());
 	if (!thread)
 		return 0;
+	if (kind == SYSCALL_WAIT) {
+		cause_waited(thread);
+		return 0;
+	}
 #if defined(__TARGET_ARCH_x86)
 	a.fd = regs->di;
 	a.second = regs->si;
@@ -465,6 +515,11 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
 	a.third = regs->regs[2];
 	a.fourth = regs->regs[3];
 #endif
+	if (kind == SYSCALL_POLL) {
+		if (a.second > POLL_OWN_MAX)
+			cause_waited(thread);
+		return 0;
+	}
 	if (kind == SYSCALL_ACCEPT) {
 		if (result >= 0)
 			accepted(result, thread);

@@ -22,7 +22,13 @@ static __noinline struct thread_state *thread_classify(__u64 pid_tgid, __u32 epo
 {
 	__u32 tid = (__u32)pid_tgid, tgid = pid_tgid >> 32;
 	struct process_selection *process;
-	struct thread_state fresh = { .epoch = epoch };
+	struct thread_state *known = bpf_map_lookup_elem(&threads, &tid);
+	struct thread_state fresh = {};
+
+	if (known)
+		fresh = *known; /* what it has taken outlives a new selection */
+	fresh.epoch = epoch;
+	fresh.include = fresh.exclude = 0;
 
 	if (tgid != agent_pid) {
 		process = bpf_map_lookup_elem(&processes, &tgid);

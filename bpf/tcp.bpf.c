@@ -21,6 +21,7 @@ static __always_inline void tcp_connecting(struct sock *sk, __u64 now)
 	if (!c)
 		return;
 	c->connect_ns = now;
+	c->cause = thread->cause;
 	if (!is_selected(c, thread))
 		connection_release((__u64)sk, slot);
 }

@@ -13,6 +13,7 @@
 #include "kernel_read.h"
 #include "maps.h"
 #include "target.h"
+#include "cause.h"
 #include "connection.h"
 #include "capture.h"
 #include "socket.h"

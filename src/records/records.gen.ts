@@ -34,7 +34,7 @@ export const EVENT_HEADER_OFFSETS = {
 
 /** struct data_event */
 export class DataEventCursor {
-  static readonly SIZE = 128;
+  static readonly SIZE = 160;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -87,68 +87,100 @@ export class DataEventCursor {
     return this.view.getUint32(this.at + 64, true) + this.view.getUint32(this.at + 68, true) * 4294967296;
   }
 
-  get slot(): number {
+  get causeSlot(): number {
     return this.view.getUint32(this.at + 72, true);
   }
 
-  get generation(): number {
+  get causeGeneration(): number {
     return this.view.getUint32(this.at + 76, true);
   }
 
-  get seq(): number {
+  get causeSeq(): number {
     return this.view.getUint32(this.at + 80, true);
   }
 
-  get otherSeq(): number {
+  get causeFlags(): number {
     return this.view.getUint32(this.at + 84, true);
   }
 
-  get callBytes(): number {
+  get requestSlot(): number {
     return this.view.getUint32(this.at + 88, true);
   }
 
-  get chunkBytes(): number {
+  get requestGeneration(): number {
     return this.view.getUint32(this.at + 92, true);
   }
 
-  get pid(): number {
+  get requestSeq(): number {
     return this.view.getUint32(this.at + 96, true);
   }
 
-  get tid(): number {
+  get requestFlags(): number {
     return this.view.getUint32(this.at + 100, true);
   }
 
-  get pairTag(): number {
+  get slot(): number {
     return this.view.getUint32(this.at + 104, true);
   }
 
-  get srttUs(): number {
+  get generation(): number {
     return this.view.getUint32(this.at + 108, true);
   }
 
-  get totalRetrans(): number {
+  get seq(): number {
     return this.view.getUint32(this.at + 112, true);
   }
 
-  get runCalls(): number {
+  get otherSeq(): number {
     return this.view.getUint32(this.at + 116, true);
   }
 
+  get callBytes(): number {
+    return this.view.getUint32(this.at + 120, true);
+  }
+
+  get chunkBytes(): number {
+    return this.view.getUint32(this.at + 124, true);
+  }
+
+  get pid(): number {
+    return this.view.getUint32(this.at + 128, true);
+  }
+
+  get tid(): number {
+    return this.view.getUint32(this.at + 132, true);
+  }
+
+  get pairTag(): number {
+    return this.view.getUint32(this.at + 136, true);
+  }
+
+  get srttUs(): number {
+    return this.view.getUint32(this.at + 140, true);
+  }
+
+  get totalRetrans(): number {
+    return this.view.getUint32(this.at + 144, true);
+  }
+
+  get runCalls(): number {
+    return this.view.getUint32(this.at + 148, true);
+  }
+
   get errorNumber(): number {
-    return this.view.getUint16(this.at + 120, true);
+    return this.view.getUint16(this.at + 152, true);
   }
 
   get direction(): number {
-    return this.view.getUint8(this.at + 122);
+    return this.view.getUint8(this.at + 154);
   }
 
   get flags(): number {
-    return this.view.getUint8(this.at + 123);
+    return this.view.getUint8(this.at + 155);
   }
 
   get runDirection(): number {
-    return this.view.getUint8(this.at + 124);
+    return this.view.getUint8(this.at + 156);
   }
 }
 
@@ -158,22 +190,24 @@ export const DATA_EVENT_OFFSETS = {
   arrivedNs: 24,
   prev: 32,
   prevTail: 64,
-  slot: 72,
-  generation: 76,
-  seq: 80,
-  otherSeq: 84,
-  callBytes: 88,
-  chunkBytes: 92,
-  pid: 96,
-  tid: 100,
-  pairTag: 104,
-  srttUs: 108,
-  totalRetrans: 112,
-  runCalls: 116,
-  errorNumber: 120,
-  direction: 122,
-  flags: 123,
-  runDirection: 124,
+  cause: 72,
+  request: 88,
+  slot: 104,
+  generation: 108,
+  seq: 112,
+  otherSeq: 116,
+  callBytes: 120,
+  chunkBytes: 124,
+  pid: 128,
+  tid: 132,
+  pairTag: 136,
+  srttUs: 140,
+  totalRetrans: 144,
+  runCalls: 148,
+  errorNumber: 152,
+  direction: 154,
+  flags: 155,
+  runDirection: 156,
 } as const;
 
 /** struct event_run */
@@ -208,9 +242,37 @@ export class EventRunCursor {
   }
 }
 
+/** struct event_cause */
+export class EventCauseCursor {
+  static readonly SIZE = 16;
+  view: DataView = EMPTY_VIEW;
+  at = 0;
+
+  seek(view: DataView, at: number): void {
+    this.view = view;
+    this.at = at;
+  }
+
+  get slot(): number {
+    return this.view.getUint32(this.at, true);
+  }
+
+  get generation(): number {
+    return this.view.getUint32(this.at + 4, true);
+  }
+
+  get seq(): number {
+    return this.view.getUint32(this.at + 8, true);
+  }
+
+  get flags(): number {
+    return this.view.getUint32(this.at + 12, true);
+  }
+}
+
 /** struct connection_opened_event */
 export class ConnectionOpenedEventCursor {
-  static readonly SIZE = 240;
+  static readonly SIZE = 256;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -265,52 +327,68 @@ export class ConnectionOpenedEventCursor {
     return this.view.getUint16(this.at + 84, true);
   }
 
-  get slot(): number {
+  get causeSlot(): number {
     return this.view.getUint32(this.at + 88, true);
   }
 
-  get generation(): number {
+  get causeGeneration(): number {
     return this.view.getUint32(this.at + 92, true);
   }
 
-  get pid(): number {
+  get causeSeq(): number {
     return this.view.getUint32(this.at + 96, true);
   }
 
-  get tid(): number {
+  get causeFlags(): number {
     return this.view.getUint32(this.at + 100, true);
   }
 
-  get netns(): number {
+  get slot(): number {
     return this.view.getUint32(this.at + 104, true);
   }
 
-  get inode(): number {
+  get generation(): number {
     return this.view.getUint32(this.at + 108, true);
   }
 
-  get role(): number {
-    return this.view.getUint16(this.at + 112, true);
+  get pid(): number {
+    return this.view.getUint32(this.at + 112, true);
   }
 
-  get flags(): number {
-    return this.view.getUint16(this.at + 114, true);
-  }
-
-  get include(): number {
+  get tid(): number {
     return this.view.getUint32(this.at + 116, true);
   }
 
-  get exclude(): number {
+  get netns(): number {
     return this.view.getUint32(this.at + 120, true);
   }
 
-  get pathBytes(): number {
+  get inode(): number {
     return this.view.getUint32(this.at + 124, true);
   }
 
+  get role(): number {
+    return this.view.getUint16(this.at + 128, true);
+  }
+
+  get flags(): number {
+    return this.view.getUint16(this.at + 130, true);
+  }
+
+  get include(): number {
+    return this.view.getUint32(this.at + 132, true);
+  }
+
+  get exclude(): number {
+    return this.view.getUint32(this.at + 136, true);
+  }
+
+  get pathBytes(): number {
+    return this.view.getUint32(this.at + 140, true);
+  }
+
   /** Offset of 112 elements. */
-  readonly pathOffset = 128;
+  readonly pathOffset = 144;
 }
 
 /** struct event_address */
@@ -758,7 +836,7 @@ export const PROGRESS_EVENT_OFFSETS = {
 
 /** struct connection */
 export class ConnectionCursor {
-  static readonly SIZE = 320;
+  static readonly SIZE = 336;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -872,87 +950,103 @@ export class ConnectionCursor {
     return this.view.getUint16(this.at + 228, true);
   }
 
+  get causeSlot(): number {
+    return this.view.getUint32(this.at + 232, true);
+  }
+
+  get causeGeneration(): number {
+    return this.view.getUint32(this.at + 236, true);
+  }
+
+  get causeSeq(): number {
+    return this.view.getUint32(this.at + 240, true);
+  }
+
+  get causeFlags(): number {
+    return this.view.getUint32(this.at + 244, true);
+  }
+
   /** Offset of 4 elements. */
-  readonly arrivalEndOffset = 232;
+  readonly arrivalEndOffset = 248;
 
   get arrivals(): number {
-    return this.view.getUint32(this.at + 248, true);
-  }
-
-  get callsIngress(): number {
-    return this.view.getUint32(this.at + 252, true);
-  }
-
-  get callsEgress(): number {
-    return this.view.getUint32(this.at + 256, true);
-  }
-
-  get generation(): number {
-    return this.view.getUint32(this.at + 260, true);
-  }
-
-  get verdict(): number {
     return this.view.getUint32(this.at + 264, true);
   }
 
-  get include(): number {
+  get callsIngress(): number {
     return this.view.getUint32(this.at + 268, true);
   }
 
-  get exclude(): number {
+  get callsEgress(): number {
     return this.view.getUint32(this.at + 272, true);
   }
 
-  get pid(): number {
+  get generation(): number {
     return this.view.getUint32(this.at + 276, true);
   }
 
-  get inode(): number {
+  get verdict(): number {
     return this.view.getUint32(this.at + 280, true);
   }
 
-  get netns(): number {
+  get include(): number {
     return this.view.getUint32(this.at + 284, true);
   }
 
-  get pairTag(): number {
+  get exclude(): number {
     return this.view.getUint32(this.at + 288, true);
   }
 
-  get unixIngressSeq(): number {
+  get pid(): number {
     return this.view.getUint32(this.at + 292, true);
   }
 
-  get unixEgressSeq(): number {
+  get inode(): number {
     return this.view.getUint32(this.at + 296, true);
   }
 
-  get captureLeft(): number {
+  get netns(): number {
     return this.view.getUint32(this.at + 300, true);
   }
 
-  get totalRetrans(): number {
+  get pairTag(): number {
     return this.view.getUint32(this.at + 304, true);
   }
 
-  get srttUs(): number {
+  get unixIngressSeq(): number {
     return this.view.getUint32(this.at + 308, true);
   }
 
+  get unixEgressSeq(): number {
+    return this.view.getUint32(this.at + 312, true);
+  }
+
+  get captureLeft(): number {
+    return this.view.getUint32(this.at + 316, true);
+  }
+
+  get totalRetrans(): number {
+    return this.view.getUint32(this.at + 320, true);
+  }
+
+  get srttUs(): number {
+    return this.view.getUint32(this.at + 324, true);
+  }
+
   get flags(): number {
-    return this.view.getUint16(this.at + 312, true);
+    return this.view.getUint16(this.at + 328, true);
   }
 
   get errorNumber(): number {
-    return this.view.getUint16(this.at + 314, true);
+    return this.view.getUint16(this.at + 330, true);
   }
 
   get role(): number {
-    return this.view.getUint8(this.at + 316);
+    return this.view.getUint8(this.at + 332);
   }
 
   get direction(): number {
-    return this.view.getUint8(this.at + 317);
+    return this.view.getUint8(this.at + 333);
   }
 }
 
@@ -976,27 +1070,28 @@ export const CONNECTION_OFFSETS = {
   run: 152,
   tail: 184,
   address: 192,
-  arrivalEnd: 232,
-  arrivals: 248,
-  callsIngress: 252,
-  callsEgress: 256,
-  generation: 260,
-  verdict: 264,
-  include: 268,
-  exclude: 272,
-  pid: 276,
-  inode: 280,
-  netns: 284,
-  pairTag: 288,
-  unixIngressSeq: 292,
-  unixEgressSeq: 296,
-  captureLeft: 300,
-  totalRetrans: 304,
-  srttUs: 308,
-  flags: 312,
-  errorNumber: 314,
-  role: 316,
-  direction: 317,
+  cause: 232,
+  arrivalEnd: 248,
+  arrivals: 264,
+  callsIngress: 268,
+  callsEgress: 272,
+  generation: 276,
+  verdict: 280,
+  include: 284,
+  exclude: 288,
+  pid: 292,
+  inode: 296,
+  netns: 300,
+  pairTag: 304,
+  unixIngressSeq: 308,
+  unixEgressSeq: 312,
+  captureLeft: 316,
+  totalRetrans: 320,
+  srttUs: 324,
+  flags: 328,
+  errorNumber: 330,
+  role: 332,
+  direction: 333,
 } as const;
 
 /** struct counters */
@@ -1220,7 +1315,7 @@ export const EVENT_STAT_NAMES: Readonly<Record<number, string>> = {
 export const RECORD_LAYOUT = {
   data_event: {
     kind: 1,
-    size: 128,
+    size: 160,
     fields: {
       'header.time_ns': [0, 8],
       'header.size': [8, 4],
@@ -1233,27 +1328,35 @@ export const RECORD_LAYOUT = {
       'prev.calls': [56, 4],
       'prev.end_seq': [60, 4],
       prev_tail: [64, 8],
-      slot: [72, 4],
-      generation: [76, 4],
-      seq: [80, 4],
-      other_seq: [84, 4],
-      call_bytes: [88, 4],
-      chunk_bytes: [92, 4],
-      pid: [96, 4],
-      tid: [100, 4],
-      pair_tag: [104, 4],
-      srtt_us: [108, 4],
-      total_retrans: [112, 4],
-      run_calls: [116, 4],
-      error_number: [120, 2],
-      direction: [122, 1],
-      flags: [123, 1],
-      run_direction: [124, 1],
+      'cause.slot': [72, 4],
+      'cause.generation': [76, 4],
+      'cause.seq': [80, 4],
+      'cause.flags': [84, 4],
+      'request.slot': [88, 4],
+      'request.generation': [92, 4],
+      'request.seq': [96, 4],
+      'request.flags': [100, 4],
+      slot: [104, 4],
+      generation: [108, 4],
+      seq: [112, 4],
+      other_seq: [116, 4],
+      call_bytes: [120, 4],
+      chunk_bytes: [124, 4],
+      pid: [128, 4],
+      tid: [132, 4],
+      pair_tag: [136, 4],
+      srtt_us: [140, 4],
+      total_retrans: [144, 4],
+      run_calls: [148, 4],
+      error_number: [152, 2],
+      direction: [154, 1],
+      flags: [155, 1],
+      run_direction: [156, 1],
     },
   },
   connection_opened_event: {
     kind: 2,
-    size: 240,
+    size: 256,
     fields: {
       'header.time_ns': [0, 8],
       'header.size': [8, 4],
@@ -1267,18 +1370,22 @@ export const RECORD_LAYOUT = {
       'address.local_port': [80, 2],
       'address.remote_port': [82, 2],
       'address.family': [84, 2],
-      slot: [88, 4],
-      generation: [92, 4],
-      pid: [96, 4],
-      tid: [100, 4],
-      netns: [104, 4],
-      inode: [108, 4],
-      role: [112, 2],
-      flags: [114, 2],
-      include: [116, 4],
-      exclude: [120, 4],
-      path_bytes: [124, 4],
-      path: [128, 112],
+      'cause.slot': [88, 4],
+      'cause.generation': [92, 4],
+      'cause.seq': [96, 4],
+      'cause.flags': [100, 4],
+      slot: [104, 4],
+      generation: [108, 4],
+      pid: [112, 4],
+      tid: [116, 4],
+      netns: [120, 4],
+      inode: [124, 4],
+      role: [128, 2],
+      flags: [130, 2],
+      include: [132, 4],
+      exclude: [136, 4],
+      path_bytes: [140, 4],
+      path: [144, 112],
     },
   },
   connection_state_event: {

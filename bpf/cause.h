@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What has this thread taken last? Whatever a thread sends may be caused by it, and
+ * user space (src/traces/causes.ts) judges whether it is. Kept with the thread's
+ * state, which every probe has looked up anyway, and told with every write and
+ * connect: reads inside a run have no record of their own, but they count here.
+ */
+#ifndef UNDERSPAN_CAUSE_H
+#define UNDERSPAN_CAUSE_H
+
+/* Bytes up to `seq` were taken from the connection. */
+static __always_inline void cause_taken(struct thread_state *thread, struct connection *c,
+					__u32 slot, __u32 seq, __u32 flags)
+{
+	struct event_cause *cause = &thread->cause, *request = &thread->request;
+
+	cause->slot = slot;
+	cause->generation = c->generation;
+	cause->seq = seq;
+	cause->flags = (cause->flags & CAUSE_LOOPS) | CAUSE_TAKEN | flags;
+	if (c->role == ROLE_CLIENT || flags & CAUSE_ENDED)
+		return;
+	request->slot = slot;
+	request->generation = c->generation;
+	request->seq = seq;
+	request->flags = (request->flags & CAUSE_LOOPS) | CAUSE_TAKEN;
+}
+
+/* The thread has waited for any of several descriptors: what it does next may be
+ * for any of them. */
+static __always_inline void cause_waited(struct thread_state *thread)
+{
+	thread->cause.flags |= CAUSE_WAITED | CAUSE_LOOPS;
+	thread->request.flags |= CAUSE_WAITED | CAUSE_LOOPS;
+}
+
+/* Something other than a connection's bytes set the thread to work. */
+static __always_inline void cause_woken(struct thread_state *thread)
+{
+	thread->cause.flags |= CAUSE_WOKEN;
+	thread->request.flags |= CAUSE_WOKEN;
+}
+
+/* A new process goes on with what the forking thread was doing (CGI); so does the
+ * program that it then executes. */
+static __always_inline void cause_inherit(__u32 parent_tid, __u32 tid)
+{
+	struct thread_state *parent = bpf_map_lookup_elem(&threads, &parent_tid);
+	struct thread_state child = {};
+
+	if (!parent || !(parent->request.flags & CAUSE_TAKEN))
+		return;
+	child.request = parent->request;
+	child.request.flags |= CAUSE_INHERITED;
+	if (bpf_map_update_elem(&threads, &tid, &child, BPF_ANY))
+		count_loss(LOSS_THREADS_FULL);
+}
+
+/* The thread runs a new program: whether that is observed is to be asked again. */
+static __always_inline void cause_keep(__u32 tid)
+{
+	struct thread_state *thread = bpf_map_lookup_elem(&threads, &tid);
+
+	if (thread) {
+		thread->epoch = 0;
+		thread->cause.flags = 0;
+	}
+}
+
+#endif
