@@ -81,8 +81,8 @@ enum event_cause_flag {
 
 /* User space's word on a connection, written into connection.verdict. */
 enum event_verdict {
-	VERDICT_HEAD = 0, /* capture the head of each run (the default) */
-	VERDICT_STREAM = 1, /* capture every call, up to EVENT_CHUNK_MAX bytes each */
+	VERDICT_HEAD = 0, /* capture the head of each run, and every read of a run that begins amid a body */
+	VERDICT_STREAM = 1, /* capture every call */
 	VERDICT_IGNORE = 2, /* count bytes, emit no data records */
 };
 
@@ -312,7 +312,8 @@ struct connection {
 	__u16 error_number;
 	__u8 role;
 	__u8 direction; /* of the open run, enum event_direction */
-	__u8 reserved[2];
+	__u8 is_amid_body; /* the open run is of reads and does not begin with a message */
+	__u8 reserved[1];
 };
 
 /* Value of `counters`, one per CPU. */

@@ -65,6 +65,14 @@ static __always_inline void emit(struct capture_scratch *scratch)
 	count_stat(STAT_DATA_BYTES, payload);
 }
 
+/* A server that answers before it has read the whole request reads the rest of the
+ * body afterwards, and the next request with it, wherever that begins: without each
+ * call of such a run its beginning would not be seen. */
+static __always_inline bool is_streamed(struct connection *c)
+{
+	return c->verdict == VERDICT_STREAM || (c->is_amid_body && c->verdict == VERDICT_HEAD);
+}
+
 /* Emits the records of the call at hand: up to CHUNKS_PER_CALL chunks. The event
  * has been filled. */
 __noinline int emit_call(__u32 slot)
@@ -80,7 +88,7 @@ __noinline int emit_call(__u32 slot)
 		return 0;
 	e = &scratch->event;
 	io = &scratch->io;
-	left = c->verdict == VERDICT_STREAM ? CHUNKS_PER_CALL * EVENT_CHUNK_MAX : c->capture_left;
+	left = is_streamed(c) ? CHUNKS_PER_CALL * EVENT_CHUNK_MAX : c->capture_left;
 	if (left > io->bytes)
 		left = io->bytes;
 	for (int i = 0; i < CHUNKS_PER_CALL; i++) {
@@ -148,6 +156,8 @@ __noinline int socket_transferred(__u32 slot)
 		c->tail = 0;
 		c->capture_left = head_bytes();
 		c->direction = io->direction;
+		c->is_amid_body = io->direction == DIRECTION_INGRESS && c->role != ROLE_CLIENT &&
+				  c->bytes_ingress > io->bytes && !begins_message(io);
 		count_stat(STAT_EDGES, 1);
 	}
 	c->run.calls++;
@@ -157,11 +167,11 @@ __noinline int socket_transferred(__u32 slot)
 	scratch->event.run_calls = c->run.calls;
 	if (c->verdict == VERDICT_IGNORE)
 		return 0;
-	if (!edge && !c->capture_left && c->verdict == VERDICT_HEAD && begins_message(io))
+	if (!edge && !c->capture_left && !is_streamed(c) && begins_message(io))
 		c->capture_left = head_bytes();
-	if (edge || c->capture_left || c->verdict == VERDICT_STREAM)
+	if (edge || c->capture_left || is_streamed(c))
 		emit_call(slot);
-	if (!c->capture_left)
+	if (!c->capture_left || is_streamed(c))
 		c->tail = read_tail(io, c->tail);
 	return 0;
 }

@@ -40,6 +40,8 @@ export interface ConnectionTableOptions {
 const SLOTS_MAX = 1 << 22;
 /** sun_path of sockaddr_un. */
 const PATH_MAX_BYTES = 108;
+/** A request that is answered and does not end is told this long after its answer: it may never be seen to end. */
+const ANSWERED_QUIET_NS = 250e6;
 
 export class ConnectionTable {
   /** Data records of connections that are not known, or no longer. */
@@ -56,7 +58,7 @@ export class ConnectionTable {
   constructor(sink: ConnectionSink, options: ConnectionTableOptions) {
     this.#sink = sink;
     this.synchrony = new Synchrony(sink);
-    this.#feeder = new StreamFeeder(this.synchrony, sink, options.headBytes);
+    this.#feeder = new StreamFeeder(this.synchrony, options.headBytes);
   }
 
   find(slot: number, generation: number): Connection | null {
@@ -155,10 +157,15 @@ export class ConnectionTable {
     for (const connection of this.#live) visit(connection);
   }
 
-  /** Ends exchanges whose request is older than `ns` and has no response; what comes later for them is not theirs. */
+  /**
+   * Ends exchanges whose request is older than `ns` and has no response; what comes later for them is not theirs. Tells
+   * those that have had their whole response for a while, and whose request was not seen to end.
+   */
   expire(ns: number, nowNs: number): void {
     for (const connection of this.#live) {
-      if (connection.matcher?.expire(ns, nowNs) === true) this.synchrony.end(connection);
+      if (connection.matcher === null) continue;
+      connection.matcher.tellAnswered(nowNs - ANSWERED_QUIET_NS);
+      if (connection.matcher.expire(ns, nowNs)) this.synchrony.end(connection);
     }
   }
 

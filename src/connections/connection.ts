@@ -44,8 +44,6 @@ export class Connection {
   isSynced = false;
   /** After CONNECT or 101: bytes are counted, not read. */
   isOpaque = false;
-  /** User space told the kernel to send all bytes: an early response, see stream-feeder.ts. */
-  isStreamed = false;
   /** Metrics count it as open. */
   isCounted = false;
   /** User space told the kernel to stop sending data. */

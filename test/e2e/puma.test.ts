@@ -3,6 +3,6 @@
 import { testGroundTruth } from '../support/ground-truth.js';
 import { startPuma } from '../support/servers.js';
 
-const load = { connections: 50, requests: 3000, witnessNoise: 0.15 };
+const load = { connections: 50, requests: 3000, witnessNoise: 0.3 };
 const calm = { connections: 1, requests: 300, pauseMs: 2, isPunctual: true };
 testGroundTruth('puma', () => startPuma({ threads: 50 }), load, calm);

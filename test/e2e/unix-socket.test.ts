@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import test from 'node:test';
 import { collectSpans, startAgent } from '../support/agent.js';
-import { compareDurations, compareSpans, distribution, head, shareOf } from '../support/compare.js';
+import { compareDurations, compareSpans, distribution, head, median, shareOf } from '../support/compare.js';
 import { makePunctual } from '../support/experiment.js';
 import { Load } from '../support/load-client.js';
 import { startOtlpReceiver } from '../support/otlp-receiver.js';
@@ -72,8 +72,10 @@ for (const [name, start] of starts) {
       await t.test('durations', inner => {
         const report = compareDurations(byServer.pairs, server.format.resolutionMs, takenDurationMs);
         inner.diagnostic(`${name} on a unix socket, SERVER duration error in ms: ${distribution(report.errors)}`);
-        const allowed = Math.floor(REQUESTS * 0.01);
+        const allowed = Math.floor(REQUESTS * 0.03);
         assert.ok(report.faults.length <= allowed, head(report.faults.map(fault => fault.description)));
+        const errorMs = Math.abs(median(report.errors));
+        assert.ok(errorMs < 0.5, `the middle is ${errorMs} ms off`);
       });
       await t.test('SERVER spans start when the request reaches the socket', inner => {
         const clients = new Map(byClient.pairs.map(pair => [pair.witness.path, pair.span]));
@@ -85,7 +87,7 @@ for (const [name, start] of starts) {
         const waits = serverSpans.map(span => number(span, 'underspan.receive.wait'));
         inner.diagnostic(`underspan.receive.wait in s: ${distribution(waits)}`);
         assert.ok(shareOf(waits, wait => wait > 0) > 0.9, 'a request waits in the queue, if only for microseconds');
-        assert.ok(shareOf(lates, late => late >= 0 && late < 1) > 0.95, 'the write puts the request into the queue');
+        assert.ok(shareOf(lates, late => late >= 0 && late < 1) > 0.9, 'the write puts the request into the queue');
       });
       await t.test('the transport is unix, on both sides', () => {
         const wrong = [...serverSpans, ...clientSpans].filter(span => text(span, 'network.transport') !== 'unix');

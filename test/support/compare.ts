@@ -91,6 +91,11 @@ export function distribution(values: readonly number[]): string {
   return `n=${sorted.length} min ${at(0)} p1 ${at(0.01)} p50 ${at(0.5)} p99 ${at(0.99)} max ${at(1)}`;
 }
 
+/** The upper of the two middle values where there are two; NaN for none. */
+export function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+}
+
 /** Share of `values` that `isBad`; 0 for none. */
 export function shareOf(values: readonly number[], isBad: (value: number) => boolean): number {
   return values.length === 0 ? 0 : values.filter(isBad).length / values.length;
@@ -107,11 +112,21 @@ export interface TimingFault {
   readonly errorMs: number;
 }
 
+/** The middle error of the requests of one kind: what is systematically wrong shows here, whatever the scheduler does. */
+export interface KindError {
+  readonly kind: string;
+  readonly count: number;
+  /** Span minus witness, ms. */
+  readonly medianErrorMs: number;
+  readonly toleranceMs: number;
+}
+
 export interface TimingReport {
   /** Span minus witness in milliseconds, for all pairs whose witness knows. */
   readonly errors: readonly number[];
   /** The pairs outside the tolerance, worst first. */
   readonly faults: readonly TimingFault[];
+  readonly kinds: readonly KindError[];
 }
 
 /** Compares durations; `spanMs` says which part of the span the witness can know about. */
@@ -122,10 +137,15 @@ export function compareDurations<W extends Witness>(
 ): TimingReport {
   const errors: number[] = [];
   const faults: TimingFault[] = [];
+  const byKind = new Map<string, { errorMs: number; witnessMs: number }[]>();
   for (const { witness, span } of pairs) {
     if (Number.isNaN(witness.durationMs)) continue;
     const errorMs = spanMs(span) - witness.durationMs;
     errors.push(errorMs);
+    const kind = `${witness.method} ${witness.path.replace(/\/[^/]*$/, '')}`;
+    const known = byKind.get(kind);
+    if (known === undefined) byKind.set(kind, [{ errorMs, witnessMs: witness.durationMs }]);
+    else known.push({ errorMs, witnessMs: witness.durationMs });
     if (Math.abs(errorMs) > toleranceMs(witness.durationMs, resolutionMs)) {
       faults.push({
         errorMs,
@@ -134,7 +154,13 @@ export function compareDurations<W extends Witness>(
     }
   }
   faults.sort((a, b) => Math.abs(b.errorMs) - Math.abs(a.errorMs));
-  return { errors, faults };
+  const kinds = [...byKind].map(([kind, of]) => ({
+    kind,
+    count: of.length,
+    medianErrorMs: median(of.map(one => one.errorMs)),
+    toleranceMs: toleranceMs(median(of.map(one => one.witnessMs)), resolutionMs),
+  }));
+  return { errors, faults, kinds };
 }
 
 /** The first lines of a list, and how many there are. */

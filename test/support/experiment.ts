@@ -107,7 +107,9 @@ export async function experiment(
   const receiver = await startOtlpReceiver({ grpc: true, http: false });
   const server = await start();
   try {
-    const agent = await startAgent({ endpoint: receiver.grpcUrl });
+    // What is lost when an agent does not get its turn is another test's question (coverage.test.ts).
+    const env = { UNDERSPAN_KERNEL_DATA_RING_BYTES: String(64 << 20) };
+    const agent = await startAgent({ endpoint: receiver.grpcUrl, env });
     try {
       const first = await runPhase('load', server, agent, receiver, {
         ...load,

@@ -288,6 +288,7 @@ export class Story {
   readonly #pairTag: number;
   readonly #headBytes: number;
   #captureLeft = 0;
+  #isAmidBody = false;
   #firstReadNs = 0;
   #lastReadNs = 0;
   #firstWriteNs = 0;
@@ -386,6 +387,11 @@ export class Story {
       this.direction = direction;
       this.tail = NO_TAIL;
       this.#captureLeft = this.#headBytes;
+      this.#isAmidBody =
+        direction === gen.DIRECTION_INGRESS &&
+        this.role !== gen.ROLE_CLIENT &&
+        this.bytesIn > bytes.length &&
+        !beginsMessage(bytes);
     }
     const { run } = this;
     run.calls++;
@@ -393,7 +399,7 @@ export class Story {
     run.lastNs = at;
     run.endSeq = (seq + bytes.length) >>> 0;
     if (this.verdict === gen.VERDICT_IGNORE) return;
-    const isStreamed = this.verdict === gen.VERDICT_STREAM;
+    const isStreamed = this.verdict === gen.VERDICT_STREAM || (this.#isAmidBody && this.verdict === gen.VERDICT_HEAD);
     const hasContent = step.hasNoContent !== true;
     if (!isEdge && this.#captureLeft === 0 && !isStreamed && hasContent && beginsMessage(bytes)) {
       this.#captureLeft = this.#headBytes;
@@ -401,7 +407,7 @@ export class Story {
     if (isEdge || this.#captureLeft > 0 || isStreamed) {
       this.#emitCall(direction, seq, bytes, at, enter, step, prev, prevTail, isEdge, isStreamed);
     }
-    if (this.#captureLeft > 0) return;
+    if (this.#captureLeft > 0 && !isStreamed) return;
     this.tail = hasContent ? Uint8Array.from([...this.tail, ...bytes.subarray(-8)].slice(-8)) : NO_TAIL;
   }
 

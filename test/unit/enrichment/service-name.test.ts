@@ -248,5 +248,6 @@ test('a hostile command line costs no time to speak of', () => {
   ];
   const beginMs = performance.now();
   for (const given of hostile) assert.equal(typeof programNameOf(given), 'string');
-  assert.ok(performance.now() - beginMs < 2000, `${performance.now() - beginMs} ms`);
+  // Quadratic time would be hours.
+  assert.ok(performance.now() - beginMs < 30_000, `${performance.now() - beginMs} ms`);
 });

@@ -138,11 +138,11 @@ for (const protocol of PROTOCOLS) {
 
     test('no answer within the timeout: unavailable', async context => {
       const { receiver, exporter } = await setUp(context, protocol, { timeoutMs: 400 });
-      receiver.setFault({ kind: 'slow', delayMs: 3000 });
+      receiver.setFault({ kind: 'slow', delayMs: 15_000 });
       const start = performance.now();
       const result = await exporter.export(traceRequest('a', 1).bytes, 1);
       assert.equal(result.kind, 'unavailable');
-      assert.ok(performance.now() - start < 2900);
+      assert.ok(performance.now() - start < 12_000);
     });
 
     test('metrics go to their own service', async context => {
@@ -421,11 +421,11 @@ test('headers that are none end the start', () => {
 test('shutdown does not wait longer than told for an export in flight', async context => {
   for (const protocol of PROTOCOLS) {
     const { receiver, exporter } = await setUp(context, protocol);
-    receiver.setFault({ kind: 'slow', delayMs: 1500 });
+    receiver.setFault({ kind: 'slow', delayMs: 4000 });
     const flying = exporter.export(traceRequest('a', 1).bytes, 1);
     const start = performance.now();
     await exporter.shutdown(200);
-    assert.ok(performance.now() - start < 800, protocol);
+    assert.ok(performance.now() - start < 3500, protocol);
     await flying;
   }
 });

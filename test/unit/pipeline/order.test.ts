@@ -60,23 +60,38 @@ test('more pipelined requests than are kept: what is given up is counted, no res
   assert.ok((harness.drops().evicted ?? 0) >= 256);
 });
 
-test('an early response: the exchange ends with both, and the kernel is asked for all bytes until the request has', () => {
+test('an early response: the exchange ends with both, and the next request is found amid a later read', () => {
   const harness = new Harness();
   const body = 'u'.repeat(30_000);
   const story = harness.server().opened();
   story.read(requestText('POST /up', ['Host: a', `Content-Length: ${body.length}`]) + body.slice(0, 6000));
   story.wrote(responseText(413), { at: T0 + 20 * MS });
   assert.equal(harness.play().length, 0);
-  assert.deepEqual(harness.verdicts, [{ slot: story.slot, generation: 1, verdict: 1 }]);
-  story.verdict = 1;
   story.read(body.slice(6000, 20_000)).read(body.slice(20_000) + requestText('GET /next').slice(0, 10));
   story.read(requestText('GET /next').slice(10));
   story.wrote(responseText(204)).closed();
   assert.deepEqual(harness.finish().map(line), ['POST /up 413', 'GET /next 204']);
-  assert.deepEqual(
-    harness.verdicts.map(({ verdict }) => verdict),
-    [1, 0],
-  );
+});
+
+test('an early response to a body that is never seen to end is told soon, once, and hides no later request', () => {
+  const harness = new Harness();
+  const story = harness.server().opened();
+  story.read(`${requestText('POST /up', ['Host: a', 'Transfer-Encoding: chunked'])}4e20\r\n${'u'.repeat(6000)}`);
+  story.wrote(responseText(413), { at: T0 + 20 * MS });
+  story.read('u'.repeat(5000), { at: T0 + 25 * MS });
+  assert.equal(harness.play().length, 0);
+  harness.pipeline.tick(T0 + 400 * MS);
+  assert.deepEqual(harness.play().map(line), [], 'its body may yet end');
+  harness.pipeline.tick(T0 + 1600 * MS);
+  harness.pipeline.tick(T0 + 1700 * MS);
+  const [early] = harness.play();
+  assert.equal(line(early as never), 'POST /up 413');
+  assert.equal(attribute(early, 'http.request.body.size'), undefined);
+  assert.equal(early?.endUnixNs, BigInt(T0 + 20 * MS));
+  story.read(`${'u'.repeat(9000)}\r\n0\r\n\r\n${requestText('GET /next')}`, { at: T0 + 2000 * MS });
+  story.wrote(responseText(204)).closed();
+  assert.deepEqual(harness.finish().map(line), ['POST /up 413', 'GET /next 204']);
+  assert.equal(harness.drops().gap, undefined);
 });
 
 test('CONNECT and 101: the span lasts as long as the tunnel, whose bytes are not read as HTTP', () => {

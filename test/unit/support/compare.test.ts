@@ -91,7 +91,27 @@ test('durations: 1 ms or 5 %, plus what the witness rounds away', () => {
   assert.equal(report(-1.01).faults.length, 1);
   const unknown = witness(1, { durationMs: Number.NaN });
   const pairs = [{ witness: unknown, span: spanOf(witness(1)) }];
-  assert.deepEqual(compareDurations(pairs, 0, durationMs), { errors: [], faults: [] });
+  assert.deepEqual(compareDurations(pairs, 0, durationMs), { errors: [], faults: [], kinds: [] });
+
+  test('the middle error of a kind of request is found whatever single ones do', () => {
+    const pairs = Array.from({ length: 21 }, (_, number) => {
+      const entry = witness(number, number < 20 ? {} : { path: '/chunked/1/x' });
+      return { witness: entry, span: spanOf(entry, {}, number < 8 ? 50 : number < 20 ? -3 : 0) };
+    });
+    const { kinds } = compareDurations(pairs, 0, durationMs);
+    assert.deepEqual(
+      kinds.map(({ kind, count, medianErrorMs, toleranceMs: allowed }) => [
+        kind,
+        count,
+        Math.round(medianErrorMs),
+        allowed,
+      ]),
+      [
+        ['GET /bytes/1', 20, -3, 1],
+        ['GET /chunked/1', 1, 0, 1],
+      ],
+    );
+  });
   assert.equal(takenDurationMs(spanOf(witness(1), { 'underspan.receive.wait': 0.004 })), 6);
 });
 
