@@ -32,38 +32,69 @@ struct io {
 	__u16 reserved;
 };
 
-/* The call at hand and its record under construction, one per CPU: only for
- * programs that cannot be preempted (tracepoints run with preemption off). Shared
- * by the global functions below, which the verifier checks once each, without
- * arguments to carry it in (pointers as arguments need Linux 5.13). The payload
- * has twice its size, so that a copy to a variable offset can be bounded. */
+/* The call at hand and its record under construction. Shared by the global functions
+ * below, which the verifier checks once each, without pointers to carry it in (those
+ * as arguments need Linux 5.13): they get the number of a lane. The payload has twice
+ * its size, so that a copy to a variable offset can be bounded. */
 struct capture_scratch {
 	struct io io;
+	__u64 holders; /* of a lane that can be held: see lane_take */
 	struct data_event event;
 	__u8 payload[2 * EVENT_CHUNK_MAX];
 };
 
+/* Lane 0 of a CPU is for programs that cannot be preempted (tracepoints run with
+ * preemption off). A program that can be (uprobes, trampolines) stays on its CPU, but
+ * another one may run there meanwhile: such programs take a lane and give it back. */
+#define LANE_ATOMIC 0
+#define LANES 4
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, LANES);
 	__type(key, __u32);
 	__type(value, struct capture_scratch);
 } capture_scratches SEC(".maps");
 
-static __always_inline struct capture_scratch *scratch_of_cpu(void)
+static __always_inline struct capture_scratch *scratch_at(__u32 lane)
 {
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&capture_scratches, &zero);
+	return bpf_map_lookup_elem(&capture_scratches, &lane);
 }
 
-/* Gathers up to `want` bytes, from byte `skip` of an iovec array on, into this
- * CPU's scratch. Returns how many were copied; less than `want` if a page was not
+/* A lane that nobody on this CPU holds, 0 if all are held. Whoever finds more than
+ * itself after its own addition goes on to the next, so a lane never has two holders;
+ * atomic additions that return a value would need Linux 5.12. */
+static __always_inline __u32 lane_take(void)
+{
+	for (__u32 lane = LANE_ATOMIC + 1; lane < LANES; lane++) {
+		struct capture_scratch *scratch = scratch_at(lane);
+
+		if (!scratch)
+			return 0;
+		__sync_fetch_and_add(&scratch->holders, 1);
+		if (*(volatile __u64 *)&scratch->holders == 1)
+			return lane;
+		__sync_fetch_and_add(&scratch->holders, -1);
+	}
+	count_loss(LOSS_LANES_BUSY);
+	return 0;
+}
+
+static __always_inline void lane_give(__u32 lane)
+{
+	struct capture_scratch *scratch = scratch_at(lane);
+
+	if (scratch)
+		__sync_fetch_and_add(&scratch->holders, -1);
+}
+
+/* Gathers up to `want` bytes, from byte `skip` of an iovec array on, into the
+ * lane's scratch. Returns how many were copied; less than `want` if a page was not
  * there. */
-__noinline __u32 gather(__u64 iovecs, __u32 count, __u32 skip, __u32 want)
+__noinline __u32 gather(__u64 iovecs, __u32 count, __u32 skip, __u32 want, __u32 lane)
 {
 	__u32 done = 0;
-	struct capture_scratch *scratch = scratch_of_cpu();
+	struct capture_scratch *scratch = scratch_at(lane);
 
 	if (!scratch)
 		return 0;
@@ -95,7 +126,7 @@ __noinline __u32 gather(__u64 iovecs, __u32 count, __u32 skip, __u32 want)
 }
 
 static __always_inline __u32 copy_user(struct capture_scratch *scratch, struct io *io, __u32 offset,
-				       __u32 want)
+				       __u32 want, __u32 lane)
 {
 	if (want > EVENT_CHUNK_MAX)
 		want = EVENT_CHUNK_MAX;
@@ -106,7 +137,7 @@ static __always_inline __u32 copy_user(struct capture_scratch *scratch, struct i
 		return 0;
 	}
 	if (io->buffer_kind == BUFFER_IOVEC)
-		return gather(io->buffer, io->iov_count, offset, want);
+		return gather(io->buffer, io->iov_count, offset, want, lane);
 	return 0;
 }
 

@@ -100,7 +100,8 @@ enum event_loss {
 	LOSS_SLOT_RETURN = 9, /* a freed slot could not be put back */
 	LOSS_IOV_TOO_LONG = 10, /* bytes beyond the iovecs or messages that are looked at */
 	LOSS_COMPAT_TASK = 11, /* a 32-bit thread on a 64-bit kernel: its system calls are not read */
-	LOSS_COUNT = 12,
+	LOSS_LANES_BUSY = 12, /* programs preempted each other too deeply on one CPU */
+	LOSS_COUNT = 13,
 };
 
 /* What the kernel side did; index of the per-CPU activity counters. */

@@ -75,9 +75,9 @@ static __always_inline bool is_streamed(struct connection *c)
 
 /* Emits the records of the call at hand: up to CHUNKS_PER_CALL chunks. The event
  * has been filled. */
-__noinline int emit_call(__u32 slot)
+__noinline int emit_call(__u32 slot, __u32 lane)
 {
-	struct capture_scratch *scratch = scratch_of_cpu();
+	struct capture_scratch *scratch = scratch_at(lane);
 	struct connection *c = connection_at(slot);
 	__u32 left, offset = 0, captured;
 	bool more;
@@ -92,7 +92,9 @@ __noinline int emit_call(__u32 slot)
 	if (left > io->bytes)
 		left = io->bytes;
 	for (int i = 0; i < CHUNKS_PER_CALL; i++) {
-		__u32 got = left > offset ? copy_user(scratch, io, offset, left - offset) : 0;
+		__u32 got = left > offset ?
+				    copy_user(scratch, io, offset, left - offset, lane) :
+				    0;
 
 		e->seq = io->seq + offset;
 		e->call_bytes = io->bytes - offset;
@@ -116,9 +118,9 @@ __noinline int emit_call(__u32 slot)
 }
 
 /* Bytes went through a socket: the call at hand, on the connection of `slot`. */
-__noinline int socket_transferred(__u32 slot)
+__noinline int socket_transferred(__u32 slot, __u32 lane)
 {
-	struct capture_scratch *scratch = scratch_of_cpu();
+	struct capture_scratch *scratch = scratch_at(lane);
 	struct connection *c = connection_at(slot);
 	struct io *io;
 	bool edge;
@@ -170,16 +172,16 @@ __noinline int socket_transferred(__u32 slot)
 	if (!edge && !c->capture_left && !is_streamed(c) && begins_message(io))
 		c->capture_left = head_bytes();
 	if (edge || c->capture_left || is_streamed(c))
-		emit_call(slot);
+		emit_call(slot, lane);
 	if (!c->capture_left || is_streamed(c))
 		c->tail = read_tail(io, c->tail);
 	return 0;
 }
 
 /* A call ended without bytes: end of stream, or an error that ends something. */
-__noinline int socket_ended(__u32 slot, __u32 error_number)
+__noinline int socket_ended(__u32 slot, __u32 error_number, __u32 lane)
 {
-	struct capture_scratch *scratch = scratch_of_cpu();
+	struct capture_scratch *scratch = scratch_at(lane);
 	struct connection *c = connection_at(slot);
 
 	if (!c || !scratch || c->verdict == VERDICT_IGNORE)

@@ -327,7 +327,7 @@ static __always_inline bool read_msghdr(struct io *io, __u64 address)
  * came with the position behind the last byte. */
 __noinline int transferred_many(__u64 messages, __u32 count)
 {
-	struct capture_scratch *scratch = scratch_of_cpu();
+	struct capture_scratch *scratch = scratch_at(LANE_ATOMIC);
 	__u32 total = 0, shown = 0, length;
 	struct connection *c;
 	struct io *io;
@@ -361,7 +361,7 @@ __noinline int transferred_many(__u64 messages, __u32 count)
 		read_msghdr(io, message);
 		io->bytes = length;
 		if (length)
-			socket_transferred(io->slot);
+			socket_transferred(io->slot, LANE_ATOMIC);
 		io->seq += length;
 		shown += length;
 	}
@@ -369,7 +369,7 @@ __noinline int transferred_many(__u64 messages, __u32 count)
 		count_loss(LOSS_IOV_TOO_LONG);
 		io->bytes = total - shown;
 		io->buffer_kind = BUFFER_NONE;
-		socket_transferred(io->slot);
+		socket_transferred(io->slot, LANE_ATOMIC);
 	}
 	return 0;
 }
@@ -388,7 +388,7 @@ static __always_inline __u32 message_flags(__u32 kind, struct call_args *a)
 static __noinline void transferred(__u32 kind, struct call_args *a, long result,
 				   struct thread_state *thread)
 {
-	struct capture_scratch *scratch = scratch_of_cpu();
+	struct capture_scratch *scratch = scratch_at(LANE_ATOMIC);
 	__u32 inode = 0, slot, flags = message_flags(kind, a);
 	bool many = kind == SYSCALL_SENDMMSG || kind == SYSCALL_RECVMMSG;
 	__u64 now = bpf_ktime_get_boot_ns();
@@ -433,7 +433,7 @@ static __noinline void transferred(__u32 kind, struct call_args *a, long result,
 	io->bytes = result > 0 && !many ? result : 0;
 	read_positions(io, c, sk);
 	if (result < 0) {
-		socket_ended(slot, -result);
+		socket_ended(slot, -result, LANE_ATOMIC);
 		if (!is_write(kind))
 			cause_taken(thread, c, slot, io->seq, CAUSE_ENDED);
 		return;
@@ -448,7 +448,7 @@ static __noinline void transferred(__u32 kind, struct call_args *a, long result,
 	if (result == 0) {
 		if (io->direction == DIRECTION_INGRESS &&
 		    (a->third || kind == SYSCALL_RECVMSG)) {
-			socket_ended(slot, 0);
+			socket_ended(slot, 0, LANE_ATOMIC);
 			cause_taken(thread, c, slot, io->seq, CAUSE_ENDED);
 		}
 		return;
@@ -474,7 +474,7 @@ static __noinline void transferred(__u32 kind, struct call_args *a, long result,
 	}
 	if (io->direction == DIRECTION_INGRESS && (flags & MSG_TRUNC))
 		io->buffer_kind = BUFFER_NONE; /* tcp(7): the bytes are discarded */
-	socket_transferred(slot);
+	socket_transferred(slot, LANE_ATOMIC);
 	if (io->direction == DIRECTION_INGRESS)
 		cause_taken(thread, c, slot, io->seq + io->bytes, 0);
 	note_queue(io, c, sk);

@@ -1101,7 +1101,7 @@ export const CONNECTION_OFFSETS = {
 
 /** struct counters */
 export class CountersCursor {
-  static readonly SIZE = 168;
+  static readonly SIZE = 176;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1110,11 +1110,11 @@ export class CountersCursor {
     this.at = at;
   }
 
-  /** Offset of 12 elements. */
+  /** Offset of 13 elements. */
   readonly lossesOffset = 0;
 
   /** Offset of 9 elements. */
-  readonly statsOffset = 96;
+  readonly statsOffset = 104;
 }
 
 /** struct settings */
@@ -1274,7 +1274,8 @@ export const LOSS_KERNEL_READ = 8;
 export const LOSS_SLOT_RETURN = 9;
 export const LOSS_IOV_TOO_LONG = 10;
 export const LOSS_COMPAT_TASK = 11;
-export const LOSS_COUNT = 12;
+export const LOSS_LANES_BUSY = 12;
+export const LOSS_COUNT = 13;
 /** Names of enum event_loss, without prefix. */
 export const EVENT_LOSS_NAMES: Readonly<Record<number, string>> = {
   0: 'data_ring_full',
@@ -1289,7 +1290,8 @@ export const EVENT_LOSS_NAMES: Readonly<Record<number, string>> = {
   9: 'slot_return',
   10: 'iov_too_long',
   11: 'compat_task',
-  12: 'count',
+  12: 'lanes_busy',
+  13: 'count',
 };
 
 export const STAT_CALLS = 0;

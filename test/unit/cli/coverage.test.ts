@@ -8,6 +8,7 @@ import test from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseSamples, readCoverage, renderJson, renderText } from '../../../src/cli/coverage.js';
 import { renderPrometheus } from '../../../src/exporters/prometheus.js';
+import { LOSS_COUNT, STAT_EDGES } from '../../../src/records/records.gen.js';
 import { KernelCounters, observeKernel, observePipeline } from '../../../src/self/agent-metrics.js';
 import { Counters } from '../../../src/self/counters.js';
 import { Ledger } from '../../../src/self/ledger.js';
@@ -34,7 +35,7 @@ function page(): string {
   kernel.values[0] = 7; // data_ring_full
   kernel.values[2] = 3; // slots_exhausted
   kernel.values[7] = 2; // read_fault
-  kernel.values[13] = 99; // edges
+  kernel.values[LOSS_COUNT + STAT_EDGES] = 99;
   observeKernel(counters, kernel);
   counters.observe('underspan.spans.exported', 'otlp-grpc', () => 2);
   counters.observe('underspan.spans.dropped', 'queue_full', () => 1);
