@@ -184,10 +184,19 @@ export class LiveSource implements Source {
 
   #keepTime(nowNs: number): void {
     this.#nextClockNs = nowNs + CLOCK_INTERVAL_NS;
+    const { rate } = this.#assembly.pipeline.clock;
     const stepNs = this.#clock.adjust();
+    this.#recordClock(stepNs !== 0, rate);
     if (stepNs === 0) return;
     const text = `the wall clock was set by ${(stepNs / 1e9).toFixed(3)} s: spans from now on follow it`;
     this.#post({ type: 'log', level: 'warn', key: 'clock', text });
+  }
+
+  /** A replay has to convert times as they were converted. */
+  #recordClock(isStep: boolean, rateBefore: number): void {
+    const { rate, offsetSeconds, offsetNanos } = this.#assembly.pipeline.clock;
+    if (!isStep && rate === rateBefore) return;
+    this.#recording?.clock({ fromNs: isStep ? 0 : this.#clock.nowNs, rate, offsetSeconds, offsetNanos });
   }
 
   #pass(nowNs: number, isLast = false): number {

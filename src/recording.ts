@@ -3,6 +3,7 @@
 //
 //   u32 type | u32 length | payload
 //   FACTS  one process, JSON; before the batch that first needs it
+//   CLOCK  f64 begin | f64 rate | f64 seconds | f64 nanoseconds; a correction of the clock: clock.ts, begin 0 for all times
 //   BATCH  f64 now | f64 cut | u32 data | u32 control | u32 progress | u32 0 | the three slabs
 //
 // A recording of an earlier layout of the records is read as one of today's (records/layout.ts).
@@ -16,8 +17,10 @@ import { RECORD_LAYOUT } from './records/records.gen.js';
 const MAGIC = 'underspan recording';
 const FRAME_FACTS = 1;
 const FRAME_BATCH = 2;
+const FRAME_CLOCK = 3;
 const FRAME_HEADER_BYTES = 8;
 const BATCH_HEADER_BYTES = 32;
+const CLOCK_BYTES = 32;
 const HEADER_MAX_BYTES = 65536;
 const FRAME_MAX_BYTES = 64 << 20;
 
@@ -38,6 +41,20 @@ export interface RecordedBatch {
   readonly control: Uint8Array;
   readonly progress: Uint8Array;
 }
+
+/** A correction of the clock: the offset at boot time `fromNs` (0: for all times), and how it grows from there. */
+export interface RecordedClock {
+  readonly fromNs: number;
+  /** Nanoseconds per nanosecond. */
+  readonly rate: number;
+  readonly offsetSeconds: number;
+  readonly offsetNanos: number;
+}
+
+export type RecordedFrame =
+  | { readonly facts: ProcessFacts }
+  | { readonly batch: RecordedBatch }
+  | { readonly clock: RecordedClock };
 
 export class RecordingWriter {
   bytesWritten = 0;
@@ -64,6 +81,17 @@ export class RecordingWriter {
     this.#frame.writeUInt32LE(json.length, 4);
     this.#write(this.#frame.subarray(0, FRAME_HEADER_BYTES));
     this.#write(json);
+  }
+
+  clock(clock: RecordedClock): void {
+    const frame = this.#frame;
+    frame.writeUInt32LE(FRAME_CLOCK, 0);
+    frame.writeUInt32LE(CLOCK_BYTES, 4);
+    frame.writeDoubleLE(clock.fromNs, 8);
+    frame.writeDoubleLE(clock.rate, 16);
+    frame.writeDoubleLE(clock.offsetSeconds, 24);
+    frame.writeDoubleLE(clock.offsetNanos, 32);
+    this.#write(frame.subarray(0, FRAME_HEADER_BYTES + CLOCK_BYTES));
   }
 
   batch(batch: RecordedBatch): void {
@@ -152,7 +180,7 @@ export class RecordingReader {
   }
 
   /** The next frame; null at the end. A recording that was cut off ends at its last whole frame. */
-  next(): { readonly facts: ProcessFacts } | { readonly batch: RecordedBatch } | null {
+  next(): RecordedFrame | null {
     const header = this.#read(FRAME_HEADER_BYTES);
     if (header === null) return null;
     const type = header.readUInt32LE(0);
@@ -162,7 +190,20 @@ export class RecordingReader {
     if (payload === null) return null;
     if (type === FRAME_FACTS) return { facts: this.#parseFacts(payload.toString('utf8')) };
     if (type === FRAME_BATCH && length >= BATCH_HEADER_BYTES) return { batch: this.#batch(payload) };
+    if (type === FRAME_CLOCK && length >= CLOCK_BYTES) return { clock: this.#clock(payload) };
     throw this.#invalid(`a frame of type ${type} at ${this.bytesRead}`);
+  }
+
+  #clock(payload: Buffer): RecordedClock {
+    const [fromNs, rate, offsetSeconds, offsetNanos] = [0, 8, 16, 24].map(at => payload.readDoubleLE(at)) as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    const isSane = [fromNs, rate, offsetSeconds, offsetNanos].every(Number.isFinite) && Math.abs(rate) < 1;
+    if (!isSane) throw this.#invalid(`a clock that does not rise before ${this.bytesRead}`);
+    return { fromNs, rate, offsetSeconds, offsetNanos };
   }
 
   #parseFacts(text: string): ProcessFacts {

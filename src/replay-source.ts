@@ -70,6 +70,12 @@ export class ReplaySource implements Source {
       this.#facts.add(frame.facts);
       return true;
     }
+    if ('clock' in frame) {
+      const { fromNs, rate, offsetSeconds, offsetNanos } = frame.clock;
+      if (fromNs === 0) this.#assembly.pipeline.clock.set(offsetSeconds, offsetNanos);
+      else this.#assembly.pipeline.clock.slew(fromNs, rate);
+      return true;
+    }
     const { batch } = frame;
     this.#nowNs = batch.nowNs;
     this.#feeder.feed(batch);

@@ -1,10 +1,14 @@
-// Keeps the one offset from boot clock to wall clock. In: pairs of readings. A small difference is slewed, so that spans of
-// one trace never change order by a correction of ours; a large one (the wall clock was set) is a step, and said.
+// Keeps the boot clock's way to the wall clock. In: pairs of readings, once a second. A small difference is slewed, so that
+// times never change order by a correction of ours; a large one (the wall clock was set) is a step, and said.
 import type { WallClock } from '../clock.js';
 
 const NANOS = 1e9;
-/** At most this much correction a second. */
-const SLEW_NS = 500_000;
+/** At most this much correction, nanoseconds per nanosecond: half a millisecond a second. */
+const SLEW_RATE = 500e-6;
+/** Half of a difference goes within a second: a late reading then never overshoots. */
+const SLEW_SHARE = 0.5;
+/** Less than what two readings differ by on a busy machine: no reason to correct anything. */
+const NOISE_NS = 2000;
 const STEP_NS = 250e6;
 
 export class ClockKeeper {
@@ -33,23 +37,25 @@ export class ClockKeeper {
 
   /** Once a second. Returns the size of a step in nanoseconds, 0 if there was none. */
   adjust(): number {
-    this.now();
-    const seconds = this.#at(2) - this.#at(0);
-    const nanos = this.#at(3) - this.#at(1);
+    const nowNs = this.now();
     const clock = this.#clock;
-    const difference = (seconds - clock.offsetSeconds) * NANOS + (nanos - clock.offsetNanos);
+    const seconds = this.#at(2);
+    const nanos = this.#at(3);
+    clock.convert(nowNs);
+    const difference = (seconds - clock.seconds) * NANOS + (nanos - clock.nanos);
     if (!this.#isSet || Math.abs(difference) > STEP_NS) {
       const wasSet = this.#isSet;
       this.#isSet = true;
-      this.#put(seconds, nanos);
+      this.#set(seconds - this.#at(0), nanos - this.#at(1));
       return wasSet ? difference : 0;
     }
-    const slew = Math.max(-SLEW_NS, Math.min(SLEW_NS, difference));
-    this.#put(clock.offsetSeconds, clock.offsetNanos + slew);
+    const wanted = Math.abs(difference) <= NOISE_NS ? 0 : (difference * SLEW_SHARE) / NANOS;
+    const rate = Math.max(-SLEW_RATE, Math.min(SLEW_RATE, wanted));
+    if (rate !== clock.rate) clock.slew(nowNs, rate);
     return 0;
   }
 
-  #put(seconds: number, nanos: number): void {
+  #set(seconds: number, nanos: number): void {
     const whole = Math.round(nanos);
     const carry = Math.floor(whole / NANOS);
     this.#clock.set(seconds + carry, whole - carry * NANOS);

@@ -23,6 +23,7 @@ const BATCHES: readonly RecordedBatch[] = [
   { nowNs: 1e15 + 1, cutNs: 1e15, data: bytes(24, 1), control: bytes(16, 2), progress: bytes(0, 0) },
   { nowNs: 2, cutNs: 1.5, data: bytes(0, 0), control: bytes(0, 0), progress: bytes(64, 3) },
 ];
+const CLOCK = { fromNs: 7e9, rate: -3e-4, offsetSeconds: 1_700_000_000, offsetNanos: 6 };
 const FACTS = { ...unknownFacts(42), exeName: 'shop', args: ['ä\n"'] };
 
 function bytes(length: number, value: number): Uint8Array {
@@ -39,17 +40,18 @@ function write(file: string): void {
   const writer = new RecordingWriter(file, HEADER);
   writer.facts(FACTS);
   for (const batch of BATCHES) writer.batch(batch);
+  writer.clock(CLOCK);
   writer.close();
   assert.equal(writer.bytesWritten, statSync(file).size);
 }
 
-/** All frames; facts as their pid. */
+/** All frames; facts as their pid, clocks as their begin. */
 function readAll(file: string): (number | RecordedBatch)[] {
   const reader = new RecordingReader(file);
   const out: (number | RecordedBatch)[] = [];
   try {
     for (let frame = reader.next(); frame !== null; frame = reader.next()) {
-      out.push('facts' in frame ? frame.facts.pid : frame.batch);
+      out.push('facts' in frame ? frame.facts.pid : 'clock' in frame ? frame.clock.fromNs : frame.batch);
     }
   } finally {
     reader.close();
@@ -79,6 +81,7 @@ test('what was written is read again, and nobody but the owner may read it', con
     assert.ok(frame !== null && 'batch' in frame);
     assert.deepEqual(plain(frame.batch), plain(batch));
   }
+  assert.deepEqual(reader.next(), { clock: CLOCK });
   assert.equal(reader.next(), null);
   assert.equal(reader.bytesRead, reader.bytesTotal);
   reader.close();
@@ -94,7 +97,7 @@ test('cut off anywhere behind its first line it ends at the last whole frame', c
     writeFileSync(file, whole.subarray(0, length));
     counts.add(readAll(file).length);
   }
-  assert.deepEqual([...counts], [0, 1, 2, 3]);
+  assert.deepEqual([...counts], [0, 1, 2, 3, 4]);
 });
 
 test('what is no recording has a code and a reason', context => {
@@ -182,6 +185,7 @@ test('frames that cannot be: type, length, sizes that do not add up, facts that 
     ['null', frame(1, Buffer.from('null'))],
     ['no pid', frame(1, Buffer.from('{}'))],
     ['array', frame(1, Buffer.from('[1]'))],
+    ['clock', frame(3, bytes(32, 0xff))],
   ] as const) {
     writeFileSync(file, content);
     assert.throws(() => readAll(file), hasCode('RECORDING_INVALID'), what);
@@ -198,7 +202,7 @@ test('any damage is an error with a code, or goes unnoticed where only content c
       damaged[at] = value;
       writeFileSync(file, damaged);
       try {
-        assert.ok(readAll(file).length <= 3);
+        assert.ok(readAll(file).length <= 4);
       } catch (error) {
         assert.ok(hasCode('RECORDING_INVALID')(error), String(error));
       }

@@ -1,4 +1,4 @@
-// One offset for all: set at first, slewed after, stepped only when the wall clock was set.
+// One function of time: set at first, slewed after, stepped only when the wall clock was set.
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { WallClock } from '../../../src/clock.js';
@@ -20,6 +20,17 @@ class Machine {
     out[4] = 40;
   });
 
+  convert(bootNs: number): bigint {
+    this.clock.convert(bootNs);
+    return BigInt(this.clock.seconds) * 1_000_000_000n + BigInt(this.clock.nanos);
+  }
+
+  /** What the wall clock says now minus what the boot clock is converted to, nanoseconds. */
+  error(): number {
+    const wall = BigInt(this.wallSeconds) * 1_000_000_000n + BigInt(this.wallNanos);
+    return Number(wall - this.convert(this.bootSeconds * 1e9 + this.bootNanos));
+  }
+
   get offset(): bigint {
     return BigInt(this.clock.offsetSeconds) * 1_000_000_000n + BigInt(this.clock.offsetNanos);
   }
@@ -32,22 +43,64 @@ test('the first reading is taken as it is, whatever its size', () => {
   assert.equal(machine.keeper.now(), 1_000_000_000_005);
 });
 
-test('a drift is followed at half a millisecond a second, in both directions', () => {
+test('a drift is followed at half a millisecond a second at most, in both directions, without overshooting', () => {
   for (const driftNs of [3_200_000, -3_200_000]) {
     const machine = new Machine();
     machine.keeper.adjust();
-    const before = machine.offset;
     machine.wallNanos += driftNs;
-    const steps: number[] = [];
-    for (let second = 0; second < 9; second++) {
-      const from = machine.offset;
+    const errors: number[] = [];
+    for (let second = 0; second < 40; second++) {
       assert.equal(machine.keeper.adjust(), 0);
-      steps.push(Number(machine.offset - from));
-      assert.ok(machine.clock.offsetNanos >= 0 && machine.clock.offsetNanos < 1e9);
+      assert.ok(Math.abs(machine.clock.rate) <= 500e-6);
+      errors.push(machine.error());
+      machine.bootSeconds++;
+      machine.wallSeconds++;
     }
     const sign = Math.sign(driftNs);
-    assert.deepEqual(steps, [...Array<number>(6).fill(sign * 500_000), sign * 200_000, 0, 0]);
-    assert.equal(Number(machine.offset - before), driftNs);
+    assert.deepEqual(
+      errors.slice(0, 4).map(error => Math.round(error * sign)),
+      [3_200_000, 2_700_000, 2_200_000, 1_700_000],
+    );
+    for (const error of errors) assert.ok(error * sign >= -1, `overshot by ${error} ns`);
+    assert.ok(Math.abs(errors.at(-1) as number) < 2001);
+  }
+});
+
+test('readings that differ by less than their noise correct nothing', () => {
+  const machine = new Machine();
+  machine.keeper.adjust();
+  const before = machine.offset;
+  for (const nanos of [900, -1500, 1999]) {
+    machine.wallNanos = 5 + nanos;
+    machine.keeper.adjust();
+    assert.equal(machine.clock.rate, 0);
+    assert.equal(machine.offset, before);
+  }
+});
+
+test('two times never change order, however late each is converted', () => {
+  const machine = new Machine();
+  machine.keeper.adjust();
+  const times: number[] = [];
+  const early: bigint[] = [];
+  for (let second = 0; second < 30; second++) {
+    machine.wallNanos += second % 3 === 0 ? -900_000 : 500_000;
+    machine.keeper.adjust();
+    for (const nanos of [0, 1, 400_000_000, 999_999_999]) {
+      const bootNs = machine.bootSeconds * 1e9 + machine.bootNanos + nanos;
+      times.push(bootNs);
+      early.push(machine.convert(bootNs));
+    }
+    machine.bootSeconds++;
+    machine.wallSeconds++;
+  }
+  assert.deepEqual(
+    times.map(time => machine.convert(time)),
+    early,
+    'what was said of a time stays',
+  );
+  for (let index = 1; index < early.length; index++) {
+    assert.ok((early[index] as bigint) >= (early[index - 1] as bigint), `at ${times[index]}`);
   }
 });
 
