@@ -26,10 +26,12 @@ struct io {
 	__u32 seq; /* of the first byte */
 	__u32 other_seq;
 	__u32 slot;
+	__u32 session; /* 1 + slot of the TLS session in whose call this happens, 0: none */
 	struct event_cause cause, request; /* writes: of the thread */
 	__u8 buffer_kind;
 	__u8 direction;
 	__u16 reserved;
+	__u32 reserved_too;
 };
 
 /* The call at hand and its record under construction. Shared by the global functions

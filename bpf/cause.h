@@ -14,6 +14,8 @@ static __always_inline void cause_taken(struct thread_state *thread, struct conn
 {
 	struct event_cause *cause = &thread->cause, *request = &thread->request;
 
+	if (c->session)
+		return; /* ciphertext: what is taken is the plaintext, from the session */
 	cause->slot = slot;
 	cause->generation = c->generation;
 	cause->seq = seq;

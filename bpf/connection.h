@@ -144,7 +144,7 @@ static __always_inline struct connection *connection_find(__u64 sk, __u32 *slot)
 	return c && c->sk == sk ? c : NULL;
 }
 
-static __noinline void connection_release(__u64 sk, __u32 slot)
+static __always_inline void connection_release(__u64 sk, __u32 slot)
 {
 	struct connection *c = connection_at(slot);
 
@@ -276,19 +276,37 @@ static __noinline void connection_announce(__u32 slot, __u64 now)
 	e->tid = (__u32)bpf_get_current_pid_tgid();
 	e->netns = c->netns;
 	e->inode = c->inode;
+	e->carrier_slot = c->carrier - 1;
+	e->carrier_generation = c->carrier ? c->carrier_generation : 0;
+	if (!(c->flags & CONNECTION_ANNOUNCED))
+		count_stat(STAT_CONNECTIONS_OPENED, 1);
 	c->flags |= CONNECTION_ANNOUNCED;
 	e->role = c->role;
 	e->flags = c->flags;
 	e->include = c->include;
 	e->exclude = c->exclude;
 	__builtin_memset(e->path, 0, sizeof(e->path));
-	e->path_bytes = c->address.family == AF_UNIX ? read_path(e->path, (struct sock *)c->sk) : 0;
+	e->path_bytes = c->flags & CONNECTION_UNIX ? read_path(e->path, (struct sock *)c->sk) : 0;
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 	count_stat(STAT_CONTROL_RECORDS, 1);
-	count_stat(STAT_CONNECTIONS_OPENED, 1);
 }
 
-static __noinline void connection_state_changed(__u32 slot, __u64 now)
+#define SOCKET_END_FLAGS                                                                  \
+	(CONNECTION_FIN_SENT | CONNECTION_FIN_RECEIVED | CONNECTION_RESET_SENT |          \
+	 CONNECTION_RESET_RECEIVED)
+
+/* A TLS session ends like the socket that carries it. */
+static __always_inline void session_inherit(struct connection *s, struct connection *carrier)
+{
+	s->flags |= carrier->flags & SOCKET_END_FLAGS;
+	s->error_number = carrier->error_number;
+	s->fin_sent_ns = carrier->fin_sent_ns;
+	s->fin_received_ns = carrier->fin_received_ns;
+	s->srtt_us = carrier->srtt_us;
+	s->total_retrans = carrier->total_retrans;
+}
+
+static __noinline void state_record(__u32 slot, __u64 now)
 {
 	struct connection *c = connection_at(slot);
 	struct connection_state_event *e;
@@ -315,8 +333,20 @@ static __noinline void connection_state_changed(__u32 slot, __u64 now)
 	count_stat(STAT_CONTROL_RECORDS, 1);
 }
 
-/* The socket is gone: says so and frees the slot. */
-static __noinline void connection_close(__u64 sk, __u32 slot, __u64 now)
+static __always_inline void connection_state_changed(__u32 slot, __u64 now)
+{
+	struct connection *c = connection_at(slot), *s;
+
+	state_record(slot, now);
+	s = c && c->session ? connection_at(c->session - 1) : NULL;
+	if (!s)
+		return;
+	session_inherit(s, c);
+	state_record(c->session - 1, now);
+}
+
+/* The connection is over: says so and frees the slot. */
+static __noinline void connection_end(__u64 sk, __u32 slot, __u64 now)
 {
 	struct connection *c = connection_at(slot);
 	struct connection_closed_event *e;
@@ -358,6 +388,21 @@ static __noinline void connection_close(__u64 sk, __u32 slot, __u64 now)
 		count_stat(STAT_CONNECTIONS_CLOSED, 1);
 	}
 	connection_release(sk, slot);
+}
+
+/* The socket is gone, and with it the session that it carried. */
+static __noinline void connection_close(__u64 sk, __u32 slot, __u64 now)
+{
+	struct connection *c = connection_at(slot), *s;
+
+	if (!c || c->sk != sk)
+		return;
+	s = c->session ? connection_at(c->session - 1) : NULL;
+	if (s) {
+		session_inherit(s, c);
+		connection_end(s->sk, c->session - 1, now);
+	}
+	connection_end(sk, slot, now);
 }
 
 struct failed_connect {

@@ -66,7 +66,8 @@ enum event_connection_flag {
 	CONNECTION_RESET_SENT = 16,
 	CONNECTION_RESET_RECEIVED = 32,
 	CONNECTION_ANNOUNCED = 128, /* its opened record has been made */
-	CONNECTION_PAIR_UNSURE = 64, /* unix socket not seen from birth: its counters cannot name a request */
+	CONNECTION_PAIR_UNSURE = 64, /* counters not followed from birth on cannot name a request */
+	CONNECTION_TLS = 256, /* a TLS session: its bytes are plaintext; see bpf/session.h */
 };
 
 /* What is known of the moment between a take and the write at hand: bits of event_cause.flags. */
@@ -101,7 +102,8 @@ enum event_loss {
 	LOSS_IOV_TOO_LONG = 10, /* bytes beyond the iovecs or messages that are looked at */
 	LOSS_COMPAT_TASK = 11, /* a 32-bit thread on a 64-bit kernel: its system calls are not read */
 	LOSS_LANES_BUSY = 12, /* programs preempted each other too deeply on one CPU */
-	LOSS_COUNT = 13,
+	LOSS_SESSIONS_FULL = 13, /* a table of TLS sessions refused an entry */
+	LOSS_COUNT = 14,
 };
 
 /* What the kernel side did; index of the per-CPU activity counters. */
@@ -180,6 +182,8 @@ struct event_address {
 	__u16 reserved;
 };
 
+/* A connection is new to user space; or, for one that is not, more is known of it: the
+ * socket of a TLS session. */
 struct connection_opened_event {
 	struct event_header header;
 	__u64 created_ns; /* client: socket(2) returned */
@@ -194,6 +198,8 @@ struct connection_opened_event {
 	__u32 tid;
 	__u32 netns; /* inode of the network namespace */
 	__u32 inode; /* of the socket's file; 0 if it has none yet */
+	__u32 carrier_slot; /* of a TLS session: the connection of its socket */
+	__u32 carrier_generation; /* 0: not known, or no session */
 	__u16 role; /* enum event_role */
 	__u16 flags; /* enum event_connection_flag */
 	__u32 include, exclude; /* selectors whose port criteria this connection meets */
@@ -287,7 +293,7 @@ struct connection {
 	__u64 sk; /* key in `sockets`; 0: slot is free */
 	__u64 created_ns, connect_ns, established_ns, accepted_ns;
 	__u64 arrival_ns[ARRIVALS_MAX]; /* tcp: a ring of the latest arrivals; 0: none */
-	__u64 arrived_ns; /* unix: first unread byte reached the queue; 0: queue empty */
+	__u64 arrived_ns; /* unix: first unread byte reached the queue, 0: queue empty; session: latest record */
 	__u64 ready_ns; /* unix: latest arrival of bytes */
 	__u64 fin_sent_ns, fin_received_ns;
 	__u64 first_read_ns, last_read_ns, first_write_ns, last_write_ns;
@@ -306,7 +312,10 @@ struct connection {
 	__u32 inode;
 	__u32 netns;
 	__u32 pair_tag;
-	__u32 unix_ingress_seq, unix_egress_seq;
+	__u32 counted_ingress, counted_egress; /* positions of unix sockets and TLS sessions */
+	__u32 session; /* 1 + slot of the TLS session that this socket carries */
+	__u32 carrier; /* of a session: 1 + slot of its socket */
+	__u32 carrier_generation;
 	__u32 capture_left; /* bytes of the open run still to be captured */
 	__u32 total_retrans, srtt_us;
 	__u16 flags;
@@ -314,7 +323,8 @@ struct connection {
 	__u8 role;
 	__u8 direction; /* of the open run, enum event_direction */
 	__u8 is_amid_body; /* the open run is of reads and does not begin with a message */
-	__u8 reserved[1];
+	__u8 looks; /* spent on the search for TLS records of a known session */
+	__u8 reserved[4];
 };
 
 /* Value of `counters`, one per CPU. */
@@ -351,8 +361,8 @@ _Static_assert(sizeof(struct event_header) == 16, "event_header");
 _Static_assert(sizeof(struct event_run) == 32, "event_run");
 _Static_assert(sizeof(struct data_event) == 160, "data_event");
 _Static_assert(sizeof(struct connection_state_event) == 64, "connection_state_event");
-_Static_assert(sizeof(struct connection_opened_event) == 256, "connection_opened_event");
+_Static_assert(sizeof(struct connection_opened_event) == 264, "connection_opened_event");
 _Static_assert(sizeof(struct event_address) == 40, "event_address");
-_Static_assert(sizeof(struct connection) == 336, "connection");
+_Static_assert(sizeof(struct connection) == 352, "connection");
 
 #endif

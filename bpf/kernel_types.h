@@ -23,7 +23,7 @@ typedef struct {
 
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
-	unsigned long r10, r9, r8, dx, si, di, ax, orig_ax;
+	unsigned long r10, r9, r8, cx, dx, si, di, ax, sp, orig_ax;
 };
 struct thread_info {
 	__u32 status; /* TS_COMPAT */
@@ -31,6 +31,7 @@ struct thread_info {
 #elif defined(__TARGET_ARCH_arm64)
 struct pt_regs {
 	__u64 regs[31];
+	__u64 sp;
 	__u64 orig_x0;
 	__s32 syscallno;
 };
@@ -169,6 +170,23 @@ struct sk_buff;
 struct linux_binprm;
 
 #pragma clang attribute pop
+
+/* Arguments and result of a function by the C calling convention. */
+#if defined(__TARGET_ARCH_x86)
+#define ARGUMENT1(regs) ((regs)->di)
+#define ARGUMENT2(regs) ((regs)->si)
+#define ARGUMENT3(regs) ((regs)->dx)
+#define ARGUMENT4(regs) ((regs)->cx)
+#define RESULT(regs) ((regs)->ax)
+#define STACK(regs) ((regs)->sp)
+#else
+#define ARGUMENT1(regs) ((regs)->regs[0])
+#define ARGUMENT2(regs) ((regs)->regs[1])
+#define ARGUMENT3(regs) ((regs)->regs[2])
+#define ARGUMENT4(regs) ((regs)->regs[3])
+#define RESULT(regs) ((regs)->regs[0])
+#define STACK(regs) ((regs)->sp)
+#endif
 
 /* User-space layouts (ABI, never relocated). */
 struct user_iovec {

@@ -61,8 +61,22 @@ struct {
 	__type(value, struct birth);
 } births SEC(".maps");
 
+/* The call into a TLS library that a thread is in: bpf/tls.h. */
+struct tls_call {
+	__u64 buffer; /* of the plaintext */
+	__u64 size_at; /* where the library puts the number of bytes, 0: it returns it */
+	__u64 enter_ns;
+	__u64 stack; /* pointer at the entry: names the call at its return */
+	__u64 nested_stack; /* the same of a call within the call, 0: there is none */
+	__u32 session; /* 1 + slot */
+	__u32 generation;
+	__u32 kind; /* enum tls_call_kind, 0: in none */
+	__u32 reserved;
+};
+
 struct thread_state {
 	__u64 enter_ns; /* entry of the system call under way */
+	struct tls_call tls;
 	__u32 include, exclude; /* of its process, as of epoch */
 	__u32 epoch;
 	__u32 reserved;

@@ -128,10 +128,12 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 	if (!c || !scratch)
 		return 0;
 	io = &scratch->io;
+	if (may_carry_session(io, c))
+		session_carried(slot, lane);
 	edge = c->direction != io->direction;
 	fill_event(&scratch->event, io, c);
 	if (io->direction == DIRECTION_INGRESS) {
-		scratch->event.arrived_ns = c->address.family == AF_UNIX ?
+		scratch->event.arrived_ns = c->flags & (CONNECTION_UNIX | CONNECTION_TLS) ?
 						    c->arrived_ns :
 						    arrival_of(c, io->seq);
 		c->last_read_ns = io->now;
@@ -178,19 +180,34 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 	return 0;
 }
 
-/* A call ended without bytes: end of stream, or an error that ends something. */
-__noinline int socket_ended(__u32 slot, __u32 error_number, __u32 lane)
+static __always_inline void emit_end(struct capture_scratch *scratch, struct connection *c,
+				     __u32 error_number)
 {
-	struct capture_scratch *scratch = scratch_at(lane);
-	struct connection *c = connection_at(slot);
-
-	if (!c || !scratch || c->verdict == VERDICT_IGNORE)
-		return 0;
 	fill_event(&scratch->event, &scratch->io, c);
 	scratch->event.error_number = error_number;
 	scratch->event.flags = error_number ? DATA_ERROR : DATA_EOF;
 	scratch->event.prev = c->run;
 	emit(scratch);
+}
+
+/* A call ended without bytes: end of stream, or an error that ends something. It ends
+ * a TLS session too, whose library need not say so. */
+__noinline int socket_ended(__u32 slot, __u32 error_number, __u32 lane)
+{
+	struct capture_scratch *scratch = scratch_at(lane);
+	struct connection *c = connection_at(slot), *s;
+
+	if (!c || !scratch)
+		return 0;
+	if (c->verdict != VERDICT_IGNORE)
+		emit_end(scratch, c, error_number);
+	s = c->session ? connection_at(c->session - 1) : NULL;
+	if (s && s->flags & CONNECTION_ANNOUNCED) {
+		scratch->io.slot = c->session - 1;
+		scratch->io.seq = s->counted_ingress;
+		scratch->io.other_seq = s->counted_egress;
+		emit_end(scratch, s, error_number);
+	}
 	return 0;
 }
 
@@ -206,21 +223,27 @@ static __always_inline __u32 read_position(struct sock *sk)
 	return copied_seq;
 }
 
+/* Positions of a connection whose bytes nobody else numbers. */
+static __always_inline void count_positions(struct io *io, struct connection *c)
+{
+	if (io->direction == DIRECTION_INGRESS) {
+		io->seq = c->counted_ingress;
+		io->other_seq = c->counted_egress;
+		c->counted_ingress += io->bytes;
+	} else {
+		io->seq = c->counted_egress;
+		io->other_seq = c->counted_ingress;
+		c->counted_egress += io->bytes;
+	}
+}
+
 /* What the socket's own counters say after a call of `bytes` in `direction`. */
 static __always_inline void read_positions(struct io *io, struct connection *c, struct sock *sk)
 {
 	__u32 write_seq, copied_seq;
 
 	if (c->address.family == AF_UNIX) {
-		if (io->direction == DIRECTION_INGRESS) {
-			io->seq = c->unix_ingress_seq;
-			io->other_seq = c->unix_egress_seq;
-			c->unix_ingress_seq += io->bytes;
-		} else {
-			io->seq = c->unix_egress_seq;
-			io->other_seq = c->unix_ingress_seq;
-			c->unix_egress_seq += io->bytes;
-		}
+		count_positions(io, c);
 		return;
 	}
 	write_seq = KERNEL_READ(struct tcp_sock, sk, write_seq);

@@ -347,9 +347,9 @@ __noinline int transferred_many(__u64 messages, __u32 count)
 	c = connection_at(io->slot);
 	if (c && c->address.family == AF_UNIX) {
 		if (io->direction == DIRECTION_INGRESS)
-			io->seq = c->unix_ingress_seq += total;
+			io->seq = c->counted_ingress += total;
 		else
-			io->seq = c->unix_egress_seq += total;
+			io->seq = c->counted_egress += total;
 	}
 	io->seq -= total;
 	for (__u32 i = 0; i < MMSG_MAX && i < count; i++) {
@@ -415,6 +415,7 @@ static __noinline void transferred(__u32 kind, struct call_args *a, long result,
 	io = &scratch->io;
 	io->now = now;
 	io->slot = slot;
+	io->session = session_within(thread);
 	io->buffer_kind = BUFFER_NONE;
 	io->buffer = 0;
 	io->iov_count = 0;

@@ -16,10 +16,13 @@
 #include "cause.h"
 #include "connection.h"
 #include "capture.h"
+#include "session.h"
 #include "socket.h"
 #include "socket_syscall.bpf.c"
 #include "tcp.bpf.c"
 #include "process.bpf.c"
+#include "tls.h"
+#include "tls_openssl.bpf.c"
 
 /* The probe-read helpers are for GPL-compatible programs only. */
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -4,6 +4,7 @@ import { Assembly, type Post } from './assembly.js';
 import type { Connection } from './connections/connection.js';
 import type { Stream } from './connections/stream.js';
 import { type CompiledSelection, compileSelection } from './discovery/selector.js';
+import { type LibraryReport, TlsAttacher } from './discovery/tls-attacher.js';
 import { ProcessWatcher } from './discovery/watcher.js';
 import { readHostFacts } from './enrichment/host.js';
 import { ProcfsSource } from './enrichment/procfs.js';
@@ -35,6 +36,8 @@ export class LiveSource implements Source {
   readonly #assembly: Assembly;
   readonly #clock: ClockKeeper;
   readonly #watcher: ProcessWatcher;
+  readonly #tls: TlsAttacher;
+  readonly #pids: () => readonly number[];
   readonly #kernelCounters = new KernelCounters();
   readonly #recording: RecordingWriter | null;
   #selection: CompiledSelection;
@@ -112,6 +115,12 @@ export class LiveSource implements Source {
       pids: () => source.pids(),
       ownPid: start.agentPid,
     });
+    this.#pids = () => source.pids();
+    this.#tls = new TlsAttacher({
+      probes: kernel,
+      isObserved: pid => this.#watcher.masksOf(pid).include !== 0,
+      onReport: report => this.#tellLibrary(report),
+    });
   }
 
   async run(): Promise<void> {
@@ -120,6 +129,7 @@ export class LiveSource implements Source {
     this.#kernel.attach();
     // What was started between the first look and the attach has no exec record.
     if (this.#selection.needsFacts) this.#watcher.scan();
+    this.#tls.scan(this.#pids());
     this.#post({
       type: 'ready',
       probes: this.#kernel.reports,
@@ -168,6 +178,7 @@ export class LiveSource implements Source {
     }
     this.#assembly.pipeline.tick(nowNs);
     this.#watcher.flush();
+    this.#tls.tick(nowNs);
     if (nowNs >= this.#nextClockNs) this.#keepTime(nowNs);
     if (nowNs >= this.#nextFlushNs) {
       this.#nextFlushNs = nowNs + this.#flushIntervalNs;
@@ -245,9 +256,16 @@ export class LiveSource implements Source {
   }
 
   #onProcess(kind: 'exec' | 'fork' | 'exit', pid: number, parentPid: number): void {
-    if (kind === 'exec') this.#watcher.onExec(pid);
-    else if (kind === 'fork') this.#watcher.onFork(pid, parentPid);
+    if (kind === 'exec') {
+      this.#watcher.onExec(pid);
+      this.#tls.onExec(pid, this.#clock.now());
+    } else if (kind === 'fork') this.#watcher.onFork(pid, parentPid);
     else this.#watcher.onExit(pid);
+  }
+
+  #tellLibrary({ library, path, ok, detail }: LibraryReport): void {
+    const text = ok ? `TLS of ${library} in ${path} is read` : `TLS of ${library} in ${path} is not read: ${detail}`;
+    this.#post({ type: 'log', level: ok ? 'info' : 'warn', key: `tls ${path}`, text });
   }
 
   #setProcess(pid: number, include: number, exclude: number): boolean {

@@ -232,6 +232,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   }
 
   onConnectionOpened(connection: Connection, event: ConnectionOpenedEventCursor): void {
+    if (connection.isSession) return; // its socket is counted
     connection.isCounted = !connection.isIgnored && this.#isSelected(connection.pid, connection);
     if (!connection.isCounted) return;
     const service = this.#serviceOf(connection);
@@ -333,6 +334,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     exchange.tid = connection.tid;
     exchange.service = this.#options.processes.service(connection.ioPid, connection.takenNs);
     this.ledger.begin(exchange.service);
+    exchange.isSecure = connection.isSession;
     exchange.connectionIndex = connection.isPreexisting ? 0 : connection.exchangeCount;
     exchange.isConnectionReused = connection.isPreexisting || connection.exchangeCount > 1;
     if (!exchange.isConnectionReused) this.#describeOpening(connection, exchange);

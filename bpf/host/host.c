@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <linux/bpf.h>
 #include <node_api.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -21,10 +22,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #define LINKS_MAX 64
+#define USER_PLACES_MAX 4096 /* of one program in one file */
+#define DETACHERS 16
 #define NAME_MAX_BYTES 128
 #define LOG_BYTES 65536
 
@@ -32,10 +36,18 @@
 static _Thread_local char log_text[LOG_BYTES];
 static _Thread_local size_t log_used;
 
+/* One of both. */
+struct user_link {
+	struct bpf_link *bpf;
+	int fd;
+};
+
 struct object {
 	struct bpf_object *bpf;
 	struct bpf_link *links[LINKS_MAX];
 	int link_count;
+	struct user_link *user_links; /* on files */
+	int user_link_count, user_link_room;
 	int stats_fd;
 };
 
@@ -166,11 +178,54 @@ static struct bpf_program *get_program(napi_env env, struct object *object, napi
 	return program;
 }
 
-static void object_free(struct object *object)
+/* Each file probe that goes waits for all that may be running it, 100-150 ms on
+ * Linux 6.18: let them wait together. */
+struct detach_share {
+	struct object *object;
+	int first;
+};
+
+static void *detach_share(void *argument)
 {
+	struct detach_share *share = argument;
+
+	for (int i = share->first; i < share->object->user_link_count; i += DETACHERS) {
+		struct user_link *link = &share->object->user_links[i];
+
+		if (link->bpf)
+			bpf_link__destroy(link->bpf);
+		else
+			close(link->fd);
+	}
+	return NULL;
+}
+
+static void detach_all(struct object *object)
+{
+	struct detach_share shares[DETACHERS];
+	pthread_t threads[DETACHERS];
+	bool is_started[DETACHERS] = {};
+
 	for (int i = 0; i < object->link_count; i++)
 		bpf_link__destroy(object->links[i]);
 	object->link_count = 0;
+	for (int i = 0; i < DETACHERS && i < object->user_link_count; i++) {
+		shares[i] = (struct detach_share){ object, i };
+		is_started[i] = !pthread_create(&threads[i], NULL, detach_share, &shares[i]);
+		if (!is_started[i])
+			detach_share(&shares[i]);
+	}
+	for (int i = 0; i < DETACHERS; i++)
+		if (is_started[i])
+			pthread_join(threads[i], NULL);
+	free(object->user_links);
+	object->user_links = NULL;
+	object->user_link_count = object->user_link_room = 0;
+}
+
+static void object_free(struct object *object)
+{
+	detach_all(object);
 	if (object->bpf)
 		bpf_object__close(object->bpf);
 	object->bpf = NULL;
@@ -375,11 +430,111 @@ static napi_value host_detach(napi_env env, napi_callback_info info)
 	ARGUMENTS(1)
 	struct object *object = get_external(env, argv[0]);
 
-	if (!object)
+	if (object)
+		detach_all(object);
+	return NULL;
+}
+
+/* BPF_LINK_CREATE for many places in a file at once (Linux 6.6), which the headers of
+ * older systems do not have: include/uapi/linux/bpf.h, union bpf_attr. */
+struct uprobe_multi_attr {
+	uint32_t program_fd, target_fd, attach_type, flags;
+	uint64_t path, offsets, ref_ctr_offsets, cookies;
+	uint32_t count, multi_flags, pid, padding;
+};
+
+#define TRACE_UPROBE_MULTI 48
+#define UPROBE_MULTI_RETURN 1
+
+static int user_link_add(struct object *object, struct user_link link)
+{
+	if (object->user_link_count == object->user_link_room) {
+		int room = object->user_link_room ? object->user_link_room * 2 : 64;
+		struct user_link *more = realloc(object->user_links, room * sizeof(*more));
+
+		if (!more)
+			return -1;
+		object->user_links = more;
+		object->user_link_room = room;
+	}
+	object->user_links[object->user_link_count++] = link;
+	return 0;
+}
+
+/* useMultiProbes(handle, program): before the load; its places in files then share
+ * links, which come and go faster. */
+static napi_value host_use_multi_probes(napi_env env, napi_callback_info info)
+{
+	ARGUMENTS(2)
+	struct bpf_program *program = get_program(env, get_external(env, argv[0]), argv[1]);
+	int error = program ? bpf_program__set_expected_attach_type(program, TRACE_UPROBE_MULTI) : 0;
+
+	return error ? fail(env, "attach type", error) : NULL;
+}
+
+/* attachUser(handle, program, path, offsets: Float64Array, isReturn, pid): probes on
+ * places in a file, in every process that maps it, or in one (pid > 0). The kernel
+ * holds the file by its inode from here on, whatever becomes of the path. */
+static napi_value host_attach_user(napi_env env, napi_callback_info info)
+{
+	ARGUMENTS(6)
+	struct object *object = get_external(env, argv[0]);
+	struct bpf_program *program = get_program(env, object, argv[1]);
+	struct user_link link = { .fd = -1 };
+	napi_typedarray_type type;
+	char path[4096];
+	double *offsets;
+	size_t count;
+	uint32_t pid;
+	bool is_return;
+
+	if (!program || !get_text(env, argv[2], path, sizeof(path)) ||
+	    napi_get_value_bool(env, argv[4], &is_return) != napi_ok ||
+	    !get_uint32(env, argv[5], &pid))
 		return NULL;
-	for (int i = 0; i < object->link_count; i++)
-		bpf_link__destroy(object->links[i]);
-	object->link_count = 0;
+	if (napi_get_typedarray_info(env, argv[3], &type, &count, (void **)&offsets, NULL, NULL) !=
+		    napi_ok ||
+	    type != napi_float64_array || !count || count > USER_PLACES_MAX)
+		return fail(env, "a Float64Array of places was expected", EINVAL);
+	log_used = 0;
+	if (bpf_program__expected_attach_type(program) == TRACE_UPROBE_MULTI) {
+		uint64_t *places = calloc(count, sizeof(*places));
+		struct uprobe_multi_attr attr = {
+			.program_fd = bpf_program__fd(program),
+			.attach_type = TRACE_UPROBE_MULTI,
+			.path = (uintptr_t)path,
+			.offsets = (uintptr_t)places,
+			.count = count,
+			.multi_flags = is_return ? UPROBE_MULTI_RETURN : 0,
+			.pid = pid,
+		};
+
+		if (!places)
+			return fail(env, "places", ENOMEM);
+		for (size_t i = 0; i < count; i++)
+			places[i] = (uint64_t)offsets[i];
+		link.fd = syscall(__NR_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+		int error = errno;
+
+		free(places);
+		if (link.fd < 0)
+			return fail(env, bpf_program__name(program), error);
+		if (user_link_add(object, link)) {
+			close(link.fd);
+			return fail(env, "link", ENOMEM);
+		}
+		return NULL;
+	}
+	for (size_t i = 0; i < count; i++) {
+		link.bpf = bpf_program__attach_uprobe(program, is_return, pid ? (int)pid : -1, path,
+						      (size_t)offsets[i]);
+		if (!link.bpf)
+			return fail(env, bpf_program__name(program), errno);
+		if (user_link_add(object, link)) {
+			bpf_link__destroy(link.bpf);
+			return fail(env, "link", ENOMEM);
+		}
+	}
 	return NULL;
 }
 
@@ -721,6 +876,8 @@ NAPI_MODULE_INIT()
 		{ "load", host_load },
 		{ "attach", host_attach },
 		{ "detach", host_detach },
+		{ "useMultiProbes", host_use_multi_probes },
+		{ "attachUser", host_attach_user },
 		{ "log", host_log },
 		{ "mapMemory", host_map_memory },
 		{ "mapSet", host_map_set },

@@ -13,6 +13,7 @@ import {
   type DataEventCursor,
   type ProgressEventCursor,
   ROLE_CLIENT,
+  ROLE_UNKNOWN,
 } from '../records/records.gen.js';
 import { Connection, readPeer, unixPeer } from './connection.js';
 import { StreamFeeder } from './stream-feeder.js';
@@ -74,7 +75,10 @@ export class ConnectionTable {
     }
     const stale = this.#slots[slot] ?? null;
     if (stale !== null) {
-      if (stale.generation === event.generation) return;
+      if (stale.generation === event.generation) {
+        if (stale.isSession && stale.carrier === null) this.#bind(stale, event);
+        return;
+      }
       this.#sink.onConnectionLost(stale); // its closed record was lost: how its exchanges ended is not known
       stale.matcher?.abandon('gap');
       this.#forget(stale, 'connection_closed');
@@ -85,21 +89,28 @@ export class ConnectionTable {
     connection.flags = event.flags;
     connection.pid = event.pid;
     connection.openedNs = event.timeNs;
-    connection.include = event.include;
-    connection.exclude = event.exclude;
-    connection.createdNs = event.createdNs;
-    connection.connectNs = event.connectNs;
-    connection.establishedNs = event.establishedNs;
-    connection.acceptedNs = event.acceptedNs;
-    connection.peer = connection.isUnix
-      ? readUnixPeer(event)
-      : readPeer(event.view, event.at + event.addressLocalOffset);
+    describe(connection, event);
+    if (connection.isSession) this.#bind(connection, event);
     this.#slots[slot] = connection;
     this.#live.add(connection);
     this.open++;
     if (connection.isUnix) this.#unixOwners.add(connection);
     if (!this.#sink.isWanted(connection)) this.synchrony.ignore(connection);
     this.#sink.onConnectionOpened(connection, event);
+  }
+
+  /** The socket of a TLS session has become known: what goes through it is this session's ciphertext. */
+  #bind(session: Connection, event: ConnectionOpenedEventCursor): void {
+    const carrier = event.carrierGeneration === 0 ? null : this.find(event.carrierSlot, event.carrierGeneration);
+    if (carrier === null) return;
+    describe(session, event);
+    session.carrier = carrier;
+    if (session.role === ROLE_UNKNOWN) session.role = event.role;
+    session.connectTrace = carrier.connectTrace;
+    session.connectSpan0 = carrier.connectSpan0;
+    session.connectSpan1 = carrier.connectSpan1;
+    session.matcher?.setPeer(session.peer);
+    this.synchrony.leave(carrier);
   }
 
   onData(event: DataEventCursor, bytes: Uint8Array, payload: number): void {
@@ -173,6 +184,17 @@ export class ConnectionTable {
   abandonAll(): void {
     for (const connection of this.#live) connection.matcher?.abandon('unfinished');
   }
+}
+
+/** Where a connection is and how it began. */
+function describe(connection: Connection, event: ConnectionOpenedEventCursor): void {
+  connection.include = event.include;
+  connection.exclude = event.exclude;
+  connection.createdNs = event.createdNs;
+  connection.connectNs = event.connectNs;
+  connection.establishedNs = event.establishedNs;
+  connection.acceptedNs = event.acceptedNs;
+  connection.peer = connection.isUnix ? readUnixPeer(event) : readPeer(event.view, event.at + event.addressLocalOffset);
 }
 
 function noteReset(connection: Connection, errorNumber: number): void {

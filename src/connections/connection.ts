@@ -2,7 +2,13 @@
 // Small on purpose: parsers and exchanges hold state only while a message is under way.
 import type { Peer } from '../exchanges/exchange.js';
 import type { Matcher } from '../exchanges/matcher.js';
-import { CONNECTION_PREEXISTING, CONNECTION_UNIX, DIRECTION_INGRESS, ROLE_UNKNOWN } from '../records/records.gen.js';
+import {
+  CONNECTION_PREEXISTING,
+  CONNECTION_TLS,
+  CONNECTION_UNIX,
+  DIRECTION_INGRESS,
+  ROLE_UNKNOWN,
+} from '../records/records.gen.js';
 import type { TraceContext } from '../traces/context.js';
 import { Stream } from './stream.js';
 
@@ -56,6 +62,8 @@ export class Connection {
   brokenMessages = 0;
   /** Listed with those that wait for bytes the kernel does not announce. */
   isAwaited = false;
+  /** Of a TLS session: the connection of its socket, null while that is not known. */
+  carrier: Connection | null = null;
 
   // -- the bytes at hand
   firstNs = 0;
@@ -92,6 +100,11 @@ export class Connection {
 
   get isUnix(): boolean {
     return (this.flags & CONNECTION_UNIX) !== 0;
+  }
+
+  /** A TLS session: its bytes are plaintext. */
+  get isSession(): boolean {
+    return (this.flags & CONNECTION_TLS) !== 0;
   }
 
   stream(direction: number): Stream {

@@ -137,11 +137,17 @@ export class Synchrony {
     connection.egress.parser?.resync();
   }
 
-  /** From now on only its bytes are counted. */
+  /** From now on only its bytes are counted: it speaks no known protocol. */
   ignore(connection: Connection): void {
     if (connection.isIgnored) return;
-    connection.isIgnored = true;
     this.ignored++;
+    this.leave(connection);
+  }
+
+  /** From now on only its bytes are counted. */
+  leave(connection: Connection): void {
+    if (connection.isIgnored) return;
+    connection.isIgnored = true;
     this.unawait(connection);
     this.#sink.setVerdict(connection.slot, connection.generation, VERDICT_IGNORE);
   }

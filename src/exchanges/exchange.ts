@@ -24,7 +24,7 @@ export interface Peer {
 
 export class Exchange {
   readonly kind: ExchangeKind;
-  readonly peer: Peer;
+  peer: Peer;
   /** The process that read the request (SERVER) or wrote it (CLIENT). */
   service: Service | null = null;
   pid = 0;
@@ -44,6 +44,8 @@ export class Exchange {
   /** Position of the first and behind the last byte of the request in its stream (bytes since the stream was seen). */
   requestStart = 0;
   requestEnd = 0;
+  /** It went through TLS. */
+  isSecure = false;
   /** Octets of body as framed (chunk headers excluded); -1 unknown. */
   requestBodyBytes = 0;
   /** The head was longer than the captured prefix: headers may be missing. */

@@ -3,7 +3,7 @@
 // Bounded: more than MAX_PENDING unanswered requests make the connection's state worthless, and it is given up.
 import type { Connection } from '../connections/connection.js';
 import { FRAMING_CHUNKED, FRAMING_OPAQUE, type MessageHead, type MessageSink } from '../protocols/protocol.js';
-import { type Exchange, KIND_SERVER } from './exchange.js';
+import { type Exchange, KIND_SERVER, type Peer } from './exchange.js';
 
 /** What the matcher tells the pipeline. */
 export interface ExchangeSink {
@@ -99,6 +99,11 @@ export class Matcher {
   /** The request under way has had its whole response: only the rest of its body can still come, or the next request. */
   get isAnswered(): boolean {
     return this.#asking()?.isResponseDone === true;
+  }
+
+  /** Where the connection goes has become known after its requests began. */
+  setPeer(peer: Peer): void {
+    for (const { exchange } of this.#pending) exchange.peer = peer;
   }
 
   /** The exchange whose response is due next. */

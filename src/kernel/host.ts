@@ -31,6 +31,17 @@ export interface Host {
   load(object: ObjectHandle): void;
   attach(object: ObjectHandle, program: string): void;
   detach(object: ObjectHandle): void;
+  /** Before the load: the program's places in files share links (Linux 6.6). */
+  useMultiProbes(object: ObjectHandle, program: string): void;
+  /** Probes at `offsets` of a file, in all processes that map it or in one (`pid` > 0). */
+  attachUser(
+    object: ObjectHandle,
+    program: string,
+    path: string,
+    offsets: Float64Array,
+    isReturn: boolean,
+    pid: number,
+  ): void;
   log(): string;
   mapMemory(object: ObjectHandle, map: string): ArrayBuffer;
   mapSet(object: ObjectHandle, map: string, key: Uint8Array, value: Uint8Array): void;

@@ -29,8 +29,16 @@ const EMPTY_KEY = new Uint8Array(0);
 const KERNEL_BTF = '/sys/kernel/btf/vmlinux';
 /** Linux 6.2, see bpf/kernel_read.h. */
 const TYPED_READ = 'bpf_rdonly_cast';
+/** Linux 6.6, see host.c. */
+const MULTI_PROBES = 'bpf_uprobe_multi_link_attach';
 /** Either says that the kernel has kprobes. */
 const KPROBE_FILES = ['/sys/bus/event_source/devices/kprobe/type', '/sys/kernel/tracing/kprobe_events'];
+/** Attached to files, one by one. */
+const FOR_FILES: ReadonlySet<string> = new Set(
+  PROBE_GROUPS.flatMap(({ ways }) => ways.flatMap(({ programs }) => programs))
+    .filter(({ isForFiles }) => isForFiles === true)
+    .map(({ name }) => name),
+);
 const REFUSED = /prog '([^']+)': failed to load/g;
 
 function lastLines(log: string, count: number): string {
@@ -80,7 +88,7 @@ export class Kernel {
     for (;;) {
       const { blocked } = selection;
       if (blocked !== null) throw refusedError(blocked);
-      const object = open(host, options, selection.programs(), hasTypedReads);
+      const object = open(host, options, selection.programs(), hasTypedReads, facts.hasFunction(MULTI_PROBES));
       try {
         host.load(object);
       } catch (error) {
@@ -114,6 +122,7 @@ export class Kernel {
   /** Attaches programs that `isWanted` picks. False if a way failed to which there is another. */
   #attachAll(isWanted: (program: string) => boolean): boolean {
     for (const program of this.#selection.programs()) {
+      if (FOR_FILES.has(program)) continue;
       if (this.#attached.has(program) || !isWanted(program)) continue;
       try {
         this.#host.attach(this.#object, program);
@@ -125,6 +134,15 @@ export class Kernel {
       }
     }
     return true;
+  }
+
+  /** Probes on places in a file, in every process that maps it. Throws where the kernel refuses. */
+  attachUser(program: string, path: string, offsets: readonly number[], isReturn: boolean): void {
+    try {
+      this.#host.attachUser(this.#object, program, path, Float64Array.from(offsets), isReturn, 0);
+    } catch (error) {
+      throw new Error(reasonFrom(error as Error, this.#host.log()), { cause: error });
+    }
   }
 
   /** Boot-clock time and the wall clock at that moment, see host.clock. */
@@ -256,13 +274,20 @@ export class Kernel {
 }
 
 /** The object with its knobs set and only `programs` to be loaded. */
-function open(host: Host, options: KernelOptions, programs: readonly string[], hasTypedReads: boolean): ObjectHandle {
+function open(
+  host: Host,
+  options: KernelOptions,
+  programs: readonly string[],
+  hasTypedReads: boolean,
+  hasMultiProbes: boolean,
+): ObjectHandle {
   const object = host.open(buildPath('underspan.bpf.o'), options.btfPath);
   host.setConstant(object, 'agent_pid', options.agentPid);
   host.setConstant(object, 'has_rdonly_cast', hasTypedReads ? 1 : 0);
   host.setMapSize(object, 'data_ring', options.dataRingBytes);
   host.setMapSize(object, 'control_ring', options.controlRingBytes);
   for (const map of ['connections', 'sockets', 'free_slots']) host.setMapSize(object, map, options.maxConnections);
+  if (hasMultiProbes) for (const name of FOR_FILES) host.useMultiProbes(object, name);
   const wanted = new Set(programs);
   for (const { name } of host.programs(object)) if (!wanted.has(name)) host.disable(object, name);
   return object;
@@ -271,7 +296,7 @@ function open(host: Host, options: KernelOptions, programs: readonly string[], h
 /** What can be known of the kernel without loading anything. */
 function factsOf(host: Host, btfPath: string): KernelFacts {
   const programs = PROBE_GROUPS.flatMap(({ ways }) => ways.flatMap(way => way.programs));
-  const names = [TYPED_READ, ...programs.flatMap(({ onlyWith }) => onlyWith ?? [])];
+  const names = [TYPED_READ, MULTI_PROBES, ...programs.flatMap(({ onlyWith }) => onlyWith ?? [])];
   let has: readonly boolean[];
   try {
     has = host.functions(btfPath, names);

@@ -3,12 +3,14 @@
 // that nothing is counted twice. What the kernel refuses costs the way, then the feature, and never the agent, unless the
 // group is needed for anything to work at all.
 
-export type WayName = 'fentry' | 'kprobe' | 'syscall' | 'tracepoint';
+export type WayName = 'fentry' | 'kprobe' | 'syscall' | 'tracepoint' | 'uprobe';
 
 export interface Program {
   readonly name: string;
   /** Left out where the kernel does not have this function: what it does happens elsewhere there. */
   readonly onlyWith?: string;
+  /** Loaded with the others, attached to files as they are found (discovery/tls-attacher.ts). */
+  readonly isForFiles?: boolean;
 }
 
 /** One way to a feature: a set of programs that are attached together. */
@@ -60,6 +62,27 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
     ways: [way('tracepoint', 'sched_process_exec', 'sched_process_fork', 'sched_process_exit')],
     isRequired: false,
     loss: 'processes that live for less than a moment have no name, and new processes are found late',
+  },
+  {
+    name: 'tls plaintext',
+    ways: [
+      way(
+        'uprobe',
+        ...[
+          'ssl_handshake_enter',
+          'ssl_read_enter',
+          'ssl_read_ex_enter',
+          'ssl_write_enter',
+          'ssl_write_ex_enter',
+          'ssl_sendfile_enter',
+          'ssl_call_exit',
+          'ssl_free_enter',
+          'bio_write_enter',
+        ].map(name => ({ name, isForFiles: true })),
+      ),
+    ],
+    isRequired: false,
+    loss: 'no spans of encrypted requests: TLS connections are seen from outside only',
   },
 ];
 

@@ -272,7 +272,7 @@ export class EventCauseCursor {
 
 /** struct connection_opened_event */
 export class ConnectionOpenedEventCursor {
-  static readonly SIZE = 256;
+  static readonly SIZE = 264;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -367,28 +367,36 @@ export class ConnectionOpenedEventCursor {
     return this.view.getUint32(this.at + 124, true);
   }
 
-  get role(): number {
-    return this.view.getUint16(this.at + 128, true);
+  get carrierSlot(): number {
+    return this.view.getUint32(this.at + 128, true);
   }
 
-  get flags(): number {
-    return this.view.getUint16(this.at + 130, true);
-  }
-
-  get include(): number {
+  get carrierGeneration(): number {
     return this.view.getUint32(this.at + 132, true);
   }
 
-  get exclude(): number {
-    return this.view.getUint32(this.at + 136, true);
+  get role(): number {
+    return this.view.getUint16(this.at + 136, true);
   }
 
-  get pathBytes(): number {
+  get flags(): number {
+    return this.view.getUint16(this.at + 138, true);
+  }
+
+  get include(): number {
     return this.view.getUint32(this.at + 140, true);
   }
 
+  get exclude(): number {
+    return this.view.getUint32(this.at + 144, true);
+  }
+
+  get pathBytes(): number {
+    return this.view.getUint32(this.at + 148, true);
+  }
+
   /** Offset of 112 elements. */
-  readonly pathOffset = 144;
+  readonly pathOffset = 152;
 }
 
 /** struct event_address */
@@ -836,7 +844,7 @@ export const PROGRESS_EVENT_OFFSETS = {
 
 /** struct connection */
 export class ConnectionCursor {
-  static readonly SIZE = 336;
+  static readonly SIZE = 352;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1013,44 +1021,60 @@ export class ConnectionCursor {
     return this.view.getUint32(this.at + 304, true);
   }
 
-  get unixIngressSeq(): number {
+  get countedIngress(): number {
     return this.view.getUint32(this.at + 308, true);
   }
 
-  get unixEgressSeq(): number {
+  get countedEgress(): number {
     return this.view.getUint32(this.at + 312, true);
   }
 
-  get captureLeft(): number {
+  get session(): number {
     return this.view.getUint32(this.at + 316, true);
   }
 
-  get totalRetrans(): number {
+  get carrier(): number {
     return this.view.getUint32(this.at + 320, true);
   }
 
-  get srttUs(): number {
+  get carrierGeneration(): number {
     return this.view.getUint32(this.at + 324, true);
   }
 
+  get captureLeft(): number {
+    return this.view.getUint32(this.at + 328, true);
+  }
+
+  get totalRetrans(): number {
+    return this.view.getUint32(this.at + 332, true);
+  }
+
+  get srttUs(): number {
+    return this.view.getUint32(this.at + 336, true);
+  }
+
   get flags(): number {
-    return this.view.getUint16(this.at + 328, true);
+    return this.view.getUint16(this.at + 340, true);
   }
 
   get errorNumber(): number {
-    return this.view.getUint16(this.at + 330, true);
+    return this.view.getUint16(this.at + 342, true);
   }
 
   get role(): number {
-    return this.view.getUint8(this.at + 332);
+    return this.view.getUint8(this.at + 344);
   }
 
   get direction(): number {
-    return this.view.getUint8(this.at + 333);
+    return this.view.getUint8(this.at + 345);
   }
 
   get isAmidBody(): number {
-    return this.view.getUint8(this.at + 334);
+    return this.view.getUint8(this.at + 346);
+  }
+
+  get looks(): number {
+    return this.view.getUint8(this.at + 347);
   }
 }
 
@@ -1087,21 +1111,25 @@ export const CONNECTION_OFFSETS = {
   inode: 296,
   netns: 300,
   pairTag: 304,
-  unixIngressSeq: 308,
-  unixEgressSeq: 312,
-  captureLeft: 316,
-  totalRetrans: 320,
-  srttUs: 324,
-  flags: 328,
-  errorNumber: 330,
-  role: 332,
-  direction: 333,
-  isAmidBody: 334,
+  countedIngress: 308,
+  countedEgress: 312,
+  session: 316,
+  carrier: 320,
+  carrierGeneration: 324,
+  captureLeft: 328,
+  totalRetrans: 332,
+  srttUs: 336,
+  flags: 340,
+  errorNumber: 342,
+  role: 344,
+  direction: 345,
+  isAmidBody: 346,
+  looks: 347,
 } as const;
 
 /** struct counters */
 export class CountersCursor {
-  static readonly SIZE = 176;
+  static readonly SIZE = 184;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1110,11 +1138,11 @@ export class CountersCursor {
     this.at = at;
   }
 
-  /** Offset of 13 elements. */
+  /** Offset of 14 elements. */
   readonly lossesOffset = 0;
 
   /** Offset of 9 elements. */
-  readonly statsOffset = 104;
+  readonly statsOffset = 112;
 }
 
 /** struct settings */
@@ -1240,6 +1268,7 @@ export const CONNECTION_RESET_SENT = 16;
 export const CONNECTION_RESET_RECEIVED = 32;
 export const CONNECTION_ANNOUNCED = 128;
 export const CONNECTION_PAIR_UNSURE = 64;
+export const CONNECTION_TLS = 256;
 /** Names of enum event_connection_flag, without prefix. */
 export const EVENT_CONNECTION_FLAG_NAMES: Readonly<Record<number, string>> = {
   1: 'preexisting',
@@ -1250,6 +1279,7 @@ export const EVENT_CONNECTION_FLAG_NAMES: Readonly<Record<number, string>> = {
   32: 'reset_received',
   128: 'announced',
   64: 'pair_unsure',
+  256: 'tls',
 };
 
 export const VERDICT_HEAD = 0;
@@ -1275,7 +1305,8 @@ export const LOSS_SLOT_RETURN = 9;
 export const LOSS_IOV_TOO_LONG = 10;
 export const LOSS_COMPAT_TASK = 11;
 export const LOSS_LANES_BUSY = 12;
-export const LOSS_COUNT = 13;
+export const LOSS_SESSIONS_FULL = 13;
+export const LOSS_COUNT = 14;
 /** Names of enum event_loss, without prefix. */
 export const EVENT_LOSS_NAMES: Readonly<Record<number, string>> = {
   0: 'data_ring_full',
@@ -1291,7 +1322,8 @@ export const EVENT_LOSS_NAMES: Readonly<Record<number, string>> = {
   10: 'iov_too_long',
   11: 'compat_task',
   12: 'lanes_busy',
-  13: 'count',
+  13: 'sessions_full',
+  14: 'count',
 };
 
 export const STAT_CALLS = 0;
@@ -1363,7 +1395,7 @@ export const RECORD_LAYOUT = {
   },
   connection_opened_event: {
     kind: 2,
-    size: 256,
+    size: 264,
     fields: {
       'header.time_ns': [0, 8],
       'header.size': [8, 4],
@@ -1387,12 +1419,14 @@ export const RECORD_LAYOUT = {
       tid: [116, 4],
       netns: [120, 4],
       inode: [124, 4],
-      role: [128, 2],
-      flags: [130, 2],
-      include: [132, 4],
-      exclude: [136, 4],
-      path_bytes: [140, 4],
-      path: [144, 112],
+      carrier_slot: [128, 4],
+      carrier_generation: [132, 4],
+      role: [136, 2],
+      flags: [138, 2],
+      include: [140, 4],
+      exclude: [144, 4],
+      path_bytes: [148, 4],
+      path: [152, 112],
     },
   },
   connection_state_event: {

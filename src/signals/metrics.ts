@@ -185,7 +185,7 @@ export class Metrics {
     if (isServer) {
       dimensions.target = route;
       dimensions.port = 0;
-      dimensions.scheme = targetScheme(exchange.target);
+      dimensions.scheme = targetScheme(exchange);
     } else {
       const server = this.#servers.resolve(exchange);
       dimensions.target = server.address;

@@ -8,6 +8,8 @@ const MAX_HOSTS = 4096;
 const MAX_HOST_LENGTH = 512;
 const HTTP_PORT = 80;
 const HTTPS_PORT = 443;
+/** Added to the port in a key: http and https to the same host and port are two addresses. */
+const SECURE = 65536;
 const HTTPS_FORM = /^https:\/\//i;
 const SLASH = 0x2f;
 
@@ -42,14 +44,13 @@ export class ServerAddresses {
       host = exchange.host !== '' ? exchange.host : bracketed(isClient ? peer.remoteAddress : peer.localAddress);
       port = isClient ? peer.remotePort : peer.localPort;
     }
-    const isSecure = isAbsolute && port === HTTPS_PORT && HTTPS_FORM.test(target);
-    // Only https takes a negative key, so that a plain request to port 443 is not mistaken for it.
-    const key = isSecure ? -port : port;
+    const isSecure = targetScheme(exchange) === 'https';
+    const key = isSecure ? port + SECURE : port;
     return this.#byHost.get(host)?.get(key) ?? this.#intern(host, port, key);
   }
 
   #intern(host: string, defaultPort: number, key: number): ServerAddress {
-    const address = parseServerAddress(host, defaultPort, key < 0 ? 'https' : 'http');
+    const address = parseServerAddress(host, defaultPort, key >= SECURE ? 'https' : 'http');
     if (host.length > MAX_HOST_LENGTH) return address;
     if (++this.#count > MAX_HOSTS) {
       this.#byHost.clear();
@@ -65,9 +66,10 @@ export class ServerAddresses {
   }
 }
 
-/** `url.scheme` of a request: what an absolute-form target says, else `http`. */
-export function targetScheme(target: string): string {
-  return target.charCodeAt(0) !== SLASH && HTTPS_FORM.test(target) ? 'https' : 'http';
+/** `url.scheme` of a request: what an absolute-form target says, else whether it went through TLS. */
+export function targetScheme({ target, isSecure }: Pick<Exchange, 'target' | 'isSecure'>): string {
+  if (target.charCodeAt(0) === SLASH || !target.includes('://')) return isSecure ? 'https' : 'http';
+  return HTTPS_FORM.test(target) ? 'https' : 'http';
 }
 
 /** The authority of an absolute-form target, without credentials. */

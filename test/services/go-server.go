@@ -1,5 +1,6 @@
 // A net/http server that logs each request itself: method, path, status, start (Unix microseconds) and duration
-// (microseconds) after the response was flushed. Usage: go-server <port> <log>
+// (microseconds) after the response was flushed. With TLS_KEY and TLS_CERTIFICATE (files) it speaks TLS.
+// Usage: go-server <port> <log>
 // Paths: /bytes/SIZE/N, /chunked/SIZE/N, /status/CODE/N, /upload/N, /sleep/MS/N.
 package main
 
@@ -99,7 +100,11 @@ func main() {
 		logFile.WriteString(line)
 		mutex.Unlock()
 	})
-	err = http.ListenAndServe("127.0.0.1:"+os.Args[1], handler)
+	if key := os.Getenv("TLS_KEY"); key != "" {
+		err = http.ListenAndServeTLS("127.0.0.1:"+os.Args[1], os.Getenv("TLS_CERTIFICATE"), key, handler)
+	} else {
+		err = http.ListenAndServe("127.0.0.1:"+os.Args[1], handler)
+	}
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
 }

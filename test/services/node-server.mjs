@@ -1,8 +1,10 @@
 // A plain node:http server that keeps its own access log with in-process clocks: one JSON line per request, written when
-// the last byte of the response was handed to the operating system. Usage: node node-server.mjs <port|socket path> <log>
+// the last byte of the response was handed to the operating system. With TLS_KEY and TLS_CERTIFICATE (files) it is a
+// node:https server. Usage: node node-server.mjs <port|socket path> <log>
 // Paths: /bytes/SIZE/N, /chunked/SIZE/N, /status/CODE/N, /upload/N, /sleep/MS/N.
-import { createWriteStream } from 'node:fs';
+import { createWriteStream, readFileSync } from 'node:fs';
 import http from 'node:http';
+import https from 'node:https';
 
 const [listen, logPath] = process.argv.slice(2);
 const log = createWriteStream(logPath);
@@ -48,7 +50,12 @@ function answer(req, res) {
   }
 }
 
-const server = http.createServer((req, res) => {
+const { TLS_KEY, TLS_CERTIFICATE } = process.env;
+const createServer = listener =>
+  TLS_KEY === undefined
+    ? http.createServer(listener)
+    : https.createServer({ key: readFileSync(TLS_KEY), cert: readFileSync(TLS_CERTIFICATE) }, listener);
+const server = createServer((req, res) => {
   const startMs = performance.now();
   let isLogged = false;
   const write = () => {

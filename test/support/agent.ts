@@ -79,7 +79,8 @@ export class Agent {
     return body
       .split('\n')
       .filter(
-        line => /^underspan.*(dropped|lost|loss|fail|broken|refused|unmatched|gap)/.test(line) && !/ 0$/.test(line),
+        line =>
+          /^underspan.*(dropped|lost|loss|fail|broken|refused|unmatched|gap|missed)/.test(line) && !/ 0$/.test(line),
       )
       .join('\n');
   }

@@ -39,7 +39,7 @@ export interface Phase {
   readonly losses: string;
 }
 
-async function runPhase(
+export async function runPhase(
   name: string,
   server: Server,
   agent: Agent,
@@ -55,6 +55,7 @@ async function runPhase(
   const load = new Load(
     {
       ...server.target,
+      isSecure: server.isSecure,
       profile: server.profile,
       seed: options.seed,
       connections: options.connections,

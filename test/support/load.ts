@@ -3,12 +3,15 @@
 // lines. The last line of standard output is a LoadSummary. A request that fails is an entry with `error`.
 import { closeSync, openSync, writeSync } from 'node:fs';
 import http from 'node:http';
+import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { type PlannedRequest, type Profile, planRequest } from './load-plan.js';
 
 export interface LoadOptions {
   readonly port?: number;
   readonly socketPath?: string;
+  /** By https, whoever signed the certificate. */
+  readonly isSecure?: boolean;
   readonly profile: Profile;
   readonly seed: number;
   readonly connections: number;
@@ -93,7 +96,8 @@ function sendOne(options: LoadOptions, agent: http.Agent, plan: PlannedRequest):
     let isReused = false;
     let localPort = 0;
     const target = options.socketPath ? { socketPath: options.socketPath } : { host: '127.0.0.1', port: options.port };
-    const request = http.request({ ...target, agent, method: plan.method, path: plan.path, headers: headersOf(plan) });
+    const parts = { ...target, agent, method: plan.method, path: plan.path, headers: headersOf(plan) };
+    const request = options.isSecure ? https.request({ ...parts, rejectUnauthorized: false }) : http.request(parts);
     const done = (status: number, endMs: number, error: string) => {
       resolve({
         number: plan.number,
@@ -113,7 +117,7 @@ function sendOne(options: LoadOptions, agent: http.Agent, plan: PlannedRequest):
       usedSockets.add(socket);
       localPort = socket.localPort ?? 0;
       if (socket.connecting) {
-        socket.once('connect', () => {
+        socket.once(options.isSecure ? 'secureConnect' : 'connect', () => {
           startMs = performance.now();
           localPort = socket.localPort ?? 0;
         });
@@ -161,7 +165,8 @@ async function warmUp(agent: http.Agent): Promise<void> {
 }
 
 async function main(options: LoadOptions): Promise<void> {
-  const agent = new http.Agent({ keepAlive: true, maxSockets: options.connections, scheduling: 'fifo' });
+  const settings: http.AgentOptions = { keepAlive: true, maxSockets: options.connections, scheduling: 'fifo' };
+  const agent = options.isSecure ? new https.Agent(settings) : new http.Agent(settings);
   if (options.isWarmedUp) await warmUp(agent);
   const entries: LoadEntry[] = [];
   const first = options.firstNumber ?? 0;

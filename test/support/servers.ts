@@ -14,6 +14,7 @@ import {
   pumaFormat,
   pythonFormat,
 } from './access-log.js';
+import type { Certificate } from './certificate.js';
 import { BODY_SIZES, type Profile, planRequest } from './load-plan.js';
 import { Child, freePort, isListening, processTree, runCommand, temporaryDirectory, until } from './processes.js';
 
@@ -26,6 +27,7 @@ export class Server {
   readonly port: number;
   /** Set instead of a port for a unix socket. */
   readonly socketPath: string;
+  readonly isSecure: boolean;
   readonly directory: string;
   readonly child: Child;
   readonly format: LogFormat;
@@ -38,6 +40,7 @@ export class Server {
     profile: Profile;
     port?: number;
     socketPath?: string;
+    isSecure?: boolean;
     directory: string;
     child: Child;
     format: LogFormat;
@@ -49,6 +52,7 @@ export class Server {
     this.profile = parts.profile;
     this.port = parts.port ?? 0;
     this.socketPath = parts.socketPath ?? '';
+    this.isSecure = parts.isSecure ?? false;
     this.directory = parts.directory;
     this.child = parts.child;
     this.format = parts.format;
@@ -58,7 +62,7 @@ export class Server {
   }
 
   get url(): string {
-    return `http://127.0.0.1:${this.port}`;
+    return `${this.isSecure ? 'https' : 'http'}://127.0.0.1:${this.port}`;
   }
 
   /** Where the load generator finds it. */
@@ -104,6 +108,11 @@ function serverDirectory(name: string): string {
   return directory;
 }
 
+/** For servers that take their certificate from the environment. */
+function environmentOf(certificate: Certificate | undefined): Record<string, string> {
+  return certificate === undefined ? {} : { TLS_KEY: certificate.key, TLS_CERTIFICATE: certificate.file };
+}
+
 /** files/SIZE.bin for each body size of the plan. */
 function writeFiles(directory: string): void {
   mkdirSync(path.join(directory, 'files'));
@@ -124,20 +133,21 @@ function logFile(directory: string): { logPath: string; readLog: () => string } 
 }
 
 export async function startNodeServer(
-  options: { socketPath?: string; env?: Record<string, string> } = {},
+  options: { socketPath?: string; env?: Record<string, string>; certificate?: Certificate } = {},
 ): Promise<Server> {
   const directory = serverDirectory('node');
   const port = options.socketPath === undefined ? await freePort() : 0;
   const { logPath, readLog } = logFile(directory);
   const listen = options.socketPath ?? String(port);
   const child = new Child(process.execPath, [path.join(SERVICES, 'node-server.mjs'), listen, logPath], {
-    env: options.env ?? {},
+    env: { ...options.env, ...environmentOf(options.certificate) },
   });
   const where = options.socketPath === undefined ? { port } : { socketPath: options.socketPath };
   return new Server({
     name: 'node',
     profile: 'app',
     ...where,
+    isSecure: options.certificate !== undefined,
     directory,
     child,
     format: nodeFormat,
@@ -166,8 +176,9 @@ export async function startNodeProxy(upstreamPort: number): Promise<Server> {
 }
 
 export async function startNginx(
-  options: { upstreamPort?: number; socketPath?: string; profile?: Profile } = {},
+  options: { upstreamPort?: number; socketPath?: string; profile?: Profile; certificate?: Certificate } = {},
 ): Promise<Server> {
+  const { certificate } = options;
   const directory = serverDirectory('nginx');
   const port = options.socketPath === undefined ? await freePort() : 0;
   writeFiles(directory);
@@ -176,7 +187,12 @@ export async function startNginx(
     configPath,
     fillTemplate('nginx.conf', {
       DIR: directory,
-      LISTEN: options.socketPath === undefined ? `127.0.0.1:${port}` : `unix:${options.socketPath}`,
+      LISTEN:
+        options.socketPath === undefined
+          ? `127.0.0.1:${port}${certificate === undefined ? '' : ' ssl'}`
+          : `unix:${options.socketPath}`,
+      TLS:
+        certificate === undefined ? '' : `ssl_certificate ${certificate.file}; ssl_certificate_key ${certificate.key};`,
       UPSTREAM: `http://127.0.0.1:${options.upstreamPort ?? 9}/`,
     }),
   );
@@ -187,6 +203,7 @@ export async function startNginx(
     name: 'nginx',
     profile: options.profile ?? 'files',
     ...where,
+    isSecure: certificate !== undefined,
     directory,
     child,
     format: nginxFormat,
@@ -194,18 +211,27 @@ export async function startNginx(
   }).ready();
 }
 
-export async function startApache(): Promise<Server> {
+export async function startApache(options: { certificate?: Certificate } = {}): Promise<Server> {
+  const { certificate } = options;
   const directory = serverDirectory('apache');
   const port = await freePort();
   writeFiles(directory);
   const configPath = path.join(directory, 'apache.conf');
-  writeFileSync(configPath, fillTemplate('apache.conf', { DIR: directory, PORT: String(port) }));
+  const tls =
+    certificate === undefined
+      ? ''
+      : [
+          'LoadModule ssl_module /usr/lib/apache2/modules/mod_ssl.so',
+          `SSLEngine on\nSSLCertificateFile ${certificate.file}\nSSLCertificateKeyFile ${certificate.key}`,
+        ].join('\n');
+  writeFileSync(configPath, fillTemplate('apache.conf', { DIR: directory, PORT: String(port), TLS: tls }));
   const { readLog } = logFile(directory);
   const child = new Child('apache2', ['-f', configPath, '-DFOREGROUND']);
   return new Server({
     name: 'apache',
     profile: 'files',
     port,
+    isSecure: certificate !== undefined,
     directory,
     child,
     format: apacheFormat,
@@ -268,21 +294,26 @@ export async function startPythonHttpServer(seed: number, requests: number): Pro
 }
 
 /** Compiles test/services/go-server.go (the compiler's own cache makes the second time quick) and starts it. */
-export async function startGo(): Promise<Server> {
+export async function startGo(options: { certificate?: Certificate; flags?: readonly string[] } = {}): Promise<Server> {
   const directory = serverDirectory('go');
   const binary = path.join(directory, 'go-server');
-  const build = await runCommand('go', ['build', '-o', binary, path.join(SERVICES, 'go-server.go')], {
-    env: { GOFLAGS: '', GO111MODULE: 'off', GOTOOLCHAIN: 'local', CGO_ENABLED: '0' },
-    timeoutMs: 180_000,
-  });
+  const build = await runCommand(
+    'go',
+    ['build', ...(options.flags ?? []), '-o', binary, path.join(SERVICES, 'go-server.go')],
+    {
+      env: { GOFLAGS: '', GO111MODULE: 'off', GOTOOLCHAIN: 'local', CGO_ENABLED: '0' },
+      timeoutMs: 180_000,
+    },
+  );
   if (build.exitCode !== 0) throw new Error(`go build failed: ${build.describe()}`);
   const port = await freePort();
   const { logPath, readLog } = logFile(directory);
-  const child = new Child(binary, [String(port), logPath]);
+  const child = new Child(binary, [String(port), logPath], { env: environmentOf(options.certificate) });
   return new Server({
     name: 'go',
     profile: 'app',
     port,
+    isSecure: options.certificate !== undefined,
     directory,
     child,
     format: goFormat,
@@ -312,5 +343,25 @@ export async function startPuma(options: { threads: number; workers?: number }):
     areUploadsEchoed: true,
     readLog: running => running.stderr + running.stdout,
     isNoise: line => !/^127\.0\.0\.1 - /.test(line),
+  }).ready();
+}
+
+/** test/services/tls-server.py: `threads` is http.server over an SSL socket, `asyncio` an event loop over memory buffers. */
+export async function startPythonTls(kind: 'threads' | 'asyncio', certificate: Certificate): Promise<Server> {
+  const directory = serverDirectory(`python-${kind}`);
+  const port = await freePort();
+  const { logPath, readLog } = logFile(directory);
+  const child = new Child('/usr/bin/python3', [path.join(SERVICES, 'tls-server.py'), kind, String(port), logPath], {
+    env: environmentOf(certificate),
+  });
+  return new Server({
+    name: `python ${kind}`,
+    profile: 'get',
+    port,
+    isSecure: true,
+    directory,
+    child,
+    format: nodeFormat,
+    readLog,
   }).ready();
 }

@@ -16,6 +16,7 @@ import {
 import type { Phase } from './experiment.js';
 import type { LoadEntry } from './load.js';
 import type { PlannedRequest } from './load-plan.js';
+import type { Server } from './servers.js';
 import {
   answeringMs,
   type DecodedSpan,
@@ -175,16 +176,16 @@ export function assertOneTrace(phase: Phase): void {
   assert.equal(ids.size, phase.clientSide.pairs.length, 'trace ids are shared between requests');
 }
 
-function connectionFaults(pair: Pair<AccessEntry>, client: LoadEntry, port: number): string[] {
+function connectionFaults(pair: Pair<AccessEntry>, client: LoadEntry, server: Server): string[] {
   const { span } = pair;
   const wrong: string[] = [];
   const expect = (key: string, value: unknown) => {
     const actual = span.attributes.get(key);
     if (actual !== value) wrong.push(`${key} ${String(actual)} instead of ${String(value)}`);
   };
-  expect('url.scheme', 'http');
+  expect('url.scheme', server.isSecure ? 'https' : 'http');
   expect('server.address', '127.0.0.1');
-  expect('server.port', port);
+  expect('server.port', server.port);
   expect('network.peer.address', '127.0.0.1');
   expect('network.peer.port', client.localPort);
   expect('network.protocol.version', '1.1');
@@ -219,7 +220,7 @@ export function assertAttributes(phase: Phase): void {
     const client = clients.get(path);
     const plan = phase.plans.get(path);
     if (client === undefined || plan === undefined) continue;
-    const faults = [...connectionFaults(pair, client, phase.server.port), ...sizeFaults(pair.span, plan)];
+    const faults = [...connectionFaults(pair, client, phase.server), ...sizeFaults(pair.span, plan)];
     lines.push(...faults.map(fault => `${pair.witness.method} ${path}: ${fault}`));
   }
   assert.equal(lines.length, 0, head(lines, 10));

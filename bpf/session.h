@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * TLS sessions as connections: a session has a slot of its own, its bytes are the
+ * plaintext, its positions count from the initial sequence numbers of its socket
+ * (so that both ends of a connection name a request alike), and the core treats it
+ * like any other connection. Which socket carries it is known by evidence only: the
+ * socket call nested in the library's call on the same thread, or the ciphertext
+ * that the library made, seen again at a socket. A session without either has no
+ * addresses.
+ */
+#ifndef UNDERSPAN_SESSION_H
+#define UNDERSPAN_SESSION_H
+
+#define TLS_HANDSHAKE_RECORD 22
+#define TLS_APPLICATION_RECORD 23
+#define TLS_HEADER_BYTES 5
+#define LOOKS_MAX 128 /* what a connection has to spend on the search for its session: */
+#define LOOK_STRANGE 32 /* a write that is no TLS record, */
+#define LOOK_UNKNOWN 1 /* one that is, of no known session */
+
+struct session_key {
+	__u64 session; /* address of the library's object */
+	__u32 pid;
+	__u32 reserved;
+};
+
+struct session_ref {
+	__u32 slot;
+	__u32 generation;
+};
+
+/* The session of a library's object. The least recently used goes first; it is made
+ * anew, as one that is older than the agent, when its object is used again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct session_key);
+	__type(value, struct session_ref);
+} sessions SEC(".maps");
+
+struct output_key {
+	__u64 digest; /* of the beginning of a record's ciphertext */
+	__u32 pid;
+	__u32 reserved;
+};
+
+/* Ciphertext that a library gave to its buffer, by which a socket's write shows whose
+ * it is. Entries of bound sessions are of no more use and fall out. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct output_key);
+	__type(value, struct session_ref);
+} outputs SEC(".maps");
+
+/* 1 + slot of the session in whose library call the thread is, 0 for none. Within a
+ * call that is nested in another session's (TLS in TLS, a callback that makes
+ * requests) nothing can be told. */
+static __always_inline __u32 session_within(struct thread_state *thread)
+{
+	return thread->tls.kind && !thread->tls.nested_stack ? thread->tls.session : 0;
+}
+
+static __always_inline __u64 mix(__u64 digest, __u64 word)
+{
+	digest = (digest ^ word) * 0x9e3779b97f4a7c15ULL;
+	return digest ^ digest >> 29;
+}
+
+/* The content type if a TLS record begins at `address`, else 0 (RFC 8446 section 5.1). */
+static __always_inline __u32 record_type(__u64 address, __u32 length, __u8 *head)
+{
+	if (length < TLS_HEADER_BYTES || bpf_probe_read_user(head, TLS_HEADER_BYTES, (void *)address))
+		return 0;
+	return head[0] >= 20 && head[0] <= 24 && head[1] == 3 && head[2] <= 4 ? head[0] : 0;
+}
+
+#define HELLO_RETRY_RANDOM 0x1161e59a74ad21cfULL /* first bytes, RFC 8446 section 4.1.3 */
+
+/* A digest of the first 16 or 64 bytes behind the header of the record at `address`,
+ * 0 if there are fewer or if they are alike in every session. */
+static __always_inline __u64 record_digest(__u64 address, __u32 length)
+{
+	__u64 words[8] = {}, digest = 1;
+	__u8 head[8] = {};
+	__u32 type = record_type(address, length, head), bytes = head[3] << 8 | head[4];
+
+	if (type != TLS_HANDSHAKE_RECORD && type != TLS_APPLICATION_RECORD)
+		return 0;
+	address += TLS_HEADER_BYTES;
+	length -= TLS_HEADER_BYTES;
+	if (bytes < 16 || length < 16)
+		return 0;
+	if (bytes < sizeof(words)) {
+		if (bpf_probe_read_user(words, 16, (void *)address))
+			return 0;
+	} else if (length < sizeof(words) || bpf_probe_read_user(words, sizeof(words), (void *)address)) {
+		return 0;
+	}
+	/* ServerHello: type, length, version, then 32 bytes of random. */
+	if (type == TLS_HANDSHAKE_RECORD && (words[0] & 0xff) == 2 &&
+	    (words[0] >> 48 | words[1] << 16) == HELLO_RETRY_RANDOM)
+		return 0;
+	for (int i = 0; i < 8; i++)
+		digest = mix(digest, words[i]);
+	return digest;
+}
+
+static __always_inline struct connection *session_find(struct session_key *key, __u32 *slot)
+{
+	struct session_ref *ref = bpf_map_lookup_elem(&sessions, key);
+	struct connection *s;
+
+	if (!ref)
+		return NULL;
+	*slot = ref->slot;
+	s = connection_at(ref->slot);
+	return s && s->generation == ref->generation ? s : NULL;
+}
+
+/* A slot for a session whose socket is not known yet. */
+static __noinline struct connection *session_create(struct session_key *key, __u32 *slot)
+{
+	__u32 zero = 0, generation;
+	struct settings *settings_now = bpf_map_lookup_elem(&settings, &zero);
+	struct session_ref ref;
+	struct connection *s;
+
+	if (!settings_now)
+		return NULL;
+	if (bpf_map_pop_elem(&free_slots, slot)) {
+		count_loss(LOSS_SLOTS_EXHAUSTED);
+		return NULL;
+	}
+	s = connection_at(*slot);
+	if (!s)
+		return NULL;
+	generation = s->generation;
+	__builtin_memset(s, 0, sizeof(*s));
+	s->generation = generation + 1;
+	s->flags = CONNECTION_TLS | CONNECTION_PREEXISTING | CONNECTION_PAIR_UNSURE;
+	s->direction = DIRECTION_NONE;
+	s->pid = key->pid;
+	s->include = settings_now->any_include;
+	s->exclude = settings_now->any_exclude;
+	s->sk = key->session;
+	ref.slot = *slot;
+	ref.generation = s->generation;
+	if (bpf_map_update_elem(&sessions, key, &ref, BPF_ANY)) {
+		count_loss(LOSS_SESSIONS_FULL);
+		connection_release(s->sk, *slot);
+		return NULL;
+	}
+	return s;
+}
+
+static __always_inline struct connection *carrier_of(struct connection *s)
+{
+	struct connection *carrier = s->carrier ? connection_at(s->carrier - 1) : NULL;
+
+	return carrier && carrier->generation == s->carrier_generation ? carrier : NULL;
+}
+
+/* The library's object is gone, or carries something else from now on. */
+static __always_inline void session_close(__u32 slot, __u64 now)
+{
+	struct connection *s = connection_at(slot), *carrier;
+
+	if (!s || !(s->flags & CONNECTION_TLS))
+		return;
+	carrier = carrier_of(s);
+	if (carrier && carrier->session == slot + 1) {
+		carrier->session = 0;
+		session_inherit(s, carrier);
+	}
+	connection_end(s->sk, slot, now);
+}
+
+/* The socket of `slot` carries the session of `session_slot`. */
+static __always_inline void session_describe(struct connection *s, struct connection *c, __u32 slot)
+{
+	s->carrier = slot + 1;
+	s->carrier_generation = c->generation;
+	s->created_ns = c->created_ns;
+	s->connect_ns = c->connect_ns;
+	s->established_ns = c->established_ns;
+	s->accepted_ns = c->accepted_ns;
+	s->address = c->address;
+	s->include = c->include;
+	s->exclude = c->exclude;
+	s->inode = c->inode;
+	s->netns = c->netns;
+	s->pair_tag = c->pair_tag;
+	s->role = c->role;
+	s->srtt_us = c->srtt_us;
+	s->total_retrans = c->total_retrans;
+}
+
+/* Binds by the call at hand, which moved the bytes of a record of type `type`. */
+static __noinline void session_bind(__u32 slot, __u32 session_slot, struct io *io, __u32 type)
+{
+	struct connection *c = connection_at(slot), *s = connection_at(session_slot), *old;
+	bool is_fresh;
+
+	if (!c || !s)
+		return;
+	is_fresh = !s->calls_ingress && !s->calls_egress;
+	if (c->session && c->session != session_slot + 1) {
+		old = connection_at(c->session - 1);
+		if (old && old->sk == s->sk && is_fresh) {
+			/* The same object after a fork: its plaintext goes on. */
+			s->flags = (s->flags & ~(CONNECTION_PREEXISTING | CONNECTION_PAIR_UNSURE)) |
+				   (old->flags & (CONNECTION_PREEXISTING | CONNECTION_PAIR_UNSURE));
+			s->counted_ingress = old->counted_ingress;
+			s->counted_egress = old->counted_egress;
+			is_fresh = false;
+		}
+		session_close(c->session - 1, io->now);
+	}
+	c->session = session_slot + 1;
+	session_describe(s, c, slot);
+	if (is_fresh && type == TLS_HANDSHAKE_RECORD && !(c->flags & CONNECTION_PREEXISTING)) {
+		bool is_read = io->direction == DIRECTION_INGRESS;
+
+		s->flags &= ~(CONNECTION_PREEXISTING | CONNECTION_PAIR_UNSURE);
+		s->flags |= c->flags & CONNECTION_PAIR_UNSURE;
+		s->counted_ingress = (is_read ? io->seq : io->other_seq) - (__u32)c->bytes_ingress;
+		s->counted_egress = (is_read ? io->other_seq : io->seq) - (__u32)c->bytes_egress;
+	}
+	if (s->flags & CONNECTION_ANNOUNCED)
+		connection_announce(session_slot, io->now);
+}
+
+/* The same library's object on another socket: another session. */
+static __noinline __u32 session_renew(__u32 session_slot, struct io *io)
+{
+	struct connection *s = connection_at(session_slot);
+	struct session_key key = { .pid = io->pid_tgid >> 32 };
+	__u32 tid = io->pid_tgid, slot;
+	struct thread_state *thread;
+
+	if (!s)
+		return 0;
+	key.session = s->sk;
+	session_close(session_slot, io->now);
+	s = session_create(&key, &slot);
+	thread = bpf_map_lookup_elem(&threads, &tid);
+	if (!s || !thread)
+		return 0;
+	thread->tls.session = slot + 1;
+	thread->tls.generation = s->generation;
+	return slot + 1;
+}
+
+/* The first question of every call: does it concern a session? */
+static __always_inline bool may_carry_session(struct io *io, struct connection *c)
+{
+	if (c->flags & CONNECTION_TLS)
+		return false;
+	return io->session || c->session ||
+	       (io->direction == DIRECTION_EGRESS && c->looks < LOOKS_MAX);
+}
+
+/* A socket moved bytes within a library's call, or for a session, or may do so: the
+ * call at hand, on the connection of `slot`. */
+__noinline int session_carried(__u32 slot, __u32 lane)
+{
+	struct capture_scratch *scratch = scratch_at(lane);
+	struct connection *c = connection_at(slot), *s;
+	struct user_iovec iov = {};
+	struct session_ref *output;
+	struct output_key key = {};
+	__u32 type, session, length;
+	__u64 address;
+	struct io *io;
+	__u8 head[8];
+
+	if (!scratch || !c)
+		return 0;
+	io = &scratch->io;
+	address = io->buffer;
+	length = io->bytes;
+	if (io->buffer_kind == BUFFER_IOVEC) {
+		if (bpf_probe_read_user(&iov, sizeof(iov), (void *)io->buffer))
+			return 0;
+		address = iov.base;
+		if (length > iov.length)
+			length = iov.length;
+	} else if (io->buffer_kind != BUFFER_PLAIN) {
+		return 0;
+	}
+	type = record_type(address, length, head);
+	session = io->session ? io->session : c->session;
+	if (!session) {
+		if (!type) {
+			c->looks += LOOK_STRANGE;
+			return 0;
+		}
+		key.digest = record_digest(address, length);
+		key.pid = io->pid_tgid >> 32;
+		output = key.digest ? bpf_map_lookup_elem(&outputs, &key) : NULL;
+		if (!output) {
+			c->looks += LOOK_UNKNOWN;
+			return 0;
+		}
+		s = connection_at(output->slot);
+		if (!s || s->generation != output->generation)
+			return 0;
+		session = output->slot + 1;
+		bpf_map_delete_elem(&outputs, &key);
+		if (carrier_of(s))
+			return 0;
+		session_bind(slot, session - 1, io, type);
+	}
+	s = connection_at(session - 1);
+	if (!s || !(s->flags & CONNECTION_TLS))
+		return 0;
+	if (c->session != session || s->carrier != slot + 1 || s->carrier_generation != c->generation) {
+		if (!type)
+			return 0;
+		if (carrier_of(s)) {
+			session = session_renew(session - 1, io);
+			s = session ? connection_at(session - 1) : NULL;
+			if (!s)
+				return 0;
+		}
+		session_bind(slot, session - 1, io, type);
+	}
+	if (io->direction == DIRECTION_INGRESS && type) {
+		__u64 arrived = c->address.family == AF_UNIX ? c->arrived_ns : arrival_of(c, io->seq);
+
+		s->arrived_ns = arrived ? arrived : io->now;
+	}
+	return 0;
+}
+
+#endif

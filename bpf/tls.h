@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The calls of TLS libraries, whatever the library: entered, left, bytes moved, object
+ * gone. The probes of a library (tls_*.bpf.c) read the arguments and call these. They
+ * run in probes of user space, which can be preempted: hence the lanes.
+ */
+#ifndef UNDERSPAN_TLS_H
+#define UNDERSPAN_TLS_H
+
+enum tls_call_kind {
+	TLS_CALL_NONE = 0,
+	TLS_CALL_HANDSHAKE = 1, /* moves no plaintext */
+	TLS_CALL_READ = 2,
+	TLS_CALL_WRITE = 3,
+};
+
+/* One call, as a library's probe hands it over. */
+struct tls_args {
+	__u64 session; /* address of the library's object */
+	__u64 buffer;
+	__u64 size_at; /* where the library puts the number of bytes; 0: it returns it */
+	__u64 stack; /* pointer at the entry */
+	__u32 kind; /* enum tls_call_kind */
+};
+
+static __noinline void tls_entered(struct tls_args *args)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct thread_state *thread = thread_selected(pid_tgid);
+	struct session_key key = { .session = args->session, .pid = pid_tgid >> 32 };
+	struct connection *s;
+	struct tls_call *call;
+	__u32 slot;
+
+	if (!thread || !args->session)
+		return;
+	call = &thread->tls;
+	/* Within another call, unless that one's frame is gone: its return was missed. */
+	if (call->kind && args->stack < call->stack) {
+		if (!call->nested_stack)
+			call->nested_stack = args->stack;
+		return;
+	}
+	call->kind = 0;
+	call->nested_stack = 0;
+	s = session_find(&key, &slot);
+	if (!s)
+		s = session_create(&key, &slot);
+	if (!s)
+		return;
+	call->session = slot + 1;
+	call->generation = s->generation;
+	call->buffer = args->buffer;
+	call->size_at = args->size_at;
+	call->stack = args->stack;
+	call->enter_ns = bpf_ktime_get_boot_ns();
+	call->kind = args->kind;
+}
+
+/* The call at hand as the core wants it, in a lane of its own: 0 if there is none. */
+static __always_inline __u32 tls_lane(struct thread_state *thread, struct connection *s,
+				      __u32 bytes, __u64 now)
+{
+	struct tls_call *call = &thread->tls;
+	bool is_write = call->kind == TLS_CALL_WRITE;
+	struct capture_scratch *scratch;
+	__u32 lane = lane_take();
+	struct io *io;
+
+	scratch = lane ? scratch_at(lane) : NULL;
+	if (!scratch)
+		return 0;
+	io = &scratch->io;
+	io->now = now;
+	io->slot = call->session - 1;
+	io->session = 0;
+	io->buffer_kind = call->buffer ? BUFFER_PLAIN : BUFFER_NONE;
+	io->buffer = call->buffer;
+	io->iov_count = 0;
+	io->pid_tgid = bpf_get_current_pid_tgid();
+	io->bytes = bytes;
+	io->direction = is_write ? DIRECTION_EGRESS : DIRECTION_INGRESS;
+	io->enter_ns = is_write ? call->enter_ns : 0;
+	io->cause = thread->cause;
+	io->request = thread->request;
+	count_positions(io, s);
+	return lane;
+}
+
+/* The peer has finished sending. */
+static __noinline void tls_ended(struct thread_state *thread, __u64 now)
+{
+	__u32 slot = thread->tls.session - 1, lane;
+	struct connection *s = connection_at(slot);
+
+	if (!s || s->generation != thread->tls.generation || !(s->flags & CONNECTION_ANNOUNCED))
+		return;
+	lane = tls_lane(thread, s, 0, now);
+	if (!lane)
+		return;
+	socket_ended(slot, 0, lane);
+	lane_give(lane);
+}
+
+/* `bytes` of plaintext went through the session of `call`. */
+static __noinline void tls_moved(struct thread_state *thread, __u32 bytes, __u64 now)
+{
+	struct tls_call *call = &thread->tls;
+	__u32 slot = call->session - 1, lane;
+	struct connection *s = connection_at(slot);
+
+	if (!s || s->generation != call->generation || !is_selected(s, thread))
+		return;
+	if (!(s->flags & CONNECTION_ANNOUNCED))
+		connection_announce(slot, now);
+	lane = tls_lane(thread, s, bytes, now);
+	if (!lane)
+		return;
+	socket_transferred(slot, lane);
+	if (call->kind == TLS_CALL_READ)
+		cause_taken(thread, s, slot, s->counted_ingress, 0);
+	lane_give(lane);
+}
+
+/* The call returned `result`, with the stack pointer as it was at the entry, but for
+ * the return address where that lies on the stack. */
+static __noinline void tls_left(__s64 result, __u64 stack)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	__u64 bytes = result;
+	struct tls_call *call;
+
+	if (!thread || !thread->tls.kind)
+		return;
+	call = &thread->tls;
+	if (call->nested_stack && stack - call->nested_stack <= sizeof(__u64)) {
+		call->nested_stack = 0;
+		return;
+	}
+	if (stack - call->stack > sizeof(__u64))
+		return;
+	/* An _ex function returns 0 for whatever went wrong. */
+	if (!result && call->kind == TLS_CALL_READ && !call->size_at)
+		tls_ended(thread, bpf_ktime_get_boot_ns());
+	if (result > 0 && call->kind != TLS_CALL_HANDSHAKE) {
+		if (call->size_at &&
+		    bpf_probe_read_user(&bytes, sizeof(bytes), (void *)call->size_at)) {
+			count_loss(LOSS_READ_FAULT);
+			bytes = 0;
+		}
+		if (bytes && bytes <= 0x7fffffff)
+			tls_moved(thread, bytes, bpf_ktime_get_boot_ns());
+	}
+	call->kind = 0;
+	call->nested_stack = 0;
+}
+
+/* The library made ciphertext of `length` bytes and gave it to its buffer. */
+static __noinline void tls_output(__u64 address, __u32 length)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct thread_state *thread = thread_selected(pid_tgid);
+	__u32 session = thread ? session_within(thread) : 0;
+	struct output_key key = { .pid = pid_tgid >> 32 };
+	struct session_ref ref;
+	struct connection *s;
+
+	if (!session)
+		return;
+	s = connection_at(session - 1);
+	if (!s || s->generation != thread->tls.generation || carrier_of(s))
+		return;
+	key.digest = record_digest(address, length);
+	if (!key.digest)
+		return;
+	ref.slot = session - 1;
+	ref.generation = s->generation;
+	if (bpf_map_update_elem(&outputs, &key, &ref, BPF_ANY))
+		count_loss(LOSS_SESSIONS_FULL);
+}
+
+/* The library's object is let go of, or made as new. */
+static __noinline void tls_freed(__u64 session)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct session_key key = { .session = session, .pid = pid_tgid >> 32 };
+	struct thread_state *thread = thread_selected(pid_tgid);
+	__u32 slot;
+
+	/* Within a call of its own an object is reset before its first handshake. */
+	if (!thread || thread->tls.kind)
+		return;
+	if (session_find(&key, &slot))
+		session_close(slot, bpf_ktime_get_boot_ns());
+	bpf_map_delete_elem(&sessions, &key);
+}
+
+#endif

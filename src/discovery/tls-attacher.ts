@@ -1,0 +1,176 @@
+// Finds the TLS libraries that observed processes have mapped, and puts probes on them: once per file, told apart by device
+// and inode, by way of /proc/PID/map_files, which reaches files in other mount namespaces and files that have been deleted.
+// In: processes that exist, were started or turned out to speak TLS. Out: attached probes, a report per library. Bounded:
+// files looked into, probes attached, processes looked at per turn.
+import { readFileSync } from 'node:fs';
+import { reasonOf } from '../errors.js';
+import { Executable, type FoundSymbol } from './executable.js';
+import { ALL_SYMBOLS, BUFFER_PROBE, type LibraryProbe, TLS_LIBRARIES } from './tls-libraries.js';
+
+/** The kernel's side. */
+export interface UserProbes {
+  /** Throws where the kernel refuses. */
+  attachUser(program: string, path: string, offsets: readonly number[], isReturn: boolean): void;
+}
+
+/** What became of a library. */
+export interface LibraryReport {
+  readonly library: string;
+  readonly path: string;
+  readonly ok: boolean;
+  /** Why not. */
+  readonly detail: string;
+}
+
+export interface TlsAttacherOptions {
+  readonly probes: UserProbes;
+  /** Is this process observed? */
+  readonly isObserved: (pid: number) => boolean;
+  readonly onReport: (report: LibraryReport) => void;
+}
+
+interface MappedFile {
+  readonly key: string;
+  readonly path: string;
+  /** To open it by. */
+  readonly handle: string;
+}
+
+const FILES_MAX = 16384;
+const QUEUE_MAX = 65536;
+/** When a new program is looked at: libraries are mapped within a moment, some are loaded later. */
+const LOOKS_AFTER_NS = [0, 3e6, 20e6, 100e6, 1e9, 10e9] as const;
+const LOOKS_PER_TURN = 4;
+
+interface Look {
+  readonly pid: number;
+  readonly attempt: number;
+  readonly dueNs: number;
+}
+
+export class TlsAttacher {
+  /** Files looked into. */
+  readonly #files = new Set<string>();
+  readonly #options: TlsAttacherOptions;
+  /** By the time they are due. */
+  readonly #queues: Look[][] = LOOKS_AFTER_NS.map(() => []);
+  #isFull = false;
+
+  constructor(options: TlsAttacherOptions) {
+    this.#options = options;
+  }
+
+  /** All that runs now: at the start, before anything else is read. */
+  scan(pids: readonly number[]): void {
+    for (const pid of pids) if (this.#options.isObserved(pid)) this.look(pid);
+  }
+
+  /** A program was started. */
+  onExec(pid: number, nowNs: number): void {
+    this.#later(pid, 0, nowNs);
+  }
+
+  /** Looks at what is due. */
+  tick(nowNs: number): void {
+    let left = LOOKS_PER_TURN;
+    for (const [attempt, queue] of this.#queues.entries()) {
+      while (left > 0 && queue.length > 0 && (queue[0] as Look).dueNs <= nowNs) {
+        const { pid } = queue.shift() as Look;
+        if (!this.#options.isObserved(pid)) continue;
+        left--;
+        if (this.look(pid)) this.#later(pid, attempt + 1, nowNs);
+      }
+    }
+  }
+
+  /** Puts probes on what this process has mapped. False if it is gone. */
+  look(pid: number): boolean {
+    const files = mappedCode(pid);
+    if (files === null) return false;
+    for (const file of files) {
+      if (this.#files.has(file.key)) continue;
+      if (this.#files.size >= FILES_MAX) {
+        this.#reportFull(file.path);
+        break;
+      }
+      this.#files.add(file.key);
+      this.#inspect(file);
+    }
+    return true;
+  }
+
+  #later(pid: number, attempt: number, nowNs: number): void {
+    const queue = this.#queues[attempt];
+    const after = LOOKS_AFTER_NS[attempt];
+    if (queue === undefined || after === undefined || queue.length >= QUEUE_MAX) return;
+    queue.push({ pid, attempt, dueNs: nowNs + after });
+  }
+
+  #inspect(file: MappedFile): void {
+    const executable = Executable.open(file.handle);
+    if (executable === null) return;
+    try {
+      const symbols = executable.dynamicSymbols(ALL_SYMBOLS);
+      const library = TLS_LIBRARIES.find(({ needs }) => needs.every(name => symbols.has(name)));
+      if (library === undefined) {
+        if (symbols.has(BUFFER_PROBE.symbol)) this.#attach(file, [BUFFER_PROBE], symbols);
+        return;
+      }
+      const detail = this.#attach(file, library.probes, symbols);
+      this.#options.onReport({ library: library.name, path: file.path, ok: detail === '', detail });
+    } finally {
+      executable.close();
+    }
+  }
+
+  #attach(file: MappedFile, probes: readonly LibraryProbe[], symbols: ReadonlyMap<string, FoundSymbol>): string {
+    const exits = new Map<string, number[]>();
+    const entries = new Map<string, number[]>();
+    for (const { symbol, enter, exit } of probes) {
+      const found = symbols.get(symbol);
+      if (found === undefined) continue;
+      addTo(entries, enter, found.offset);
+      if (exit !== '') addTo(exits, exit, found.offset);
+    }
+    try {
+      // Returns first: an entry without its return would look like a call that goes on.
+      for (const [program, offsets] of exits) this.#options.probes.attachUser(program, file.handle, offsets, true);
+      for (const [program, offsets] of entries) this.#options.probes.attachUser(program, file.handle, offsets, false);
+      return '';
+    } catch (error) {
+      return reasonOf(error);
+    }
+  }
+
+  #reportFull(path: string): void {
+    if (this.#isFull) return;
+    this.#isFull = true;
+    const detail = `more than ${FILES_MAX} different files are mapped: the rest are not looked into`;
+    this.#options.onReport({ library: '', path, ok: false, detail });
+  }
+}
+
+function addTo(places: Map<string, number[]>, program: string, offset: number): void {
+  const known = places.get(program);
+  if (known === undefined) places.set(program, [offset]);
+  else known.push(offset);
+}
+
+/** Files of which the process has mapped code; null if it is gone. */
+function mappedCode(pid: number): MappedFile[] | null {
+  let text: string;
+  try {
+    text = readFileSync(`/proc/${pid}/maps`, 'latin1');
+  } catch {
+    return null;
+  }
+  const files = new Map<string, MappedFile>();
+  for (const line of text.split('\n')) {
+    const match = /^0*([0-9a-f]+)-0*([0-9a-f]+) ..x. [0-9a-f]+ ([0-9a-f]+:[0-9a-f]+) (\d+) +(\/.*)$/.exec(line);
+    if (match === null || match[4] === '0') continue;
+    const key = `${match[3]}:${match[4]}`;
+    if (files.has(key)) continue;
+    files.set(key, { key, path: match[5] as string, handle: `/proc/${pid}/map_files/${match[1]}-${match[2]}` });
+  }
+  return [...files.values()];
+}

@@ -1,0 +1,76 @@
+// Finding TLS libraries in the memory of real processes, here this one: Node.js has OpenSSL built in.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { type LibraryReport, TlsAttacher } from '../../../src/discovery/tls-attacher.js';
+
+interface Attached {
+  readonly program: string;
+  readonly path: string;
+  readonly offsets: readonly number[];
+  readonly isReturn: boolean;
+}
+
+function attacher(refuse = false) {
+  const attached: Attached[] = [];
+  const reports: LibraryReport[] = [];
+  const tls = new TlsAttacher({
+    probes: {
+      attachUser(program, path, offsets, isReturn) {
+        if (refuse) throw new Error('not permitted');
+        attached.push({ program, path, offsets, isReturn });
+      },
+    },
+    isObserved: pid => pid === process.pid,
+    onReport: report => reports.push(report),
+  });
+  return { tls, attached, reports };
+}
+
+test('the OpenSSL in an executable is probed, returns before entries', () => {
+  const { tls, attached, reports } = attacher();
+  assert.ok(tls.look(process.pid));
+  const report = reports.find(({ path }) => path === process.execPath);
+  assert.deepEqual(report, { library: 'openssl', path: process.execPath, ok: true, detail: '' });
+  const ofNode = attached.filter(({ path }) => path === attached[0]?.path);
+  assert.equal(ofNode[0]?.program, 'ssl_call_exit');
+  assert.equal(ofNode[0]?.isReturn, true);
+  assert.deepEqual(
+    ofNode.slice(1).map(({ isReturn }) => isReturn),
+    ofNode.slice(1).map(() => false),
+  );
+  assert.match(
+    ofNode[0]?.path ?? '',
+    new RegExp(`^/proc/${process.pid}/map_files/[1-9a-f][0-9a-f]*-[1-9a-f][0-9a-f]*$`),
+  );
+});
+
+test('a file is looked into once', () => {
+  const { tls, attached } = attacher();
+  tls.look(process.pid);
+  const count = attached.length;
+  tls.look(process.pid);
+  assert.equal(attached.length, count);
+});
+
+test('a refusal is told, and nothing else of it', () => {
+  const { tls, reports } = attacher(true);
+  tls.look(process.pid);
+  assert.ok(reports.length > 0);
+  for (const report of reports) assert.deepEqual([report.ok, report.detail], [false, 'not permitted']);
+});
+
+test('a process that is gone or not observed is left alone', () => {
+  const { tls, attached } = attacher();
+  assert.equal(tls.look(2 ** 30), false);
+  tls.scan([1]);
+  assert.equal(attached.length, 0);
+});
+
+test('a program that was started is looked at several times: libraries come late', () => {
+  const { tls, attached } = attacher();
+  tls.onExec(process.pid, 1e9);
+  assert.equal(attached.length, 0);
+  tls.tick(1e9);
+  assert.ok(attached.length > 0);
+  for (const afterMs of [3, 50, 500, 5000]) tls.tick(1e9 + afterMs * 1e6);
+});
