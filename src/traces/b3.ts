@@ -13,9 +13,9 @@ const INVALID = -2;
 /** Parses a `b3` value; null if it is not valid. */
 export function parseB3(value: string): RemoteParent | null {
   const [trace = '', span, state, parent, ...more] = value.trim().split('-', 5);
-  if (span === undefined) return contextOf('', '', sampling(trace));
-  if (more.length > 0 || (parent !== undefined && !isId(parent, 16))) return null;
-  return contextOf(trace, span, state === undefined ? DEFERRED : sampling(state));
+  if (span === undefined) return contextOf('', '', singleSampling(trace));
+  if (trace === '' || more.length > 0 || (parent !== undefined && !isId(parent, 16))) return null;
+  return contextOf(trace, span, state === undefined ? DEFERRED : singleSampling(state));
 }
 
 /** Reads the X-B3 headers; null if they name nothing, or what is not valid. */
@@ -23,6 +23,11 @@ export function parseB3Multi({ b3TraceId, b3SpanId, b3Sampled, b3Flags }: TraceH
   const isDebug = b3Flags.trim() === '1';
   const state = isDebug ? 1 : b3Sampled === '' ? DEFERRED : sampling(b3Sampled.trim());
   return contextOf(b3TraceId.trim(), b3SpanId.trim(), state);
+}
+
+/** One header has no words of old tracers. */
+function singleSampling(state: string): number {
+  return state.length === 1 ? sampling(state) : INVALID;
 }
 
 function sampling(state: string): number {

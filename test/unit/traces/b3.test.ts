@@ -63,6 +63,7 @@ test('any text is one context or ignored, and never throws', () => {
     fc.string(),
     fc.array(piece, { maxLength: 9 }).map(parts => parts.join('')),
   );
+  for (const value of ['--0', '--', '-', 'true', `${TRACE}-${SPAN}-true`]) assert.equal(parseB3(value), null, value);
   const ids = /^([0-9a-f]{32}|[0-9a-f]{16})-[0-9a-f]{16}(-[01d](-[0-9a-f]{16})?)?$/i;
   fc.assert(
     fc.property(text, value => {
