@@ -49,6 +49,9 @@ const TEST = [
   { has: 'go', packages: ['golang-go'] },
   { has: 'openssl', packages: ['openssl'] },
   { has: 'setpriv', packages: ['util-linux'] },
+  { has: 'redis-server', packages: ['redis-server'], service: 'redis-server' },
+  { has: 'nft', packages: ['nftables'] },
+  { has: 'ip', packages: ['iproute2'] },
 ];
 const NEEDS = { build: BUILD, test: [...BUILD, ...TEST], bench: [...BUILD, ...LOAD] };
 

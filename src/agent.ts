@@ -4,11 +4,13 @@
 
 import { readFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
+import { createJoins } from './agent-joins.js';
 import { AdminPage } from './agent-metrics-page.js';
 import { type AgentSinks, createSinks } from './agent-sinks.js';
 import type { AgentOptions } from './cli/options.js';
 import type { Config } from './config/schema.js';
 import { AgentError, EXIT } from './errors.js';
+import type { JoinStore } from './joins/join-store.js';
 import type { Refusal } from './kernel/probes.js';
 import type { FromWorker, ToWorker, WorkerStart } from './messages.js';
 import { initialPid } from './own-pid.js';
@@ -51,6 +53,7 @@ class Agent {
   #worker: Worker | null = null;
   #page: AdminPage | null = null;
   #admin: AdminListener | null = null;
+  #joins: JoinStore | null = null;
   #metricsTimer: NodeJS.Timeout | null = null;
   #hasStopped = false;
   #onWorkerStopped: () => void = () => undefined;
@@ -91,6 +94,9 @@ class Agent {
         metrics: a => page.render(a),
       });
     }
+    if (this.#options.mode !== 'replay' && this.#sinks.wantsSpans) {
+      this.#joins = createJoins(this.#config, (...told) => this.#tell(...told), this.#log, this.#counters);
+    }
     this.#startWorker();
     const signals = this.#listenToSignals();
     try {
@@ -101,8 +107,8 @@ class Agent {
     }
   }
 
-  #tell(message: ToWorker): void {
-    this.#worker?.postMessage(message);
+  #tell(message: ToWorker, transfer: readonly ArrayBuffer[] = []): void {
+    this.#worker?.postMessage(message, transfer);
   }
 
   #startWorker(): void {
@@ -139,6 +145,9 @@ class Agent {
       case 'connections':
         this.#sinks?.showConnections(message.summaries, message.omitted);
         return;
+      case 'join':
+        this.#joins?.onBatch(message.batch);
+        return;
       case 'snapshot':
         this.#page?.onSnapshot(message);
         return;
@@ -167,6 +176,7 @@ class Agent {
       else if (refused.length > 0) this.#log.info(`${group} by ${way}`, told(refused));
     }
     this.#health.markReady();
+    this.#joins?.open();
     if (this.#options.mode === 'replay') return;
     this.#log.info(
       this.#admin === null ? 'ready' : `ready; http://${this.#admin.host}:${this.#admin.port} has /metrics`,
@@ -229,6 +239,7 @@ class Agent {
   async #shutDown(): Promise<void> {
     this.#hasStopped = true;
     if (this.#metricsTimer !== null) clearInterval(this.#metricsTimer);
+    this.#joins?.close();
     await this.#sinks?.close(FLUSH_MS);
     await this.#admin?.close();
     await this.#worker?.terminate();

@@ -12,6 +12,7 @@ import { type ClosedConnection, Pipeline } from './pipeline.js';
 import { CONNECTION_RESET_RECEIVED, CONNECTION_RESET_SENT, ROLE_CLIENT, ROLE_SERVER } from './records/records.gen.js';
 import { observePipeline } from './self/agent-metrics.js';
 import { Counters } from './self/counters.js';
+import { joinFamilies, observeJoins } from './self/join-metrics.js';
 import { Metrics } from './signals/metrics.js';
 import type { Propagator } from './traces/propagation.js';
 import { Sampler } from './traces/sampler.js';
@@ -101,6 +102,8 @@ export class Assembly {
       metrics: this.#metrics,
       sampler: samplerOf(config),
       propagators: propagatorsOf(config),
+      joinWaitNs:
+        start.mode === 'live' && config.traces.join.redis.url !== undefined ? config.traces.join.waitMs * 1e6 : 0,
       headBytes: options.headBytes,
       maxExchanges: config.limits.maxExchanges,
       responseTimeoutNs: config.http.responseTimeoutMs * 1e6,
@@ -120,6 +123,7 @@ export class Assembly {
     });
     this.counters = new Counters(options.startNs);
     observePipeline(this.counters, this.pipeline);
+    observeJoins(this.counters, this.pipeline);
   }
 
   /** What a reload may change: names for processes to come, routes, sampling. */
@@ -127,6 +131,13 @@ export class Assembly {
     this.processes.setRules(nameRules(config));
     this.#routes.configure(routeOptions(config));
     this.pipeline.sampler = samplerOf(config);
+  }
+
+  /** After a batch: lets go of what has waited, hands over what is to be told to other hosts. */
+  tick(nowNs: number): void {
+    this.pipeline.tick(nowNs);
+    const batch = this.pipeline.remoteJoins?.take() ?? null;
+    if (batch !== null) this.#post({ type: 'join', batch }, [batch.offers.buffer, batch.questions.buffer]);
   }
 
   /** Hands over finished spans early when many wait: the encoder's buffer is for one interval of ordinary traffic. */
@@ -145,7 +156,12 @@ export class Assembly {
 
   families(nowNs: number): ReturnType<Metrics['snapshot']> {
     const { ledger } = this.pipeline;
-    return [...this.#metrics.snapshot(nowNs), ...ledger.families(this.#startNs), ...this.counters.snapshot()];
+    return [
+      ...this.#metrics.snapshot(nowNs),
+      ...ledger.families(this.#startNs),
+      ...this.counters.snapshot(),
+      ...joinFamilies(this.pipeline, this.#startNs),
+    ];
   }
 
   #keepSummary(closed: ClosedConnection): void {

@@ -35,6 +35,11 @@ export const ERRORS = {
     remedy: 'Check `otlp` in the configuration and the OTEL_EXPORTER_OTLP_* variables.',
     exitCode: EXIT.usage,
   },
+  JOIN_SETTINGS: {
+    message: 'cannot use traces.join.redis: {reason}',
+    remedy: 'Check its files and URL in the configuration.',
+    exitCode: EXIT.usage,
+  },
   RECORDING_UNREADABLE: { message: 'cannot read the recording {file}: {reason}', remedy: '', exitCode: EXIT.usage },
   RECORDING_INVALID: {
     message: '{file} is not a recording that can be read: {reason}',

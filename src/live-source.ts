@@ -17,7 +17,7 @@ import { RecordingWriter } from './recording.js';
 import { Slab } from './records/dispatch.js';
 import { DIRECTION_EGRESS, DIRECTION_INGRESS } from './records/records.gen.js';
 import { KernelCounters, observeKernel } from './self/agent-metrics.js';
-import type { Source } from './worker.js';
+import type { JoinMessage, Source } from './worker.js';
 
 const NOTHING = new Uint8Array(0);
 const PROGRESS_INTERVAL_NS = 100e6;
@@ -152,6 +152,12 @@ export class LiveSource implements Source {
     this.#watcher.reload(selection);
   }
 
+  join(message: JoinMessage): void {
+    const { remoteJoins } = this.#assembly.pipeline;
+    if (message.type === 'joinable') remoteJoins?.setUp(message.isUp);
+    else remoteJoins?.onAnswers(message.words);
+  }
+
   stop(): void {
     if (this.#isStopped) return;
     this.#isStopped = true;
@@ -176,7 +182,7 @@ export class LiveSource implements Source {
       this.#kernel.reclaim();
       this.#queryProgress(nowNs);
     }
-    this.#assembly.pipeline.tick(nowNs);
+    this.#assembly.tick(nowNs);
     this.#watcher.flush();
     this.#tls.tick(nowNs);
     if (nowNs >= this.#nextClockNs) this.#keepTime(nowNs);

@@ -5,6 +5,7 @@ import type { Config } from './config/schema.js';
 import type { ConnectionSummary } from './exporters/console-connection.js';
 import type { ProbeReport } from './kernel/probes.js';
 import type { MetricFamily } from './signals/metric-model.js';
+import type { JoinBatch } from './traces/join-batch.js';
 
 /** `workerData` of the worker. */
 export interface WorkerStart {
@@ -25,6 +26,9 @@ export interface WorkerStart {
 export type ToWorker =
   | { readonly type: 'snapshot'; readonly id: number }
   | { readonly type: 'reload'; readonly config: Config }
+  /** Can the keys of other hosts be reached? */
+  | { readonly type: 'joinable'; readonly isUp: boolean }
+  | { readonly type: 'join_answers'; readonly words: Uint32Array<ArrayBuffer> }
   | { readonly type: 'stop' };
 
 /** Boot clock to wall clock at the moment of a message, see clock.ts. */
@@ -41,6 +45,7 @@ export type FromWorker =
       readonly clock: ClockState;
     }
   | { readonly type: 'traces'; readonly bytes: Uint8Array<ArrayBuffer>; readonly spanCount: number }
+  | { readonly type: 'join'; readonly batch: JoinBatch }
   | { readonly type: 'connections'; readonly summaries: readonly ConnectionSummary[]; readonly omitted: number }
   | {
       readonly type: 'snapshot';

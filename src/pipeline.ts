@@ -28,11 +28,14 @@ import {
   ROLE_CLIENT,
 } from './records/records.gen.js';
 import { Ledger } from './self/ledger.js';
+import { Histogram, WAIT_SECONDS_BOUNDS } from './signals/histogram.js';
 import type { Metrics } from './signals/metrics.js';
 import { SpanWriter } from './signals/span.js';
 import { IdSource } from './traces/context.js';
 import { Correlator } from './traces/correlator.js';
+import { HeldExchanges } from './traces/held.js';
 import { Propagation, type Propagator } from './traces/propagation.js';
+import { RemoteJoins } from './traces/remote-joins.js';
 import type { Sampler } from './traces/sampler.js';
 
 /** Everything of a connection's life, for `underspan trace --connections`. */
@@ -48,6 +51,8 @@ export interface PipelineOptions {
   readonly metrics: Metrics;
   readonly sampler: Sampler;
   readonly propagators?: readonly Propagator[];
+  /** How long a span waits for a client on another host; 0: nobody keeps the keys of other hosts. */
+  readonly joinWaitNs: number;
   readonly headBytes: number;
   readonly maxExchanges: number;
   readonly responseTimeoutNs: number;
@@ -71,9 +76,6 @@ export interface PipelineOptions {
 
 /** A connect that failed has no connection to meet port criteria. */
 const ALL_PORTS = { include: 0xffffffff, exclude: 0xffffffff };
-/** A server's span waits this long for its client's record (traces/correlator.ts). */
-const HOLD_NS = 30e6;
-const HELD_MAX = 65536;
 /** Paths of OTLP/HTTP (OTLP specification 1.x, "OTLP/HTTP Request"). */
 const OTLP_PATH = /\/v1\/(traces|metrics|logs|profiles)$|\/v1development\/profiles$/;
 const OTLP_CONTENT = /^application\/(x-protobuf|json)/i;
@@ -86,12 +88,17 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   readonly encoder: TraceRequestEncoder;
   readonly ledger = new Ledger();
   readonly correlator: Correlator;
+  /** null: traces end at this host. */
+  readonly remoteJoins: RemoteJoins | null;
+  /** SERVER exchanges by how their parent is known. */
+  readonly serverParents = { sequence: 0, remote_sequence: 0, header: 0, none: 0 };
+  /** Seconds from the question after a client on another host to the answer. */
+  readonly joinWaits = new Histogram(WAIT_SECONDS_BOUNDS);
   sampler: Sampler;
   readonly #options: PipelineOptions;
   readonly #ids = new IdSource();
   readonly #writer: SpanWriter;
-  /** Finished server exchanges that wait for their client, in order of their end. */
-  #held: Exchange[] = [];
+  readonly #held = new HeldExchanges();
   #active = 0;
   #nextExpiryNs = 0;
 
@@ -101,6 +108,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.dispatcher = new Dispatcher(this);
     this.connections = new ConnectionTable(this, { headBytes: options.headBytes });
     this.correlator = new Correlator(this.#ids, new Propagation(options.propagators));
+    this.remoteJoins =
+      options.joinWaitNs > 0 && options.wantsSpans ? this.#createRemoteJoins(options.joinWaitNs) : null;
     this.encoder = new TraceRequestEncoder({
       clock: this.clock,
       scopeName: 'underspan',
@@ -121,7 +130,15 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   /** These, and the finished ones that wait for their client: counted apart from the ledger, which has to agree. */
   get openExchanges(): number {
-    return this.#active + this.#held.length;
+    return this.#active + this.#held.size;
+  }
+
+  #createRemoteJoins(waitNs: number): RemoteJoins {
+    return new RemoteJoins({
+      waitNs,
+      isSampled: exchange => this.sampler.isSampled(exchange.trace),
+      onFound: seconds => this.joinWaits.record(seconds),
+    });
   }
 
   // -- a batch
@@ -133,11 +150,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   /** After a batch: lets go of what has waited long enough. `nowNs` is boot-clock time. */
   tick(nowNs: number): void {
-    let released = 0;
-    while (released < this.#held.length && (this.#held[released] as Exchange).endNs < nowNs - HOLD_NS) {
-      this.#export(this.#held[released++] as Exchange);
-    }
-    if (released > 0) this.#held = this.#held.slice(released);
+    this.remoteJoins?.tick(nowNs);
+    this.#held.release(nowNs, this.#exportHeld);
     if (nowNs < this.#nextExpiryNs) return;
     this.#nextExpiryNs = nowNs + EXPIRY_INTERVAL_NS;
     this.connections.expire(nowNs - this.#options.responseTimeoutNs, nowNs);
@@ -151,7 +165,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   /** The end of the input: what waits is exported, what is under way is dropped and counted. */
   finish(): EncodedTraces[] {
-    for (const exchange of this.#held.splice(0)) this.#export(exchange);
+    this.remoteJoins?.finish();
+    this.#held.releaseAll(this.#exportHeld);
     this.connections.abandonAll();
     return this.flush();
   }
@@ -367,6 +382,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.#options.metrics.requestStarted(exchange);
     exchange.requestId = head.traceHeaders?.requestId ?? '';
     this.correlator.onHead(exchange, head);
+    this.remoteJoins?.onHead(exchange);
   }
 
   finishExchange(_connection: Connection, exchange: Exchange): void {
@@ -376,13 +392,14 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       this.ledger.drop(exchange.service, exchange.discardReason);
       return;
     }
-    const isServer = exchange.kind === KIND_SERVER;
-    if (isServer && exchange.parentEvidence !== 'sequence' && this.#held.length < HELD_MAX) this.#held.push(exchange);
-    else this.#export(exchange);
+    if (!this.#held.hold(exchange)) this.#export(exchange);
   }
+
+  readonly #exportHeld = (exchange: Exchange): void => this.#export(exchange);
 
   #export(exchange: Exchange): void {
     this.correlator.end(exchange);
+    if (exchange.kind === KIND_SERVER) this.serverParents[exchange.parentEvidence || 'none']++;
     const service = exchange.service as Service;
     const route =
       exchange.kind === KIND_SERVER ? this.#options.routes.route(service, exchange.target, exchange.status) : '';

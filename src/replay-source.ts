@@ -91,6 +91,10 @@ export class ReplaySource implements Source {
     // A recording is read with the configuration that the command began with.
   }
 
+  join(): void {
+    // The requests of a recording are not under way on any host.
+  }
+
   stop(): void {
     if (this.#isStopped) return;
     this.#isStopped = true;

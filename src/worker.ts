@@ -6,12 +6,16 @@ import { LiveSource } from './live-source.js';
 import type { FromWorker, ToWorker, WorkerStart } from './messages.js';
 import { ReplaySource } from './replay-source.js';
 
+export type JoinMessage = ToWorker & { readonly type: 'joinable' | 'join_answers' };
+
 /** Where the worker's pipeline gets its records from. */
 export interface Source {
   /** Starts; resolves when the source has ended by itself (a replay). */
   run(): Promise<void>;
   snapshot(id: number): void;
   reload(start: ToWorker & { readonly type: 'reload' }): void;
+  /** What is known of other hosts' keys. */
+  join(message: JoinMessage): void;
   /** Drains what is left, hands over the last spans and says `stopped`. */
   stop(): void;
 }
@@ -38,6 +42,7 @@ async function main(start: WorkerStart): Promise<void> {
     try {
       if (message.type === 'snapshot') source.snapshot(message.id);
       else if (message.type === 'reload') source.reload(message);
+      else if (message.type !== 'stop') source.join(message);
       else {
         source.stop();
         port?.close();

@@ -109,7 +109,20 @@ function checkText(field: TextField, raw: unknown): string | Refusal {
   if (field.format === 'url' && !isUrl(raw) && !/^[^\s/:]+:\d{1,5}$|^\[[0-9a-fA-F:.]+\]:\d{1,5}$/.test(raw)) {
     return new Refusal(`expected a URL such as http://localhost:4317, got ${shown(raw)}`);
   }
+  if (field.format === 'redis' && !isRedisUrl(raw)) {
+    return new Refusal('expected a URL such as redis://localhost:6379 or rediss://user:password@redis.example:6380/0');
+  }
   return raw;
+}
+
+function isRedisUrl(text: string): boolean {
+  if (!/^rediss?:\/\//i.test(text) || !URL.canParse(text)) return false;
+  const { hostname, pathname, username, password } = new URL(text);
+  return hostname !== '' && /^(\/\d{0,6})?$/.test(pathname) && isPercentEncoded(username) && isPercentEncoded(password);
+}
+
+function isPercentEncoded(text: string): boolean {
+  return !/%(?![0-9a-f]{2})/i.test(text);
 }
 
 function isUrl(text: string): boolean {

@@ -20,8 +20,8 @@ export interface PortRange {
 export interface TextField extends Described {
   readonly type: 'text';
   readonly default?: string;
-  /** How the text is read: `regex` and `url` are checked when the configuration is loaded. */
-  readonly format?: 'glob' | 'regex' | 'url' | 'path';
+  /** How the text is read: `regex`, `url` and `redis` are checked when the configuration is loaded. */
+  readonly format?: 'glob' | 'regex' | 'url' | 'redis' | 'path';
   readonly isSecret?: boolean;
 }
 export interface IntegerField extends Described {

@@ -2,6 +2,7 @@
 // this table (field.ts has the words). After a change here run `node dist/src/config/generate.js`; a unit test fails
 // while config/schema.json or config/underspan.yaml differ from it.
 import type { Resolve, Section } from './field.js';
+import { JOIN_SECTION } from './joins-schema.js';
 import { OTLP_SECTION } from './otlp-schema.js';
 
 export type { PortRange } from './field.js';
@@ -227,6 +228,7 @@ export const CONFIG_SCHEMA = {
           env: ['OTEL_PROPAGATORS'],
           help: 'Headers that name the parent of a request, the first valid one counts. Nothing is ever written.',
         },
+        join: JOIN_SECTION,
         connect_spans: {
           type: 'boolean',
           default: true,

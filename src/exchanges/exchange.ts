@@ -111,8 +111,11 @@ export class Exchange {
   /** Parent span id, 0/0 for a root. */
   parent0 = 0;
   parent1 = 0;
-  /** How the parent is known: '' (root), 'header' (a tracer's header), 'sequence' (socket pair). */
-  parentEvidence: '' | 'header' | 'sequence' = '';
+  /** How the parent is known: '' (root), 'header' (a tracer's header), 'sequence' (socket pair), 'remote_sequence' (the same, of
+   *  a client on another host). */
+  parentEvidence: '' | 'header' | 'sequence' | 'remote_sequence' = '';
+  /** CLIENT: its server's exchange was seen on this host. */
+  isJoined = false;
 
   constructor(kind: ExchangeKind, peer: Peer, trace: TraceContext, span0: number, span1: number) {
     this.kind = kind;

@@ -42,6 +42,8 @@ export class TraceContext {
   state = '';
   /** The ids came from an incoming header: someone else's decision to sample is to be honoured. */
   isRemote = false;
+  /** Questions to other hosts that may still change the ids: until then no span of the trace leaves. */
+  waiting = 0;
 
   setRandom(ids: IdSource): void {
     this.id0 = ids.nonZeroWord();

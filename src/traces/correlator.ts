@@ -69,6 +69,7 @@ export class Correlator {
     server.parent0 = client.span0;
     server.parent1 = client.span1;
     server.parentEvidence = 'sequence';
+    client.isJoined = true;
     // Bytes do not arrive before they are sent; an arrival is that of the oldest unread byte, which may be of something else.
     const sentNs = Math.min(client.requestFirstNs, server.requestTakenNs);
     if (server.requestFirstNs < sentNs) server.requestFirstNs = sentNs;

@@ -48,6 +48,7 @@ export class Harness {
       routes,
       metrics: this.metrics,
       sampler: new Sampler('parentbased_always_on', 1),
+      joinWaitNs: 0,
       headBytes: 4096,
       maxExchanges: 10_000,
       responseTimeoutNs: 600e9,

@@ -28,7 +28,7 @@ test('one header: ids, state, and the state alone', () => {
 
 test('one header: what is ignored', () => {
   for (const value of [
-    ...['', '-', '--', '2', 'x', TRACE, `${TRACE}-`, `-${SPAN}-1`, `${TRACE}--1`],
+    ...['', '-', '--', '--1', '--0', '2', 'x', TRACE, `${TRACE}-`, `-${SPAN}-1`, `${TRACE}--1`],
     ...[`${TRACE}-${SPAN}-`, `${TRACE}-${SPAN}-2`, `${TRACE}-${SPAN}-1-`, `${TRACE}-${SPAN}-1-x`],
     ...[`${TRACE}-${SPAN}-1-${SPAN}-more`, `${TRACE}0-${SPAN}-1`, `${TRACE.slice(1)}-${SPAN}-1`, `${TRACE}-${SPAN}0-1`],
     ...[`${'0'.repeat(32)}-${SPAN}-1`, `${TRACE}-${'0'.repeat(16)}-1`, `${TRACE}-${SPAN}-1,${TRACE}-${SPAN}-1`],

@@ -1,0 +1,272 @@
+// Client and server on different hosts, each with a pipeline of its own and one store of keys between them.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import type { DecodedSpan } from '../../../src/otlp/decode.js';
+import type { TraceContext } from '../../../src/traces/context.js';
+import { ANSWER_WORDS, OFFER_WORDS, QUESTION_WORDS } from '../../../src/traces/join-batch.js';
+import type { RemoteJoins } from '../../../src/traces/remote-joins.js';
+import { Sampler } from '../../../src/traces/sampler.js';
+import { MS, requestText, responseText, type Story } from '../../support/record-builder.js';
+import { attribute, Harness, HOLD_NS } from './harness.js';
+
+const WAIT_NS = 500 * MS;
+const TRACE = '0af7651916cd43dd8448eb211c80319c';
+const PARENT = 'b7ad6b7169203331';
+
+/** The keys of all hosts, as joins/join-store.ts keeps them. */
+class Keys {
+  readonly #byKey = new Map<string, readonly number[]>();
+  offers = 0;
+
+  exchange(joins: RemoteJoins): void {
+    const batch = joins.take();
+    if (batch === null) return;
+    const { offers, questions } = batch;
+    for (let at = 0; at < offers.length; at += OFFER_WORDS) {
+      this.offers++;
+      this.#byKey.set(`${offers[at]} ${offers[at + 1]}`, [...offers.subarray(at + 2, at + OFFER_WORDS)]);
+    }
+    const answers: number[] = [];
+    for (let at = 0; at < questions.length; at += QUESTION_WORDS) {
+      const found = this.#byKey.get(`${questions[at + 1]} ${questions[at + 2]}`);
+      if (found !== undefined) answers.push(questions[at] as number, ...found);
+    }
+    assert.equal(answers.length % ANSWER_WORDS, 0);
+    if (answers.length > 0) joins.onAnswers(Uint32Array.from(answers));
+  }
+
+  tamper(change: (words: number[]) => void): void {
+    for (const [key, words] of this.#byKey) {
+      const changed = [...words];
+      change(changed);
+      this.#byKey.set(key, changed);
+    }
+  }
+}
+
+class Host {
+  readonly harness: Harness;
+  readonly joins: RemoteJoins;
+  #nowNs = 0;
+
+  constructor(options: ConstructorParameters<typeof Harness>[0] = {}) {
+    this.harness = new Harness({ joinWaitNs: WAIT_NS, hasConnectSpans: false, ...options });
+    this.joins = this.harness.pipeline.remoteJoins as RemoteJoins;
+    this.joins.setUp(true);
+  }
+
+  /** Plays what was told; time goes on by `ms` in steps of a drain, keys are exchanged after each. */
+  live(keys: Keys, ms: number): void {
+    this.harness.tape.play(this.harness.pipeline);
+    this.#nowNs = Math.max(this.#nowNs, this.harness.tape.nowNs);
+    for (let passed = 0; passed <= ms; passed += 10) {
+      this.harness.pipeline.tick(this.#nowNs);
+      keys.exchange(this.joins);
+      this.#nowNs += 10 * MS;
+    }
+  }
+
+  end(): DecodedSpan[] {
+    this.harness.pipeline.tick(this.#nowNs + HOLD_NS);
+    return this.harness.finish();
+  }
+}
+
+/** A connection between two hosts: what the client writes has these numbers at the server, addresses do not matter. */
+function client(host: Host, name: number, options = {}): Story {
+  return host.harness.client({ slot: name, egressSeq: 1000 * name, ingressSeq: 77 * name, ...options }).opened();
+}
+
+function server(host: Host, name: number, options = {}): Story {
+  return host.harness.server({ slot: 50 + name, ingressSeq: 1000 * name, egressSeq: 77 * name, ...options }).opened();
+}
+
+function only(spans: readonly DecodedSpan[], kind: number): DecodedSpan {
+  const found = spans.filter(span => span.kind === kind);
+  assert.equal(found.length, 1);
+  return found[0] as DecodedSpan;
+}
+
+function assertChild(child: DecodedSpan, parent: DecodedSpan): void {
+  assert.deepEqual([child.traceId, child.parentSpanId], [parent.traceId, parent.spanId]);
+}
+
+test('whoever is first: the server becomes the child of the client, in its trace', () => {
+  for (const isServerFirst of [false, true]) {
+    const keys = new Keys();
+    const [a, b] = [new Host(), new Host()];
+    client(a, 1).wrote(requestText('GET /a')).read(responseText());
+    server(b, 1).read(requestText('GET /a')).wrote(responseText());
+    if (isServerFirst) b.live(keys, 100);
+    a.live(keys, 100);
+    b.live(keys, 300);
+    const served = only(b.end(), 2);
+    assertChild(served, only(a.end(), 3));
+    assert.equal(attribute(served, 'underspan.parent.evidence'), 'remote_sequence');
+    assert.equal(b.joins.questions.found, 1);
+    assert.equal(b.harness.pipeline.serverParents.remote_sequence, 1);
+    assert.equal(b.harness.pipeline.joinWaits.count, 1);
+  }
+});
+
+test('nobody offers: after the wait the span leaves as a root, not before', () => {
+  const keys = new Keys();
+  const b = new Host();
+  server(b, 1).read(requestText('GET /a')).wrote(responseText());
+  b.live(keys, 480);
+  assert.equal(b.harness.pipeline.flush().length, 0);
+  assert.equal(b.joins.waiting, 1);
+  b.live(keys, 80);
+  assert.equal(b.joins.waiting, 0);
+  const served = only(b.end(), 2);
+  assert.equal(served.parentSpanId, '');
+  assert.equal(b.joins.questions.expired, 1);
+});
+
+test('a thread that was kept from asking asks before it gives up', () => {
+  const keys = new Keys();
+  const [a, b] = [new Host(), new Host()];
+  client(a, 1).wrote(requestText('GET /a')).read(responseText());
+  a.live(keys, 50);
+  server(b, 1).read(requestText('GET /a')).wrote(responseText());
+  b.harness.tape.play(b.harness.pipeline);
+  b.harness.pipeline.tick(b.harness.tape.nowNs);
+  b.harness.pipeline.tick(b.harness.tape.nowNs + 3 * WAIT_NS);
+  keys.exchange(b.joins);
+  assert.equal(b.joins.questions.found, 1);
+  assertChild(only(b.end(), 2), only(a.end(), 3));
+});
+
+test('while the store is away nobody waits and nothing is kept; what waited is let go', () => {
+  const keys = new Keys();
+  const [a, b] = [new Host(), new Host()];
+  server(b, 1).read(requestText('GET /a')).wrote(responseText());
+  b.live(keys, 50);
+  assert.equal(b.joins.waiting, 1);
+  b.joins.setUp(false);
+  assert.equal(b.joins.waiting, 0);
+  server(b, 2).read(requestText('GET /b')).wrote(responseText());
+  a.joins.setUp(false);
+  client(a, 2).wrote(requestText('GET /b')).read(responseText());
+  a.live(keys, 50);
+  b.live(keys, 50);
+  assert.equal(b.joins.waiting, 0);
+  assert.equal(keys.offers, 0);
+  assert.deepEqual([b.joins.questions.away, a.joins.offers.sent], [1, 0]);
+  assert.equal(b.end().length, 2);
+  assert.equal(a.end().length, 1);
+});
+
+test('a header says the trace, the key puts the client’s span between', () => {
+  const keys = new Keys();
+  const [a, b] = [new Host(), new Host()];
+  const request = requestText('GET /a', ['Host: a', `traceparent: 00-${TRACE}-${PARENT}-01`]);
+  client(a, 1).wrote(request).read(responseText());
+  server(b, 1).read(request).wrote(responseText());
+  a.live(keys, 50);
+  b.live(keys, 50);
+  const asked = only(a.end(), 3);
+  assertChild(only(b.end(), 2), asked);
+  assert.deepEqual([asked.traceId, asked.parentSpanId], [TRACE, PARENT]);
+});
+
+test('another trace in the header: the header counts', () => {
+  const keys = new Keys();
+  const [a, b] = [new Host(), new Host()];
+  client(a, 1)
+    .wrote(requestText('GET /a', ['Host: a']))
+    .read(responseText());
+  server(b, 1)
+    .read(requestText('GET /a', ['Host: a', `traceparent: 00-${TRACE}-${PARENT}-01`]))
+    .wrote(responseText());
+  a.live(keys, 50);
+  b.live(keys, 50);
+  const served = only(b.end(), 2);
+  assert.deepEqual([served.traceId, served.parentSpanId], [TRACE, PARENT]);
+  assert.equal(b.joins.questions.conflict, 1);
+});
+
+test('the same numbers of another request: not joined', () => {
+  const keys = new Keys();
+  const [a, b] = [new Host(), new Host()];
+  client(a, 1).wrote(requestText('GET /a')).read(responseText());
+  server(b, 1).read(requestText('GET /b')).wrote(responseText());
+  a.live(keys, 50);
+  b.live(keys, 50);
+  assert.equal(only(b.end(), 2).parentSpanId, '');
+  assert.equal(b.joins.questions.mismatch, 1);
+});
+
+test('client and server on one host, or over loopback: nothing is offered or asked', () => {
+  const keys = new Keys();
+  const a = new Host();
+  client(a, 1).wrote(requestText('GET /a'));
+  server(a, 1).read(requestText('GET /a')).wrote(responseText());
+  a.live(keys, 50);
+  assert.equal(keys.offers, 0);
+  assert.equal(a.joins.waiting, 0);
+  assert.equal(a.harness.pipeline.serverParents.sequence, 1);
+});
+
+test('the caller’s decision not to sample is honoured, and metrics see the request', () => {
+  const keys = new Keys();
+  const [a, b] = [new Host({ sampler: new Sampler('parentbased_always_off', 0) }), new Host()];
+  client(a, 1).wrote(requestText('GET /a')).read(responseText());
+  server(b, 1).read(requestText('GET /a')).wrote(responseText());
+  a.live(keys, 50);
+  b.live(keys, 50);
+  assert.equal(b.end().length, 0);
+  assert.deepEqual(b.harness.drops(), { sampled: 1 });
+});
+
+test('a provisional offer is taken only at the end of the wait', () => {
+  const keys = new Keys();
+  const [a, b] = [new Host(), new Host()];
+  client(a, 1).wrote(requestText('GET /a')).read(responseText());
+  server(b, 1).read(requestText('GET /a')).wrote(responseText());
+  a.live(keys, 20);
+  keys.tamper(words => {
+    words[words.length - 1] = (words[words.length - 1] as number) | 2;
+  });
+  b.live(keys, 480);
+  assert.equal(b.joins.waiting, 1);
+  b.live(keys, 80);
+  assert.equal(b.joins.questions.provisional, 1);
+  assertChild(only(b.end(), 2), only(a.end(), 3));
+});
+
+test('spans of a trace that waits leave with it, in the trace that is found, and its calls are offered again', () => {
+  const keys = new Keys();
+  const b = new Host();
+  // What joins a call to the request that caused it is not this test's matter: every exchange shares one trace.
+  const { pipeline } = b.harness;
+  const begin = pipeline.beginExchange.bind(pipeline);
+  let shared: TraceContext | null = null;
+  pipeline.beginExchange = (connection, position) => {
+    const exchange = begin(connection, position);
+    shared ??= exchange.trace;
+    exchange.trace = shared;
+    return exchange;
+  };
+  const served = server(b, 1, { pid: 100 }).read(requestText('GET /in'));
+  const called = client(b, 2, { pid: 100 }).wrote(requestText('GET /out'));
+  b.live(keys, 20);
+  assert.deepEqual([b.joins.offers.sent, keys.offers], [1, 1]);
+  called.read(responseText());
+  served.wrote(responseText());
+  b.live(keys, 20);
+  assert.equal(b.harness.pipeline.flush().length, 0, 'nothing leaves while the trace may change');
+  const a = new Host();
+  client(a, 1).wrote(requestText('GET /in')).read(responseText());
+  a.live(keys, 20);
+  b.live(keys, 200);
+  assert.equal(b.joins.offers.again, 1);
+  const c = new Host();
+  server(c, 2).read(requestText('GET /out')).wrote(responseText());
+  c.live(keys, 100);
+  const asked = only(a.end(), 3);
+  const spans = b.end();
+  assertChild(only(spans, 2), asked);
+  assert.equal(only(spans, 3).traceId, asked.traceId);
+  assertChild(only(c.end(), 2), only(spans, 3));
+});
