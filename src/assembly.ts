@@ -6,6 +6,7 @@ import type { HostFacts } from './enrichment/host.js';
 import { ProcessTable } from './enrichment/process.js';
 import type { ProcessFacts, ProcessFactsSource } from './enrichment/process-facts.js';
 import { RouteTable } from './enrichment/route.js';
+import type { Service } from './enrichment/service.js';
 import type { ConnectionSummary } from './exporters/console-connection.js';
 import type { FromWorker, WorkerStart } from './messages.js';
 import { type ClosedConnection, Pipeline } from './pipeline.js';
@@ -102,6 +103,8 @@ export class Assembly {
       metrics: this.#metrics,
       sampler: samplerOf(config),
       propagators: propagatorsOf(config),
+      skipsInstrumented: config.traces.instrumentedServices === 'skip',
+      onInstrumented: service => this.#tellInstrumented(service),
       joinWaitNs:
         start.mode === 'live' && config.traces.join.redis.url !== undefined ? config.traces.join.waitMs * 1e6 : 0,
       headBytes: options.headBytes,
@@ -162,6 +165,11 @@ export class Assembly {
       ...this.counters.snapshot(),
       ...joinFamilies(this.pipeline, this.#startNs),
     ];
+  }
+
+  #tellInstrumented({ name }: Service): void {
+    const text = `${name} exports traces itself: they are left to it, only metrics are taken (traces.instrumented_services)`;
+    this.#post({ type: 'log', level: 'info', key: `instrumented:${name}`, text });
   }
 
   #keepSummary(closed: ClosedConnection): void {

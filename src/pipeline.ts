@@ -8,9 +8,10 @@ import type { ProcessTable } from './enrichment/process.js';
 import type { RouteTable } from './enrichment/route.js';
 import type { Service } from './enrichment/service.js';
 import { errnoName } from './errno.js';
-import { Exchange, KIND_CLIENT, KIND_SERVER } from './exchanges/exchange.js';
+import { Exchange, type ExchangeKind, KIND_CLIENT, KIND_SERVER } from './exchanges/exchange.js';
 import type { DropReason } from './exchanges/matcher.js';
 import { type EncodedTraces, TraceRequestEncoder } from './otlp/trace-request.js';
+import { callsTraceService, carriesOtlp, carriesTraces } from './protocols/otlp.js';
 import type { MessageHead } from './protocols/protocol.js';
 import { Dispatcher, type RecordHandler, type Slab } from './records/dispatch.js';
 import {
@@ -26,6 +27,7 @@ import {
   type ProcessForkEventCursor,
   type ProgressEventCursor,
   ROLE_CLIENT,
+  ROLE_UNKNOWN,
 } from './records/records.gen.js';
 import { Ledger } from './self/ledger.js';
 import { Histogram, WAIT_SECONDS_BOUNDS } from './signals/histogram.js';
@@ -34,6 +36,7 @@ import { SpanWriter } from './signals/span.js';
 import { IdSource } from './traces/context.js';
 import { Correlator } from './traces/correlator.js';
 import { HeldExchanges } from './traces/held.js';
+import { InstrumentedServices } from './traces/instrumented.js';
 import { Propagation, type Propagator } from './traces/propagation.js';
 import { RemoteJoins } from './traces/remote-joins.js';
 import type { Sampler } from './traces/sampler.js';
@@ -51,6 +54,10 @@ export interface PipelineOptions {
   readonly metrics: Metrics;
   readonly sampler: Sampler;
   readonly propagators?: readonly Propagator[];
+  /** Spans of services that export traces themselves are left to these. */
+  readonly skipsInstrumented: boolean;
+  /** A service was found to do so. */
+  readonly onInstrumented?: ((service: Service) => void) | undefined;
   /** How long a span waits for a client on another host; 0: nobody keeps the keys of other hosts. */
   readonly joinWaitNs: number;
   readonly headBytes: number;
@@ -76,9 +83,6 @@ export interface PipelineOptions {
 
 /** A connect that failed has no connection to meet port criteria. */
 const ALL_PORTS = { include: 0xffffffff, exclude: 0xffffffff };
-/** Paths of OTLP/HTTP (OTLP specification 1.x, "OTLP/HTTP Request"). */
-const OTLP_PATH = /\/v1\/(traces|metrics|logs|profiles)$|\/v1development\/profiles$/;
-const OTLP_CONTENT = /^application\/(x-protobuf|json)/i;
 const EXPIRY_INTERVAL_NS = 1e9;
 
 export class Pipeline implements RecordHandler, ConnectionSink {
@@ -98,6 +102,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   readonly #options: PipelineOptions;
   readonly #ids = new IdSource();
   readonly #writer: SpanWriter;
+  readonly #instrumented: InstrumentedServices | null;
   readonly #held = new HeldExchanges();
   #active = 0;
   #nextExpiryNs = 0;
@@ -108,6 +113,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.dispatcher = new Dispatcher(this);
     this.connections = new ConnectionTable(this, { headBytes: options.headBytes });
     this.correlator = new Correlator(this.#ids, new Propagation(options.propagators));
+    this.#instrumented = options.skipsInstrumented ? new InstrumentedServices() : null;
     this.remoteJoins =
       options.joinWaitNs > 0 && options.wantsSpans ? this.#createRemoteJoins(options.joinWaitNs) : null;
     this.encoder = new TraceRequestEncoder({
@@ -137,6 +143,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     return new RemoteJoins({
       waitNs,
       isSampled: exchange => this.sampler.isSampled(exchange.trace),
+      isLeftOut: exchange => this.#isLeftOut(exchange),
       onFound: seconds => this.joinWaits.record(seconds),
     });
   }
@@ -255,7 +262,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     if (connection.role !== ROLE_CLIENT || connection.connectNs === 0 || connection.establishedNs === 0) return;
     const { metrics, hasConnectSpans } = this.#options;
     metrics.connect(service, (connection.establishedNs - connection.connectNs) / 1e9, '');
-    if (!hasConnectSpans || !this.#options.wantsSpans) return;
+    if (!hasConnectSpans || !this.#options.wantsSpans || this.#instrumented?.has(service) === true) return;
     const trace = this.correlator.newTrace();
     connection.connectTrace = trace;
     connection.connectSpan0 = this.#ids.nonZeroWord();
@@ -299,7 +306,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.#options.metrics.connect(service, (event.timeNs - startNs) / 1e9, errorName);
     // Name service look-ups try a unix socket that is rarely there: a number, not a span for each.
     const { hasConnectSpans, wantsSpans } = this.#options;
-    if (!hasConnectSpans || !wantsSpans || peer.transport === 'unix') return;
+    if (!hasConnectSpans || !wantsSpans || peer.transport === 'unix' || this.#instrumented?.has(service) === true)
+      return;
     const trace = this.correlator.newTrace();
     if (!this.sampler.isSampled(trace)) return;
     this.#writer.writeConnect({
@@ -375,7 +383,9 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   }
 
   onRequestHead(_connection: Connection, exchange: Exchange, head: MessageHead): void {
-    if (head.method === 'POST' && OTLP_CONTENT.test(head.contentType) && OTLP_PATH.test(head.target)) {
+    if (carriesOtlp(head)) {
+      if (exchange.kind === KIND_SERVER || carriesTraces(head))
+        this.#noteOtlp(exchange.kind, exchange.service as Service);
       exchange.discardReason = 'otlp';
     }
     if (exchange.discardReason !== '') return;
@@ -383,6 +393,37 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     exchange.requestId = head.traceHeaders?.requestId ?? '';
     this.correlator.onHead(exchange, head);
     this.remoteJoins?.onHead(exchange);
+  }
+
+  /** Bytes of a connection whose protocol is not known. */
+  onStrangeBytes(connection: Connection, direction: number, bytes: Uint8Array, from: number, to: number): void {
+    if (connection.role === ROLE_UNKNOWN || !callsTraceService(bytes, from, to)) return;
+    const isServer = connection.role !== ROLE_CLIENT;
+    if (isServer !== (direction === DIRECTION_INGRESS)) return;
+    const service = this.#options.processes.service(connection.ioPid, connection.openedNs);
+    this.#noteOtlp(isServer ? KIND_SERVER : KIND_CLIENT, service);
+  }
+
+  #noteOtlp(kind: ExchangeKind, service: Service): void {
+    if (kind === KIND_SERVER) this.#instrumented?.receives(service);
+    else if (this.#instrumented?.sends(service) === true) this.#options.onInstrumented?.(service);
+  }
+
+  /** Does somebody else tell this exchange? */
+  #isLeftOut(exchange: Exchange): boolean {
+    return this.#instrumented?.tells(exchange) === true;
+  }
+
+  /** In place of a parent that is not exported, its own. */
+  #passOver(exchange: Exchange): void {
+    let parent = exchange.parentExchange;
+    while (parent !== null && this.#isLeftOut(parent)) {
+      exchange.parent0 = parent.parent0;
+      exchange.parent1 = parent.parent1;
+      exchange.parentEvidence = parent.parentEvidence;
+      parent = parent.parentExchange;
+    }
+    exchange.parentExchange = null;
   }
 
   finishExchange(_connection: Connection, exchange: Exchange): void {
@@ -399,6 +440,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   #export(exchange: Exchange): void {
     this.correlator.end(exchange);
+    this.#passOver(exchange);
     if (exchange.kind === KIND_SERVER) this.serverParents[exchange.parentEvidence || 'none']++;
     const service = exchange.service as Service;
     const route =
@@ -406,6 +448,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.#options.metrics.recordExchange(exchange, route);
     const { oversized } = this.encoder.dropped;
     if (!this.#options.wantsSpans) this.ledger.drop(service, 'no_exporter');
+    else if (this.#isLeftOut(exchange)) this.ledger.drop(service, 'instrumented');
     else if (!this.sampler.isSampled(exchange.trace)) this.ledger.drop(service, 'sampled');
     else if (!this.#writer.writeExchange(exchange, route)) this.ledger.drop(service, 'buffer_full');
     else if (this.encoder.dropped.oversized > oversized) this.ledger.drop(service, 'oversized');

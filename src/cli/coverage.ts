@@ -264,7 +264,7 @@ export function renderText(coverage: Coverage): string {
       .trimEnd(),
   );
   if (services.length === 0) lines.push('(no request has been seen yet)');
-  lines.push('', 'lost: dropped for another cause than otlp, filtered, sampled or no_exporter', '');
+  lines.push('', 'lost: dropped for another cause than otlp, instrumented, filtered, sampled or no_exporter', '');
   lines.push(...aboutKernel(coverage), ...aboutExporters(coverage));
   if (!coverage.isComplete) {
     lines.push(

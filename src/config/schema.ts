@@ -228,6 +228,12 @@ export const CONFIG_SCHEMA = {
           env: ['OTEL_PROPAGATORS'],
           help: 'Headers that name the parent of a request, the first valid one counts. Nothing is ever written.',
         },
+        instrumented_services: {
+          type: 'choice',
+          choices: ['skip', 'trace'],
+          default: 'skip',
+          help: 'Processes that export traces by OTLP themselves: skip leaves to them the requests that they serve and the calls that they put a header into. Metrics see them all the same.',
+        },
         join: JOIN_SECTION,
         connect_spans: {
           type: 'boolean',

@@ -60,7 +60,10 @@ export class StreamFeeder {
       return;
     }
     if (!connection.isSynced && isEdge) this.#synchrony.seek(connection, event, direction, bytes, from, to);
-    if (!connection.isSynced) return;
+    if (!connection.isSynced) {
+      if (connection.matcher === null) this.#synchrony.lookAt(connection, direction, bytes, from, to);
+      return;
+    }
     // What is between the last known byte and this one was moved before, at a time that is not known better.
     if (stream.advance(event.seq) !== OK) {
       this.#synchrony.lose(connection);

@@ -17,6 +17,8 @@ import type { Connection } from './connection.js';
 export interface SynchronySink extends ExchangeSink {
   /** Tells the kernel a verdict. */
   setVerdict(slot: number, generation: number, verdict: number): void;
+  /** Bytes of a connection that speaks no known protocol, as long as it is looked at. */
+  onStrangeBytes(connection: Connection, direction: number, bytes: Uint8Array, from: number, to: number): void;
 }
 
 /** Edges of no known protocol after which a connection is only counted. */
@@ -36,6 +38,11 @@ export class Synchrony {
 
   constructor(sink: SynchronySink) {
     this.#sink = sink;
+  }
+
+  /** Bytes of a connection that speaks no known protocol. */
+  lookAt(connection: Connection, direction: number, bytes: Uint8Array, from: number, to: number): void {
+    this.#sink.onStrangeBytes(connection, direction, bytes, from, to);
   }
 
   /** A run begins on a connection that is not understood: is it a request? */

@@ -114,6 +114,10 @@ export class Exchange {
   /** How the parent is known: '' (root), 'header' (a tracer's header), 'sequence' (socket pair), 'remote_sequence' (the same, of
    *  a client on another host). */
   parentEvidence: '' | 'header' | 'sequence' | 'remote_sequence' = '';
+  /** The exchange whose span is the parent, where it is on this host. */
+  parentExchange: Exchange | null = null;
+  /** CLIENT: its process wrote the header that names the parent, it did not hand it on. */
+  hasOwnHeader = false;
   /** CLIENT: its server's exchange was seen on this host. */
   isJoined = false;
 

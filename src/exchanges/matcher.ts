@@ -26,6 +26,7 @@ export const DROP_REASONS = [
   'unparsed',
   'evicted',
   'otlp',
+  'instrumented',
   'filtered',
   'sampled',
   'no_exporter',

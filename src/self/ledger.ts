@@ -11,7 +11,13 @@ export const MAX_SERVICES = 1024;
 /** An exchange whose span was encoded for export. */
 export const EXPORTED = 'exported';
 /** What was left out because somebody asked for it; every other cause is a loss. */
-export const INTENDED: ReadonlySet<string> = new Set<DropReason>(['otlp', 'filtered', 'sampled', 'no_exporter']);
+export const INTENDED: ReadonlySet<string> = new Set<DropReason>([
+  'otlp',
+  'instrumented',
+  'filtered',
+  'sampled',
+  'no_exporter',
+]);
 
 const BEGUN = {
   name: 'underspan.exchanges.begun',

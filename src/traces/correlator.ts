@@ -69,6 +69,7 @@ export class Correlator {
     server.parent0 = client.span0;
     server.parent1 = client.span1;
     server.parentEvidence = 'sequence';
+    server.parentExchange = client;
     client.isJoined = true;
     // Bytes do not arrive before they are sent; an arrival is that of the oldest unread byte, which may be of something else.
     const sentNs = Math.min(client.requestFirstNs, server.requestTakenNs);
@@ -98,5 +99,7 @@ export class Correlator {
     exchange.parent0 = bringer?.span0 ?? parent.span0;
     exchange.parent1 = bringer?.span1 ?? parent.span1;
     exchange.parentEvidence = 'header';
+    exchange.parentExchange = bringer;
+    exchange.hasOwnHeader = exchange.kind === KIND_CLIENT && bringer === null;
   }
 }

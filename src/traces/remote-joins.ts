@@ -63,6 +63,8 @@ export interface RemoteJoinsOptions {
   readonly waitNs: number;
   /** The decision that goes out with a client's trace. */
   readonly isSampled: (exchange: Exchange) => boolean;
+  /** A client whose span another tracer tells, and whose header the server reads itself. */
+  readonly isLeftOut: (exchange: Exchange) => boolean;
   /** Called with the seconds from the question to the answer. */
   readonly onFound: (seconds: number) => void;
 }
@@ -180,6 +182,7 @@ export class RemoteJoins {
       return;
     }
     const { trace } = exchange;
+    if (this.#options.isLeftOut(exchange)) return;
     if (!this.#putOffer(exchange, trace.waiting > 0)) return;
     this.offers.sent++;
     if (trace.waiting === 0) return;

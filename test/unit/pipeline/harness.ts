@@ -24,6 +24,7 @@ export class Harness {
   readonly evicted: { readonly slot: number; readonly generation: number }[] = [];
   readonly processes: string[] = [];
   readonly closed: ClosedConnection[] = [];
+  readonly instrumented: string[] = [];
   /** Spans of exchanges and of connects, as they left. */
   readonly spans: DecodedSpan[] = [];
 
@@ -48,6 +49,8 @@ export class Harness {
       routes,
       metrics: this.metrics,
       sampler: new Sampler('parentbased_always_on', 1),
+      skipsInstrumented: true,
+      onInstrumented: service => this.instrumented.push(service.name),
       joinWaitNs: 0,
       headBytes: 4096,
       maxExchanges: 10_000,

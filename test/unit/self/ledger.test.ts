@@ -153,7 +153,7 @@ test('what was left out on request is no loss', () => {
     ledger.begin(service());
     ledger.drop(service(), reason);
   }
-  const intended: DropReason[] = ['otlp', 'filtered', 'sampled', 'no_exporter'];
+  const intended: DropReason[] = ['otlp', 'instrumented', 'filtered', 'sampled', 'no_exporter'];
   assert.deepEqual([...INTENDED], intended);
   assert.equal(ledger.total.ended, DROP_REASONS.length);
   assert.equal(ledger.total.lost, DROP_REASONS.length - intended.length);

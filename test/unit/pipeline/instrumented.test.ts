@@ -1,0 +1,82 @@
+// A process that exports traces itself: its own are left to it, and what hangs on them hangs on what it told others.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import type { PipelineOptions } from '../../../src/pipeline.js';
+import { requestText, responseText } from '../../support/record-builder.js';
+import { attribute, Harness } from './harness.js';
+
+const TRACE = '0af7651916cd43dd8448eb211c80319c';
+const SDK_SPAN = 'b7ad6b7169203331';
+const SHOP = 100;
+const BUYER = 200;
+const HEADER = ['Host: a', `traceparent: 00-${TRACE}-${SDK_SPAN}-01`];
+const EXPORT = requestText('POST /v1/traces', ['Content-Type: application/x-protobuf', 'Content-Length: 0']);
+
+function harness(options: Partial<PipelineOptions> = {}): Harness {
+  return new Harness({ hasConnectSpans: false, ...options });
+}
+
+/** The buyer exports traces, then calls the shop, with `fields`. */
+function tell(made: Harness, fields: readonly string[]): void {
+  made.client({ slot: 1, pid: BUYER }).opened().wrote(EXPORT).read(responseText());
+  const request = requestText('GET /a', fields);
+  const client = made.client({ slot: 2, pid: BUYER, egressSeq: 100, ingressSeq: 200 }).opened().wrote(request);
+  made.server({ slot: 3, pid: SHOP, ingressSeq: 100, egressSeq: 200 }).opened().read(request).wrote(responseText());
+  client.read(responseText());
+}
+
+test('its call is left to it; the server’s parent is the span that the header names', () => {
+  const made = harness();
+  tell(made, HEADER);
+  const [served, ...others] = made.finish();
+  assert.equal(others.length, 0);
+  assert.deepEqual([served?.kind, served?.traceId, served?.parentSpanId], [2, TRACE, SDK_SPAN]);
+  assert.equal(attribute(served, 'underspan.parent.evidence'), 'header');
+  assert.deepEqual(made.drops(), { otlp: 1, instrumented: 1 });
+  assert.deepEqual(made.instrumented, ['buyer']);
+  assert.ok(made.pipeline.ledger.total.lost === 0);
+  const [point] = made.families().find(({ name }) => name === 'http.client.request.duration')?.points ?? [];
+  assert.equal(typeof point?.value === 'object' && point.value.count, 1, 'metrics see it all the same');
+});
+
+test('a call that its SDK does not know is told, and is the parent', () => {
+  const made = harness();
+  tell(made, ['Host: a']);
+  const spans = made.finish();
+  assert.deepEqual(spans.map(span => span.kind).sort(), [2, 3]);
+  const [asked, served] = [3, 2].map(kind => spans.find(span => span.kind === kind));
+  assert.equal(served?.parentSpanId, asked?.spanId);
+});
+
+test('what it serves is left to it', () => {
+  const made = harness();
+  made.client({ slot: 1, pid: SHOP }).opened().wrote(EXPORT).read(responseText());
+  made.server({ slot: 3, pid: SHOP }).opened().read(requestText('GET /a')).wrote(responseText());
+  assert.equal(made.finish().length, 0);
+  assert.deepEqual(made.drops(), { otlp: 1, instrumented: 1 });
+});
+
+test('metrics alone, or what others sent it, are no sign of an SDK; nor where everything is to be traced', () => {
+  const metrics = harness();
+  const post = requestText('POST /v1/metrics', ['Content-Type: application/json', 'Content-Length: 0']);
+  metrics.client({ slot: 1, pid: SHOP }).opened().wrote(post).read(responseText());
+  const relay = harness();
+  relay.server({ slot: 5, pid: SHOP }).opened().read(EXPORT).wrote(responseText());
+  relay.client({ slot: 1, pid: SHOP }).opened().wrote(EXPORT).read(responseText());
+  const all = harness({ skipsInstrumented: false });
+  all.client({ slot: 1, pid: SHOP }).opened().wrote(EXPORT).read(responseText());
+  for (const made of [metrics, relay, all]) {
+    made.server({ slot: 3, pid: SHOP }).opened().read(requestText('GET /a')).wrote(responseText());
+    assert.equal(made.finish().length, 1);
+    assert.deepEqual(made.instrumented, []);
+  }
+});
+
+test('an export over gRPC is a sign, too', () => {
+  const made = harness();
+  const call = `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n${'\0'.repeat(30)}/opentelemetry.proto.collector.trace.v1.TraceService/Export`;
+  made.client({ slot: 1, pid: SHOP }).opened().wrote(call);
+  made.server({ slot: 3, pid: SHOP }).opened().read(requestText('GET /a')).wrote(responseText());
+  assert.equal(made.finish().length, 0);
+  assert.deepEqual(made.instrumented, ['shop']);
+});
