@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Bounded copies of user memory into data records. A record is built in per-CPU
+ * Bounded copies of what a call moved into data records. A record is built in per-CPU
  * scratch and copied to the ring at its true size: a ring slot sized for the
  * longest payload would cost 4 KiB for each 200-byte request.
  */
@@ -13,6 +13,9 @@ enum buffer_kind {
 	BUFFER_NONE = 0, /* content is out of reach */
 	BUFFER_PLAIN = 1, /* one user address */
 	BUFFER_IOVEC = 2, /* the user address of an iovec array */
+	BUFFER_KERNEL_IOVEC = 3, /* the same, copied into the kernel */
+	BUFFER_KVEC = 4, /* an array of kernel addresses */
+	BUFFER_PAGES = 5, /* an array of bio_vec: page, length, offset */
 };
 
 /* One call that moved bytes, as a front end hands it to the core. */
@@ -22,6 +25,7 @@ struct io {
 	__u64 buffer;
 	__u64 pid_tgid;
 	__u32 iov_count;
+	__u32 skip; /* bytes of the first iovec that the call did not start at */
 	__u32 bytes;
 	__u32 seq; /* of the first byte */
 	__u32 other_seq;
@@ -90,23 +94,47 @@ static __always_inline void lane_give(__u32 lane)
 		__sync_fetch_and_add(&scratch->holders, -1);
 }
 
-/* Gathers up to `want` bytes, from byte `skip` of an iovec array on, into the
+/* Is the content itself in kernel memory? */
+static __always_inline bool is_kernel_content(struct io *io)
+{
+	return io->buffer_kind == BUFFER_KVEC || io->buffer_kind == BUFFER_PAGES;
+}
+
+static __always_inline long read_content(struct io *io, void *to, __u32 bytes, __u64 address)
+{
+	return is_kernel_content(io) ? bpf_probe_read_kernel(to, bytes, (void *)address) :
+				       bpf_probe_read_user(to, bytes, (void *)address);
+}
+
+/* The iovec at `index` of the call's array. Not for BUFFER_PLAIN. */
+static __always_inline long read_iovec(struct io *io, __u32 index, struct user_iovec *iov)
+{
+	void *address = (void *)(io->buffer + index * sizeof(*iov));
+
+	if (io->buffer_kind == BUFFER_IOVEC)
+		return bpf_probe_read_user(iov, sizeof(*iov), address);
+	return bpf_probe_read_kernel(iov, sizeof(*iov), address);
+}
+
+/* Gathers up to `want` bytes, from byte `skip` of the call's iovecs on, into the
  * lane's scratch. Returns how many were copied; less than `want` if a page was not
  * there. */
-__noinline __u32 gather(__u64 iovecs, __u32 count, __u32 skip, __u32 want, __u32 lane)
+__noinline __u32 gather(__u32 skip, __u32 want, __u32 lane)
 {
 	__u32 done = 0;
 	struct capture_scratch *scratch = scratch_at(lane);
+	struct io *io;
 
 	if (!scratch)
 		return 0;
+	io = &scratch->io;
 	for (__u32 i = 0; i < IOVECS_MAX; i++) {
 		struct user_iovec iov = {};
 		__u64 take;
 
-		if (i >= count || done >= want || done >= EVENT_CHUNK_MAX)
+		if (i >= io->iov_count || done >= want || done >= EVENT_CHUNK_MAX)
 			return done;
-		if (bpf_probe_read_user(&iov, sizeof(iov), (void *)(iovecs + i * sizeof(iov))))
+		if (read_iovec(io, i, &iov))
 			break;
 		if (skip >= iov.length) {
 			skip -= iov.length;
@@ -117,8 +145,8 @@ __noinline __u32 gather(__u64 iovecs, __u32 count, __u32 skip, __u32 want, __u32
 			take = want - done;
 		if (take > EVENT_CHUNK_MAX)
 			take = EVENT_CHUNK_MAX;
-		if (bpf_probe_read_user(&scratch->payload[done & (EVENT_CHUNK_MAX - 1)], take,
-					(void *)(iov.base + skip)))
+		if (read_content(io, &scratch->payload[done & (EVENT_CHUNK_MAX - 1)], take,
+				 iov.base + skip))
 			break;
 		done += take;
 		skip = 0;
@@ -138,23 +166,23 @@ static __always_inline __u32 copy_user(struct capture_scratch *scratch, struct i
 		count_loss(LOSS_READ_FAULT);
 		return 0;
 	}
-	if (io->buffer_kind == BUFFER_IOVEC)
-		return gather(io->buffer, io->iov_count, offset, want, lane);
-	return 0;
+	if (io->buffer_kind == BUFFER_NONE)
+		return 0;
+	return gather(io->skip + offset, want, lane);
 }
 
-/* Shifts the last bytes of user memory into an 8-byte window, last byte highest. */
-static __always_inline __u64 roll(__u64 tail, __u64 address, __u64 length)
+/* Shifts the last bytes of a buffer into an 8-byte window, last byte highest. */
+static __always_inline __u64 roll(struct io *io, __u64 tail, __u64 address, __u64 length)
 {
 	__u64 bytes = 0;
 	__u32 shift;
 
 	if (length >= 8) {
-		if (bpf_probe_read_user(&bytes, sizeof(bytes), (void *)(address + length - 8)))
+		if (read_content(io, &bytes, sizeof(bytes), address + length - 8))
 			return 0;
 		return bytes;
 	}
-	if (!length || bpf_probe_read_user(&bytes, length & 7, (void *)address))
+	if (!length || read_content(io, &bytes, length & 7, address))
 		return 0;
 	shift = 8 * (length & 7);
 	return tail >> shift | bytes << (64 - shift);
@@ -164,11 +192,17 @@ static __always_inline __u64 roll(__u64 tail, __u64 address, __u64 length)
  * how a chunked body ends is seen in them. Writers send the end of a chunk and the
  * last chunk from small buffers of their own, so up to three iovecs are looked at.
  * 0 where the bytes cannot be found at once. */
-static __noinline __u64 read_tail(struct io *io, __u64 tail)
+__noinline __u64 read_tail(__u64 tail, __u32 lane)
 {
+	struct capture_scratch *scratch = scratch_at(lane);
+	struct io *io;
+
+	if (!scratch)
+		return 0;
+	io = &scratch->io;
 	if (io->buffer_kind == BUFFER_PLAIN)
-		return roll(tail, io->buffer, io->bytes);
-	if (io->buffer_kind != BUFFER_IOVEC || !io->iov_count)
+		return roll(io, tail, io->buffer, io->bytes);
+	if (io->buffer_kind == BUFFER_NONE || !io->iov_count)
 		return 0;
 	if (io->direction == DIRECTION_INGRESS && io->iov_count > 1)
 		return 0; /* which iovec the last byte went to would have to be counted out */
@@ -176,15 +210,18 @@ static __noinline __u64 read_tail(struct io *io, __u64 tail)
 #pragma unroll
 	for (__u32 back = 3; back > 0; back--) {
 		struct user_iovec iov = {};
-		__u64 address = io->buffer + (io->iov_count - back) * sizeof(iov);
 
 		if (back > io->iov_count)
 			continue;
-		if (bpf_probe_read_user(&iov, sizeof(iov), (void *)address))
+		if (read_iovec(io, io->iov_count - back, &iov))
 			return 0;
+		if (back == io->iov_count && io->skip < iov.length) {
+			iov.base += io->skip;
+			iov.length -= io->skip;
+		}
 		if (io->iov_count == 1 && iov.length > io->bytes)
 			iov.length = io->bytes; /* a short call */
-		tail = roll(tail, iov.base, iov.length);
+		tail = roll(io, tail, iov.base, iov.length);
 	}
 	return tail;
 }
@@ -210,20 +247,26 @@ static __always_inline bool is_token_start(__u64 bytes)
 /* Does a call behind the captured head begin a message? After an early response the
  * next request follows a discarded body without a change of direction. A body that
  * happens to look like it costs one needless capture. */
-static __noinline bool begins_message(struct io *io)
+__noinline int begins_message(__u32 lane)
 {
-	__u64 first = 0, address = io->buffer;
+	struct capture_scratch *scratch = scratch_at(lane);
 	struct user_iovec iov = {};
+	__u64 first = 0, address;
+	struct io *io;
 
+	if (!scratch)
+		return 0;
+	io = &scratch->io;
+	address = io->buffer;
 	if (io->bytes < 14 || io->buffer_kind == BUFFER_NONE)
-		return false;
-	if (io->buffer_kind == BUFFER_IOVEC) {
-		if (bpf_probe_read_user(&iov, sizeof(iov), (void *)io->buffer) || iov.length < 8)
-			return false;
-		address = iov.base;
+		return 0;
+	if (io->buffer_kind != BUFFER_PLAIN) {
+		if (read_iovec(io, 0, &iov) || iov.length < io->skip + 8ULL)
+			return 0;
+		address = iov.base + io->skip;
 	}
-	if (bpf_probe_read_user(&first, sizeof(first), (void *)address))
-		return false;
+	if (read_content(io, &first, sizeof(first), address))
+		return 0;
 	return (first & 0x00ffffffffffffffULL) == HTTP_1_ || is_token_start(first);
 }
 

@@ -8,6 +8,10 @@
 #ifndef UNDERSPAN_CAUSE_H
 #define UNDERSPAN_CAUSE_H
 
+/* A poll of so few is a thread that waits for its own peer (libcurl adds a wake-up
+ * socket); a loop has a listener, a connection and what it calls. */
+#define POLL_OWN_MAX 2
+
 /* Bytes up to `seq` were taken from the connection. */
 static __always_inline void cause_taken(struct thread_state *thread, struct connection *c,
 					__u32 slot, __u32 seq, __u32 flags)

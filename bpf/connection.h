@@ -9,6 +9,16 @@
 #ifndef UNDERSPAN_CONNECTION_H
 #define UNDERSPAN_CONNECTION_H
 
+/* A number, by way of memory: the verifier allows neither arithmetic on a typed pointer
+ * nor to hand it to a global function. */
+static __always_inline __u64 address_of(struct sock *sk)
+{
+	__u64 address = 0;
+
+	bpf_probe_read_kernel(&address, sizeof(address), &sk);
+	return address;
+}
+
 static __always_inline bool is_tcp(struct sock *sk)
 {
 	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
@@ -52,11 +62,8 @@ static __always_inline void read_address(struct event_address *a, struct sock *s
 /* A tag that both sockets of a unix pair compute alike, never 0. */
 static __always_inline __u32 unix_pair_tag(struct sock *sk)
 {
-	__u64 peer = (__u64)BPF_CORE_READ((struct unix_sock *)sk, peer), self = 0, mixed;
-
-	/* By way of memory: the verifier allows no arithmetic on a typed pointer. */
-	bpf_probe_read_kernel(&self, sizeof(self), &sk);
-	mixed = (self ^ peer) * 0x9e3779b97f4a7c15ULL;
+	__u64 peer = (__u64)BPF_CORE_READ((struct unix_sock *)sk, peer);
+	__u64 mixed = (address_of(sk) ^ peer) * 0x9e3779b97f4a7c15ULL;
 
 	return (__u32)(mixed >> 32) | 1;
 }
@@ -144,35 +151,36 @@ static __always_inline struct connection *connection_find(__u64 sk, __u32 *slot)
 	return c && c->sk == sk ? c : NULL;
 }
 
-static __always_inline void connection_release(__u64 sk, __u32 slot)
+__noinline int connection_release(__u64 sk, __u32 slot)
 {
 	struct connection *c = connection_at(slot);
 
 	bpf_map_delete_elem(&sockets, &sk);
 	if (!c || c->sk != sk)
-		return;
+		return 0;
 	c->sk = 0;
 	c->generation++;
 	if (bpf_map_push_elem(&free_slots, &slot, 0))
 		count_loss(LOSS_SLOT_RETURN);
+	return 0;
 }
 
-/* A slot for a socket that has none. Fills what the socket itself tells. */
-static __noinline struct connection *connection_create(struct sock *sk, __u32 inode, __u32 role,
-						       __u32 *slot)
+/* A slot for the socket at `key`, which has none; negative if there is none. Fills what
+ * the socket itself tells. */
+__noinline int connection_create(__u64 key, __u32 inode, __u32 role)
 {
-	__u64 key = (__u64)sk;
-	__u32 generation;
+	struct sock *sk = (struct sock *)key;
+	__u32 slot, generation, *other;
 	struct connection *c;
 	struct birth *birth;
 
-	if (bpf_map_pop_elem(&free_slots, slot)) {
+	if (bpf_map_pop_elem(&free_slots, &slot)) {
 		count_loss(LOSS_SLOTS_EXHAUSTED);
-		return NULL;
+		return -1;
 	}
-	c = connection_at(*slot);
+	c = connection_at(slot);
 	if (!c)
-		return NULL;
+		return -1;
 	generation = c->generation;
 	__builtin_memset(c, 0, sizeof(*c));
 	c->generation = generation + 1;
@@ -199,18 +207,30 @@ static __noinline struct connection *connection_create(struct sock *sk, __u32 in
 	}
 	select_ports(c);
 	c->sk = key;
-	if (bpf_map_update_elem(&sockets, &key, slot, BPF_NOEXIST)) {
-		/* Another CPU was faster, or the table is full. */
-		c->sk = 0;
-		c->generation++;
-		if (bpf_map_push_elem(&free_slots, slot, 0))
-			count_loss(LOSS_SLOT_RETURN);
-		c = connection_find(key, slot);
-		if (!c)
-			count_loss(LOSS_SOCKETS_FULL);
-		return c;
-	}
-	return c;
+	if (!bpf_map_update_elem(&sockets, &key, &slot, BPF_NOEXIST))
+		return slot;
+	/* Another CPU was faster, or the table is full. */
+	c->sk = 0;
+	c->generation++;
+	if (bpf_map_push_elem(&free_slots, &slot, 0))
+		count_loss(LOSS_SLOT_RETURN);
+	other = bpf_map_lookup_elem(&sockets, &key);
+	if (other)
+		return *other;
+	count_loss(LOSS_SOCKETS_FULL);
+	return -1;
+}
+
+/* The same, as a pointer. */
+static __always_inline struct connection *connection_new(struct sock *sk, __u32 inode, __u32 role,
+							 __u32 *slot)
+{
+	int created = connection_create(address_of(sk), inode, role);
+
+	if (created < 0)
+		return NULL;
+	*slot = created;
+	return connection_at(created);
 }
 
 /* Bytes have reached the receive queue. Only this writes the ring, and a socket's
@@ -248,17 +268,17 @@ static __always_inline __u64 arrival_of(struct connection *c, __u32 seq)
 	return 0;
 }
 
-static __noinline void connection_announce(__u32 slot, __u64 now)
+__noinline int connection_announce(__u32 slot, __u64 now)
 {
 	struct connection *c = connection_at(slot);
 	struct connection_opened_event *e;
 
 	if (!c)
-		return;
+		return 0;
 	e = bpf_ringbuf_reserve(&control_ring, sizeof(*e), 0);
 	if (!e) {
 		count_loss(LOSS_CONTROL_RING_FULL);
-		return;
+		return 0;
 	}
 	e->header.time_ns = now;
 	e->header.size = sizeof(*e);
@@ -289,6 +309,7 @@ static __noinline void connection_announce(__u32 slot, __u64 now)
 	e->path_bytes = c->flags & CONNECTION_UNIX ? read_path(e->path, (struct sock *)c->sk) : 0;
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 	count_stat(STAT_CONTROL_RECORDS, 1);
+	return 0;
 }
 
 #define SOCKET_END_FLAGS                                                                  \
@@ -306,17 +327,17 @@ static __always_inline void session_inherit(struct connection *s, struct connect
 	s->total_retrans = carrier->total_retrans;
 }
 
-static __noinline void state_record(__u32 slot, __u64 now)
+__noinline int state_record(__u32 slot, __u64 now)
 {
 	struct connection *c = connection_at(slot);
 	struct connection_state_event *e;
 
 	if (!c || !(c->flags & CONNECTION_ANNOUNCED))
-		return;
+		return 0;
 	e = bpf_ringbuf_reserve(&control_ring, sizeof(*e), 0);
 	if (!e) {
 		count_loss(LOSS_CONTROL_RING_FULL);
-		return;
+		return 0;
 	}
 	e->header.time_ns = now;
 	e->header.size = sizeof(*e);
@@ -331,6 +352,7 @@ static __noinline void state_record(__u32 slot, __u64 now)
 	e->reserved[0] = e->reserved[1] = e->reserved[2] = 0;
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 	count_stat(STAT_CONTROL_RECORDS, 1);
+	return 0;
 }
 
 static __always_inline void connection_state_changed(__u32 slot, __u64 now)
@@ -346,13 +368,13 @@ static __always_inline void connection_state_changed(__u32 slot, __u64 now)
 }
 
 /* The connection is over: says so and frees the slot. */
-static __noinline void connection_end(__u64 sk, __u32 slot, __u64 now)
+__noinline int connection_end(__u64 sk, __u32 slot, __u64 now)
 {
 	struct connection *c = connection_at(slot);
 	struct connection_closed_event *e;
 
 	if (!c || c->sk != sk)
-		return;
+		return 0;
 	/* What was never announced is nobody's. */
 	e = c->flags & CONNECTION_ANNOUNCED ?
 		    bpf_ringbuf_reserve(&control_ring, sizeof(*e), 0) :
@@ -388,21 +410,23 @@ static __noinline void connection_end(__u64 sk, __u32 slot, __u64 now)
 		count_stat(STAT_CONNECTIONS_CLOSED, 1);
 	}
 	connection_release(sk, slot);
+	return 0;
 }
 
 /* The socket is gone, and with it the session that it carried. */
-static __noinline void connection_close(__u64 sk, __u32 slot, __u64 now)
+__noinline int connection_close(__u64 sk, __u32 slot, __u64 now)
 {
 	struct connection *c = connection_at(slot), *s;
 
 	if (!c || c->sk != sk)
-		return;
+		return 0;
 	s = c->session ? connection_at(c->session - 1) : NULL;
 	if (s) {
 		session_inherit(s, c);
 		connection_end(s->sk, c->session - 1, now);
 	}
 	connection_end(sk, slot, now);
+	return 0;
 }
 
 struct failed_connect {

@@ -103,7 +103,8 @@ enum event_loss {
 	LOSS_COMPAT_TASK = 11, /* a 32-bit thread on a 64-bit kernel: its system calls are not read */
 	LOSS_LANES_BUSY = 12, /* programs preempted each other too deeply on one CPU */
 	LOSS_SESSIONS_FULL = 13, /* a table of TLS sessions refused an entry */
-	LOSS_COUNT = 14,
+	LOSS_MISSED_RUNS = 14, /* programs that the kernel did not run; counted by the kernel itself */
+	LOSS_COUNT = 15,
 };
 
 /* What the kernel side did; index of the per-CPU activity counters. */

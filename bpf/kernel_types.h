@@ -23,7 +23,7 @@ typedef struct {
 
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
-	unsigned long r10, r9, r8, cx, dx, si, di, ax, sp, orig_ax;
+	unsigned long r10, r9, r8, cx, dx, si, di, sp, bp, ip, ax, orig_ax;
 };
 struct thread_info {
 	__u32 status; /* TS_COMPAT */
@@ -34,6 +34,10 @@ struct pt_regs {
 	__u64 sp;
 	__u64 orig_x0;
 	__s32 syscallno;
+};
+struct user_pt_regs {
+	__u64 regs[31];
+	__u64 sp, pc;
 };
 struct thread_info {
 	unsigned long flags; /* TIF_32BIT */
@@ -140,6 +144,7 @@ struct sock {
 };
 
 struct socket {
+	short type;
 	struct sock *sk;
 };
 

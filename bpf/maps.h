@@ -74,6 +74,16 @@ struct tls_call {
 	__u32 reserved;
 };
 
+/* What the entry of a function of the socket layer leaves for its return. */
+struct call_start {
+	__u64 socket; /* struct socket *; 0: the thread is in no such call */
+	__u64 buffer;
+	__u32 count;
+	__u32 skip;
+	__u32 flags;
+	__u32 buffer_kind;
+};
+
 struct thread_state {
 	__u64 enter_ns; /* entry of the system call under way */
 	struct tls_call tls;
@@ -82,6 +92,7 @@ struct thread_state {
 	__u32 reserved;
 	struct event_cause cause; /* its last take from any connection */
 	struct event_cause request; /* its last take from one that it has not opened itself */
+	struct call_start call;
 };
 
 /* by thread id: is it observed, since when is it in a call, and what has it taken last. */

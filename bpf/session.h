@@ -280,12 +280,12 @@ __noinline int session_carried(__u32 slot, __u32 lane)
 	io = &scratch->io;
 	address = io->buffer;
 	length = io->bytes;
-	if (io->buffer_kind == BUFFER_IOVEC) {
-		if (bpf_probe_read_user(&iov, sizeof(iov), (void *)io->buffer))
+	if (io->buffer_kind == BUFFER_IOVEC || io->buffer_kind == BUFFER_KERNEL_IOVEC) {
+		if (read_iovec(io, 0, &iov) || iov.length < io->skip)
 			return 0;
-		address = iov.base;
-		if (length > iov.length)
-			length = iov.length;
+		address = iov.base + io->skip;
+		if (length > iov.length - io->skip)
+			length = iov.length - io->skip;
 	} else if (io->buffer_kind != BUFFER_PLAIN) {
 		return 0;
 	}

@@ -161,7 +161,7 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 		c->capture_left = head_bytes();
 		c->direction = io->direction;
 		c->is_amid_body = io->direction == DIRECTION_INGRESS && c->role != ROLE_CLIENT &&
-				  c->bytes_ingress > io->bytes && !begins_message(io);
+				  c->bytes_ingress > io->bytes && !begins_message(lane);
 		count_stat(STAT_EDGES, 1);
 	}
 	c->run.calls++;
@@ -171,12 +171,12 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 	scratch->event.run_calls = c->run.calls;
 	if (c->verdict == VERDICT_IGNORE)
 		return 0;
-	if (!edge && !c->capture_left && !is_streamed(c) && begins_message(io))
+	if (!edge && !c->capture_left && !is_streamed(c) && begins_message(lane))
 		c->capture_left = head_bytes();
 	if (edge || c->capture_left || is_streamed(c))
 		emit_call(slot, lane);
 	if (!c->capture_left || is_streamed(c))
-		c->tail = read_tail(io, c->tail);
+		c->tail = read_tail(c->tail, lane);
 	return 0;
 }
 

@@ -59,10 +59,6 @@ static const __u8 syscall_kinds[512] = {
 #define MMSG_MAX 8 /* messages of a call that get records of their own */
 #define MMSG_SUM_MAX 64 /* messages of a call whose bytes are counted */
 
-/* A poll of so few is a thread that waits for its own peer (libcurl adds a wake-up
- * socket); a loop has a listener, a connection and what it calls. */
-#define POLL_OWN_MAX 2
-
 struct call_args {
 	__u64 fd, second, third, fourth;
 };
@@ -104,36 +100,6 @@ static __always_inline struct sock *sock_at(__u64 fd, __u32 *inode_number)
 	return KERNEL_READ(struct socket, socket, sk);
 }
 
-/* The connection of a socket; a socket that was never seen is older than the
- * agent (or than its process's selection). */
-static __noinline struct connection *connection_of(struct sock *sk, __u32 inode, __u32 *slot,
-						   __u64 now)
-{
-	struct connection *c = connection_find((__u64)sk, slot);
-	__u8 state;
-
-	if (c && c->inode == inode)
-		return c;
-	if (c && !c->inode) {
-		c->inode = inode;
-		return c;
-	}
-	if (c) /* another socket at the same address: the old one's end went unseen */
-		connection_close((__u64)sk, *slot, now);
-	if (!is_tcp(sk) && (!is_unix_stream(sk) || !unix_name(sk)))
-		return NULL; /* a socketpair is a pipe between relatives, not a connection */
-	state = BPF_CORE_READ(sk, __sk_common.skc_state);
-	if (state == TCP_LISTEN)
-		return NULL;
-	c = connection_create(sk, inode, ROLE_UNKNOWN, slot);
-	if (!c)
-		return NULL;
-	c->flags |= CONNECTION_PREEXISTING;
-	if (c->flags & CONNECTION_UNIX)
-		c->flags |= CONNECTION_PAIR_UNSURE;
-	return c;
-}
-
 /* Does reading it set a thread to work: a pipe, an eventfd, a timerfd, a signalfd? */
 static __always_inline bool is_wakeup(__u64 fd)
 {
@@ -166,20 +132,13 @@ static __noinline void close_entered(__u64 fd)
 {
 	struct file *file = file_at(fd);
 	struct sock *sk;
-	__u32 slot, inode;
-	struct connection *c;
+	__u32 inode;
 
 	if (!file || !is_last_reference(file))
 		return;
 	sk = sock_at(fd, &inode);
-	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_family) != AF_UNIX)
-		return;
-	c = connection_find((__u64)sk, &slot);
-	if (!c)
-		return;
-	c->fin_sent_ns = bpf_ktime_get_boot_ns();
-	c->flags |= CONNECTION_FIN_SENT;
-	connection_close((__u64)sk, slot, c->fin_sent_ns);
+	if (sk)
+		unix_closing(sk);
 }
 
 SEC("tp_btf/sys_enter")
@@ -205,106 +164,17 @@ int BPF_PROG(sys_enter, struct pt_regs *regs, long number)
 	return 0;
 }
 
-static __noinline void created(__u64 fd)
+static __noinline void connected(struct sock *sk, __u32 inode, __u64 address, long result,
+				 struct thread_state *thread)
 {
-	__u32 inode;
-	struct sock *sk = sock_at(fd, &inode);
-	struct birth birth = { .created_ns = bpf_ktime_get_boot_ns() };
-	__u64 key = (__u64)sk;
+	struct socket_name name = {};
 
-	if (!sk || (!is_tcp(sk) && !is_unix_stream(sk)))
-		return;
-	if (bpf_map_update_elem(&births, &key, &birth, BPF_ANY))
-		count_loss(LOSS_BIRTHS_FULL);
-}
-
-static __noinline void accepted(__u64 fd, struct thread_state *thread)
-{
-	__u32 inode = 0, slot;
-	struct sock *sk = sock_at(fd, &inode);
-	__u64 now = bpf_ktime_get_boot_ns(), key = (__u64)sk;
-	struct connection *c;
-
-	if (!sk || (!is_tcp(sk) && !is_unix_stream(sk)))
-		return;
-	c = connection_find(key, &slot);
-	if (c) /* the end of the socket that was at this address went unseen */
-		connection_close(key, slot, now);
-	c = connection_create(sk, inode, ROLE_SERVER, &slot);
-	if (!c)
-		return;
-	c->accepted_ns = now;
-	cause_woken(thread);
-	if (is_selected(c, thread))
-		connection_announce(slot, now);
-}
-
-/* TCP connects are followed by their state; what never left CLOSE, and unix
- * sockets, show only here. */
-static __noinline void connected(__u64 fd, __u64 address, long result, struct thread_state *thread)
-{
-	__u32 inode = 0, slot;
-	struct sock *sk = sock_at(fd, &inode);
-	__u64 now = bpf_ktime_get_boot_ns(), key = (__u64)sk;
-	struct failed_connect failed = {};
-	struct connection *c;
-	struct {
-		__u16 family, port;
-		__u32 ipv4;
-		__u8 ipv6[16];
-		__u32 scope;
-	} name = {};
-
-	if (!sk)
-		return;
-	if (is_unix_stream(sk)) {
-		if (result == 0) {
-			c = connection_find(key, &slot);
-			if (c)
-				connection_close(key, slot, now);
-			c = connection_create(sk, inode, ROLE_CLIENT, &slot);
-			if (!c)
-				return;
-			c->established_ns = now;
-			c->cause = thread->cause;
-			if (is_selected(c, thread))
-				connection_announce(slot, now);
-			return;
-		}
-	} else if (!is_tcp(sk)) {
-		return;
-	}
-	c = connection_find(key, &slot);
-	if (c && !c->inode)
-		c->inode = inode;
-	if (result >= 0 || c || result == -EAGAIN || result == -EINPROGRESS ||
-	    result == -EINTR || result <= -ERESTARTSYS)
-		return;
-	/* Failures that the state machine saw have had their record. EALREADY (114) and
-	 * EISCONN (106) tell of another call; ECONNREFUSED (111), ETIMEDOUT (110),
-	 * ECONNRESET (104) and EHOSTUNREACH (113) after SYN_SENT come through the state. */
-	if (result == -114 || result == -106)
-		return;
-	if (!is_unix_stream(sk) && (result == -111 || result == -110 || result == -104))
+	if (!socket_connected(sk, inode, result, thread))
 		return;
 	if (bpf_probe_read_user(&name, sizeof(name), (void *)address) &&
-	    bpf_probe_read_user(&name, 16, (void *)address))
+	    bpf_probe_read_user(&name, SHORT_NAME_BYTES, (void *)address))
 		return;
-	failed.address.family = name.family;
-	if (name.family == AF_INET) {
-		*(__u32 *)failed.address.remote = name.ipv4;
-		failed.address.remote_port = bpf_ntohs(name.port);
-	} else if (name.family == AF_INET6) {
-		__builtin_memcpy(failed.address.remote, name.ipv6, 16);
-		failed.address.remote_port = bpf_ntohs(name.port);
-	} else if (name.family != AF_UNIX) {
-		return;
-	}
-	failed.connect_ns = thread->enter_ns;
-	failed.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
-	failed.pid = bpf_get_current_pid_tgid() >> 32;
-	failed.error_number = -result;
-	connect_failed(&failed, now);
+	never_connected(sk, &name, -result, thread);
 }
 
 /* Fills buffer, iovecs and flags of a msghdr. */
@@ -388,72 +258,38 @@ static __always_inline __u32 message_flags(__u32 kind, struct call_args *a)
 static __noinline void transferred(__u32 kind, struct call_args *a, long result,
 				   struct thread_state *thread)
 {
-	struct capture_scratch *scratch = scratch_at(LANE_ATOMIC);
-	__u32 inode = 0, slot, flags = message_flags(kind, a);
+	__u32 flags = message_flags(kind, a);
 	bool many = kind == SYSCALL_SENDMMSG || kind == SYSCALL_RECVMMSG;
-	__u64 now = bpf_ktime_get_boot_ns();
+	struct socket_call call = {
+		.result = many && result > 0 ? 0 : result,
+		.lane = LANE_ATOMIC,
+		.writes = is_write(kind),
+		.zero_ends = !is_write(kind) && !many && (a->third || kind == SYSCALL_RECVMSG),
+	};
 	struct connection *c;
-	struct sock *sk;
 	struct io *io;
 
-	if (!scratch || flags & (MSG_PEEK | MSG_OOB))
+	if (flags & (MSG_PEEK | MSG_OOB))
 		return;
-	sk = sock_at(a->fd, &inode);
-	if (!sk) {
+	call.sk = sock_at(a->fd, &call.inode);
+	if (!call.sk) {
 		if (kind == SYSCALL_READ && result > 0 && is_wakeup(a->fd))
 			cause_woken(thread);
 		return;
 	}
-	c = connection_of(sk, inode, &slot, now);
-	if (!c || !is_selected(c, thread)) {
-		if (!is_write(kind) && result > 0)
-			cause_woken(thread);
+	c = call_returned(&call, thread);
+	io = call_io(&call);
+	if (!c || !io)
 		return;
-	}
-	if (!(c->flags & CONNECTION_ANNOUNCED))
-		connection_announce(slot, now);
-	io = &scratch->io;
-	io->now = now;
-	io->slot = slot;
-	io->session = session_within(thread);
-	io->buffer_kind = BUFFER_NONE;
-	io->buffer = 0;
-	io->iov_count = 0;
-	io->pid_tgid = bpf_get_current_pid_tgid();
-	io->direction = is_write(kind) ? DIRECTION_EGRESS : DIRECTION_INGRESS;
-	if (is_write(kind)) {
-		io->cause = thread->cause;
-		io->request = thread->request;
-	} else {
-		__builtin_memset(&io->cause, 0, sizeof(io->cause));
-		__builtin_memset(&io->request, 0, sizeof(io->request));
-	}
-	io->enter_ns = is_write(kind) ? thread->enter_ns : 0;
-	if (is_write(kind) && !io->enter_ns)
-		io->enter_ns = io->now;
-	io->bytes = result > 0 && !many ? result : 0;
-	read_positions(io, c, sk);
-	if (result < 0) {
-		socket_ended(slot, -result, LANE_ATOMIC);
-		if (!is_write(kind))
-			cause_taken(thread, c, slot, io->seq, CAUSE_ENDED);
-		return;
-	}
 	if (many) {
 		transferred_many(a->second, result);
-		if (!is_write(kind))
-			cause_taken(thread, c, slot, io->seq, 0);
-		note_queue(io, c, sk);
+		if (!call.writes)
+			cause_taken(thread, c, call.slot, io->seq, 0);
+		note_queue(io, c, call.sk);
 		return;
 	}
-	if (result == 0) {
-		if (io->direction == DIRECTION_INGRESS &&
-		    (a->third || kind == SYSCALL_RECVMSG)) {
-			socket_ended(slot, 0, LANE_ATOMIC);
-			cause_taken(thread, c, slot, io->seq, CAUSE_ENDED);
-		}
+	if (result == 0)
 		return;
-	}
 	switch (kind) {
 	case SYSCALL_READ:
 	case SYSCALL_WRITE:
@@ -475,10 +311,7 @@ static __noinline void transferred(__u32 kind, struct call_args *a, long result,
 	}
 	if (io->direction == DIRECTION_INGRESS && (flags & MSG_TRUNC))
 		io->buffer_kind = BUFFER_NONE; /* tcp(7): the bytes are discarded */
-	socket_transferred(slot, LANE_ATOMIC);
-	if (io->direction == DIRECTION_INGRESS)
-		cause_taken(thread, c, slot, io->seq + io->bytes, 0);
-	note_queue(io, c, sk);
+	call_moved(&call, c, thread);
 }
 
 SEC("tp_btf/sys_exit")
@@ -521,18 +354,20 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
 			cause_waited(thread);
 		return 0;
 	}
-	if (kind == SYSCALL_ACCEPT) {
-		if (result >= 0)
-			accepted(result, thread);
-		return 0;
-	}
-	if (kind == SYSCALL_CONNECT) {
-		connected(a.fd, a.second, result, thread);
-		return 0;
-	}
-	if (kind == SYSCALL_SOCKET) {
-		if (result >= 0)
-			created(result);
+	if (kind == SYSCALL_ACCEPT || kind == SYSCALL_SOCKET || kind == SYSCALL_CONNECT) {
+		__u32 inode = 0;
+		struct sock *sk = NULL;
+
+		if (kind == SYSCALL_CONNECT || result >= 0)
+			sk = sock_at(kind == SYSCALL_CONNECT ? a.fd : (__u64)result, &inode);
+		if (!sk)
+			return 0;
+		if (kind == SYSCALL_ACCEPT)
+			socket_accepted(sk, inode, thread);
+		else if (kind == SYSCALL_SOCKET)
+			socket_created(sk);
+		else
+			connected(sk, inode, a.second, result, thread);
 		return 0;
 	}
 	if (kind == SYSCALL_SPLICE && result > 0) {

@@ -77,6 +77,7 @@ static __always_inline __u32 tls_lane(struct thread_state *thread, struct connec
 	io->buffer_kind = call->buffer ? BUFFER_PLAIN : BUFFER_NONE;
 	io->buffer = call->buffer;
 	io->iov_count = 0;
+	io->skip = 0;
 	io->pid_tgid = bpf_get_current_pid_tgid();
 	io->bytes = bytes;
 	io->direction = is_write ? DIRECTION_EGRESS : DIRECTION_INGRESS;

@@ -8,6 +8,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
+#define __VMLINUX_H__ /* pt_regs has the kernel's names: see kernel_types.h */
 #include <bpf/bpf_tracing.h>
 #include "event.h"
 #include "kernel_read.h"
@@ -18,6 +19,11 @@
 #include "capture.h"
 #include "session.h"
 #include "socket.h"
+#include "socket_call.h"
+#include "iov_iter.h"
+#include "socket_layer.h"
+#include "socket_fentry.bpf.c"
+#include "socket_kprobe.bpf.c"
 #include "socket_syscall.bpf.c"
 #include "tcp.bpf.c"
 #include "process.bpf.c"

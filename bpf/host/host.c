@@ -12,6 +12,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
+#include <linux/perf_event.h>
 #include <node_api.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -26,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LINKS_MAX 64
+#define LINKS_MAX 128
 #define USER_PLACES_MAX 4096 /* of one program in one file */
 #define DETACHERS 16
 #define NAME_MAX_BYTES 128
@@ -59,30 +60,34 @@ struct ring {
 	int fd;
 };
 
+/* A verifier's log comes as one argument, and its end says why. */
 static int print(enum libbpf_print_level level, const char *format, va_list arguments)
 {
-	char line[8192];
+	va_list again;
+	char *text;
+	size_t skip;
 	int length;
 
 	if (level == LIBBPF_DEBUG)
 		return 0;
-	length = vsnprintf(line, sizeof(line), format, arguments);
-	if (length < 0)
+	va_copy(again, arguments);
+	length = vsnprintf(NULL, 0, format, again);
+	va_end(again);
+	text = length > 0 ? malloc(length + 1) : NULL;
+	if (!text)
 		return 0;
-	if ((size_t)length >= sizeof(line))
-		length = sizeof(line) - 1;
-	if (log_used + length >= LOG_BYTES) {
-		size_t keep = LOG_BYTES / 2;
+	vsnprintf(text, length + 1, format, arguments);
+	skip = length > LOG_BYTES / 2 ? length - LOG_BYTES / 2 : 0;
+	length -= skip;
+	if (log_used + length > LOG_BYTES) {
+		size_t keep = log_used < LOG_BYTES / 2 ? log_used : LOG_BYTES / 2;
 
-		if (log_used > keep) {
-			memmove(log_text, log_text + log_used - keep, keep);
-			log_used = keep;
-		}
+		memmove(log_text, log_text + log_used - keep, keep);
+		log_used = keep;
 	}
-	if (log_used + length < LOG_BYTES) {
-		memcpy(log_text + log_used, line, length);
-		log_used += length;
-	}
+	memcpy(log_text + log_used, text + skip, length);
+	log_used += length;
+	free(text);
 	return 0;
 }
 
@@ -402,6 +407,41 @@ static napi_value host_load(napi_env env, napi_callback_info info)
 	log_used = 0;
 	error = bpf_object__load(object->bpf);
 	return error ? fail(env, "the kernel refused the BPF object", error) : NULL;
+}
+
+/* attachEvent(handle, program, id): to a trace event of that number, as a kprobe
+ * that was defined in tracefs is */
+static napi_value host_attach_event(napi_env env, napi_callback_info info)
+{
+	ARGUMENTS(3)
+	struct object *object = get_external(env, argv[0]);
+	struct bpf_program *program = get_program(env, object, argv[1]);
+	struct perf_event_attr attributes = { .type = PERF_TYPE_TRACEPOINT,
+					      .size = sizeof(attributes),
+					      .sample_period = 1,
+					      .wakeup_events = 1 };
+	struct bpf_link *link;
+	uint32_t id;
+	int fd;
+
+	if (!program || !get_uint32(env, argv[2], &id))
+		return NULL;
+	if (object->link_count == LINKS_MAX)
+		return fail(env, "too many programs", E2BIG);
+	log_used = 0;
+	attributes.config = id;
+	fd = syscall(SYS_perf_event_open, &attributes, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+	if (fd < 0)
+		return fail(env, "perf_event_open", errno);
+	link = bpf_program__attach_perf_event(program, fd);
+	if (!link) {
+		int error = errno;
+
+		close(fd);
+		return fail(env, bpf_program__name(program), error);
+	}
+	object->links[object->link_count++] = link;
+	return NULL;
 }
 
 /* attach(handle, program) */
@@ -849,6 +889,9 @@ static napi_value host_programs(napi_env env, napi_callback_info info)
 		napi_create_object(env, &entry);
 		napi_create_string_utf8(env, bpf_program__name(program), NAPI_AUTO_LENGTH, &text);
 		napi_set_named_property(env, entry, "name", text);
+		napi_create_string_utf8(env, bpf_program__section_name(program),
+					NAPI_AUTO_LENGTH, &text);
+		napi_set_named_property(env, entry, "section", text);
 		if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &stats, &size))
 			return fail(env, "program info", errno);
 		set_number(env, entry, "id", stats.id);
@@ -856,6 +899,7 @@ static napi_value host_programs(napi_env env, napi_callback_info info)
 		set_number(env, entry, "runs", (double)stats.run_cnt);
 		set_number(env, entry, "instructions", stats.xlated_prog_len / 8);
 		set_number(env, entry, "verified", stats.verified_insns);
+		set_number(env, entry, "missed", (double)stats.recursion_misses);
 		napi_set_element(env, list, index++, entry);
 	}
 	return list;
@@ -875,6 +919,7 @@ NAPI_MODULE_INIT()
 		{ "disable", host_disable },
 		{ "load", host_load },
 		{ "attach", host_attach },
+		{ "attachEvent", host_attach_event },
 		{ "detach", host_detach },
 		{ "useMultiProbes", host_use_multi_probes },
 		{ "attachUser", host_attach_user },

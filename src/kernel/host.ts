@@ -9,6 +9,8 @@ export type RingHandle = { readonly brand: 'ring' };
 
 export interface ProgramInfo {
   readonly name: string;
+  /** Its kind and target, e.g. kretprobe/inet_recvmsg. */
+  readonly section: string;
   /** 0 when the program is not loaded. */
   readonly id: number;
   /** Run time and runs since statistics were switched on. */
@@ -18,6 +20,8 @@ export interface ProgramInfo {
   readonly instructions: number;
   /** Instructions that the verifier walked. */
   readonly verified: number;
+  /** Runs that the kernel skipped (Linux 5.12). */
+  readonly missed: number;
 }
 
 export interface Host {
@@ -30,6 +34,8 @@ export interface Host {
   disable(object: ObjectHandle, program: string): void;
   load(object: ObjectHandle): void;
   attach(object: ObjectHandle, program: string): void;
+  /** To a trace event of this number. */
+  attachEvent(object: ObjectHandle, program: string, id: number): void;
   detach(object: ObjectHandle): void;
   /** Before the load: the program's places in files share links (Linux 6.6). */
   useMultiProbes(object: ObjectHandle, program: string): void;

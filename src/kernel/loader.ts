@@ -3,8 +3,9 @@
 // killed instead, the kernel does the same, because nothing is pinned.
 import { existsSync } from 'node:fs';
 import { AgentError } from '../errors.js';
-import { CONNECTION_OFFSETS, ConnectionCursor, SETTINGS_OFFSETS } from '../records/records.gen.js';
+import { CONNECTION_OFFSETS, ConnectionCursor, LOSS_MISSED_RUNS, SETTINGS_OFFSETS } from '../records/records.gen.js';
 import { buildPath, type Host, loadHost, type ObjectHandle, type ProgramInfo, type RingHandle } from './host.js';
+import { Kretprobes } from './kretprobes.js';
 import { PROBE_GROUPS, type ProbeReport, type WayName } from './probes.js';
 import { type KernelFacts, WaySelection } from './selection.js';
 
@@ -39,6 +40,7 @@ const FOR_FILES: ReadonlySet<string> = new Set(
     .filter(({ isForFiles }) => isForFiles === true)
     .map(({ name }) => name),
 );
+const RETURN_PROBE = 'kretprobe/';
 const REFUSED = /prog '([^']+)': failed to load/g;
 
 function lastLines(log: string, count: number): string {
@@ -55,6 +57,9 @@ export class Kernel {
   readonly #settings: Uint32Array;
   readonly #selection: WaySelection;
   readonly #attached = new Set<string>();
+  readonly #kretprobes = new Kretprobes();
+  /** Kernel function by program. */
+  readonly #returnProbes: ReadonlyMap<string, string>;
   #evicted: { readonly slot: number; readonly generation: number }[] = [];
   #reclaimable: { readonly slot: number; readonly generation: number }[] = [];
   readonly #key = new Uint8Array(4);
@@ -66,6 +71,8 @@ export class Kernel {
     this.#host = host;
     this.#object = object;
     this.#selection = selection;
+    const returns = host.programs(object).filter(({ section }) => section.startsWith(RETURN_PROBE));
+    this.#returnProbes = new Map(returns.map(({ name, section }) => [name, section.slice(RETURN_PROBE.length)]));
     this.dataRing = host.ring(object, 'data_ring');
     this.controlRing = host.ring(object, 'control_ring');
     this.connections = new DataView(host.mapMemory(object, 'connections'));
@@ -125,7 +132,7 @@ export class Kernel {
       if (FOR_FILES.has(program)) continue;
       if (this.#attached.has(program) || !isWanted(program)) continue;
       try {
-        this.#host.attach(this.#object, program);
+        this.#attachOne(program);
         this.#attached.add(program);
       } catch (error) {
         const hasAlternative = this.#selection.hasAlternative(program);
@@ -143,6 +150,12 @@ export class Kernel {
     } catch (error) {
       throw new Error(reasonFrom(error as Error, this.#host.log()), { cause: error });
     }
+  }
+
+  #attachOne(program: string): void {
+    const symbol = this.#returnProbes.get(program);
+    if (symbol === undefined) this.#host.attach(this.#object, program);
+    else this.#host.attachEvent(this.#object, program, this.#kretprobes.define(symbol));
   }
 
   /** Boot-clock time and the wall clock at that moment, see host.clock. */
@@ -166,6 +179,8 @@ export class Kernel {
   /** The kernel's loss and activity counters, summed over the CPUs: struct counters. */
   readCounters(out: Float64Array): void {
     this.#host.mapSum(this.#object, 'counters', out);
+    const skipped = this.programs().reduce((sum, { missed }) => sum + missed, this.#kretprobes.missed());
+    out[LOSS_MISSED_RUNS] = (out[LOSS_MISSED_RUNS] as number) + skipped;
   }
 
   programs(): ProgramInfo[] {
@@ -266,10 +281,12 @@ export class Kernel {
   /** Stops all probes; the rings can still be drained. */
   detach(): void {
     this.#host.detach(this.#object);
+    this.#kretprobes.remove();
   }
 
   close(): void {
     this.#host.close(this.#object);
+    this.#kretprobes.remove();
   }
 }
 

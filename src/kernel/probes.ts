@@ -32,10 +32,48 @@ function way(name: WayName, ...programs: readonly (string | Program)[]): Way {
   return { name, programs: programs.map(program => (typeof program === 'string' ? { name: program } : program)) };
 }
 
+/** Name of the kernel's function behind a system call. */
+function syscall(name: string): string {
+  return `${process.arch === 'arm64' ? '__arm64_sys_' : '__x64_sys_'}${name}`;
+}
+
+/** Functions of the socket layer that every kernel has: entry and return, or one of them. */
+const BOTH = [
+  ...['inet_sendmsg', 'inet6_sendmsg', 'unix_stream_sendmsg', 'inet_recvmsg', 'inet6_recvmsg', 'unix_stream_recvmsg'],
+  ...['tcp_splice_read', 'unix_stream_splice_read', 'inet_stream_connect', 'unix_stream_connect'],
+];
+/** Since 6.5 pages go through sendmsg (dc97391e6610). */
+const SENDPAGE = ['inet_sendpage', 'unix_stream_sendpage'];
+const WAITS = ['epoll_wait', 'epoll_pwait', 'epoll_pwait2', 'select', 'pselect6', 'io_uring_enter', 'poll', 'ppoll'];
+const WAKE_UPS = [
+  ...['pipe_read', 'anon_pipe_read', 'fifo_pipe_read', 'eventfd_read', 'inotify_read'],
+  ...['timerfd_read_iter', 'timerfd_read', 'signalfd_read_iter', 'signalfd_read'],
+];
+
+/** The socket layer, watched by programs of two kinds: at the entry of a function and at its return. */
+function layer(name: WayName, entry: string, exit: string): Way {
+  const where = (prefix: string) => (onlyWith: string) => ({ name: `${prefix}_${onlyWith}`, onlyWith });
+  return way(
+    name,
+    ...BOTH.flatMap(target => [`${entry}_${target}`, `${exit}_${target}`]),
+    ...['inet_accept', 'unix_accept', 'sock_create'].flatMap(target =>
+      name === 'kprobe' ? [`${entry}_${target}`, `${exit}_${target}`] : [`${exit}_${target}`],
+    ),
+    `${entry}_unix_release`,
+    ...SENDPAGE.flatMap(target => [where(entry)(target), where(exit)(target)]),
+    ...WAITS.map(call => ({ name: `${entry}_${call}`, onlyWith: syscall(call) })),
+    ...WAKE_UPS.map(where(exit)),
+  );
+}
+
 export const PROBE_GROUPS: readonly ProbeGroup[] = [
   {
     name: 'socket calls',
-    ways: [way('syscall', 'sys_enter', 'sys_exit')],
+    ways: [
+      layer('fentry', 'fentry', 'fexit'),
+      layer('kprobe', 'kprobe', 'kretprobe'),
+      way('syscall', 'sys_enter', 'sys_exit'),
+    ],
     isRequired: true,
     loss: 'no spans and no metrics: the bytes of no socket are seen',
   },

@@ -1129,7 +1129,7 @@ export const CONNECTION_OFFSETS = {
 
 /** struct counters */
 export class CountersCursor {
-  static readonly SIZE = 184;
+  static readonly SIZE = 192;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1138,11 +1138,11 @@ export class CountersCursor {
     this.at = at;
   }
 
-  /** Offset of 14 elements. */
+  /** Offset of 15 elements. */
   readonly lossesOffset = 0;
 
   /** Offset of 9 elements. */
-  readonly statsOffset = 112;
+  readonly statsOffset = 120;
 }
 
 /** struct settings */
@@ -1306,7 +1306,8 @@ export const LOSS_IOV_TOO_LONG = 10;
 export const LOSS_COMPAT_TASK = 11;
 export const LOSS_LANES_BUSY = 12;
 export const LOSS_SESSIONS_FULL = 13;
-export const LOSS_COUNT = 14;
+export const LOSS_MISSED_RUNS = 14;
+export const LOSS_COUNT = 15;
 /** Names of enum event_loss, without prefix. */
 export const EVENT_LOSS_NAMES: Readonly<Record<number, string>> = {
   0: 'data_ring_full',
@@ -1323,7 +1324,8 @@ export const EVENT_LOSS_NAMES: Readonly<Record<number, string>> = {
   11: 'compat_task',
   12: 'lanes_busy',
   13: 'sessions_full',
-  14: 'count',
+  14: 'missed_runs',
+  15: 'count',
 };
 
 export const STAT_CALLS = 0;

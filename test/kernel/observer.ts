@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readPeer } from '../../src/connections/connection.js';
 import type { Peer } from '../../src/exchanges/exchange.js';
@@ -18,6 +19,7 @@ const CONTROL_RING_BYTES = 1 << 20;
 const HEAD_BYTES = 16384;
 /** The kernel matrix (test/kernels) runs these tests once for each way. */
 const FRONT_END = (process.env.UNDERSPAN_TEST_FRONT_END ?? null) as WayName | null;
+const SETTLE_MS = Number(process.env.UNDERSPAN_TEST_SETTLE_MS ?? 50);
 const SELECTED = { include: 1, exclude: 0 };
 
 /** Values of a cursor's getters. */
@@ -106,9 +108,10 @@ class Keeper implements RecordHandler {
 
 export class Observer {
   readonly kernel: Kernel;
-  readonly records = new Keeper();
+  records = new Keeper();
   readonly #drain: Drain;
-  readonly #dispatcher = new Dispatcher(this.records);
+  #dispatcher = new Dispatcher(this.records);
+  #lossesBefore: Readonly<Record<string, number>> = {};
   readonly #clock = new Float64Array(5);
 
   constructor() {
@@ -131,6 +134,15 @@ export class Observer {
     return (this.#clock[0] as number) * 1e9 + (this.#clock[1] as number);
   }
 
+  /** Forgets what was seen. */
+  restart(): void {
+    this.kernel.setDefaults({ include: 0, exclude: 0 }, SELECTED);
+    this.drain();
+    this.#lossesBefore = this.#allLosses();
+    this.records = new Keeper();
+    this.#dispatcher = new Dispatcher(this.records);
+  }
+
   drain(): void {
     this.#drain.run(this.now(), ({ cutNs }) => {
       this.#dispatcher.run(this.#drain.data, this.#drain.control, cutNs);
@@ -138,15 +150,23 @@ export class Observer {
     assert.equal(this.#dispatcher.malformed, 0);
   }
 
-  /** What the kernel counted as lost, by cause, zeros left out. */
+  /** What the kernel counted as lost since the restart, by cause, zeros left out. */
   losses(): Record<string, number> {
+    return Object.fromEntries(
+      Object.entries(this.#allLosses())
+        .map(([cause, count]) => [cause, count - (this.#lossesBefore[cause] ?? 0)] as const)
+        .filter(([, count]) => count > 0),
+    );
+  }
+
+  #allLosses(): Record<string, number> {
     const counters = new Float64Array(gen.LOSS_COUNT + gen.STAT_COUNT);
     this.kernel.readCounters(counters);
     return Object.fromEntries(
       Array.from({ length: gen.LOSS_COUNT }, (_, cause) => [
         gen.EVENT_LOSS_NAMES[cause] as string,
         counters[cause] as number,
-      ]).filter(([, count]) => (count as number) > 0),
+      ]),
     );
   }
 
@@ -222,17 +242,29 @@ export class Driver {
   }
 }
 
+let shared: Observer | null = null;
+after(() => shared?.close());
+
+/** One set of probes for all scenarios of a file: to load them takes longer than most scenarios. */
+function sharedObserver(): Observer {
+  if (shared === null) {
+    shared = new Observer();
+    shared.kernel.attach();
+  }
+  shared.restart();
+  return shared;
+}
+
 /** Runs a scenario under observation and hands its account and the records to `check`. */
 export async function observe(
   scenario: string,
   check: (observer: Observer, sides: readonly Side[]) => void | Promise<void>,
 ): Promise<void> {
-  const observer = new Observer();
+  const observer = sharedObserver();
   const driver = new Driver(scenario);
   try {
     await driver.ready();
     observer.kernel.setProcess(driver.pid, SELECTED.include, SELECTED.exclude);
-    observer.kernel.attach();
     const running = driver.run();
     let isRunning = true;
     const done = running.finally(() => {
@@ -243,12 +275,12 @@ export async function observe(
       await Promise.race([done, sleep(20)]);
     }
     const sides = await done;
-    await sleep(50); // the last sockets are taken down after their process
+    await sleep(SETTLE_MS); // the last sockets are taken down after their process
     observer.drain();
     await check(observer, sides);
   } finally {
     driver.kill();
-    observer.close();
+    observer.kernel.removeProcess(driver.pid);
   }
 }
 

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What happens to a socket in process context, as every front end tells of it: it was
+ * created, accepted, connected, is about to be closed; a call on it has returned. A
+ * front end finds the socket and the arguments its own way and comes here.
+ */
+#ifndef UNDERSPAN_SOCKET_CALL_H
+#define UNDERSPAN_SOCKET_CALL_H
+
+static __noinline void socket_created(struct sock *sk)
+{
+	struct birth birth = { .created_ns = bpf_ktime_get_boot_ns() };
+	__u64 key = (__u64)sk;
+
+	if (!is_tcp(sk) && !is_unix_stream(sk))
+		return;
+	if (bpf_map_update_elem(&births, &key, &birth, BPF_ANY))
+		count_loss(LOSS_BIRTHS_FULL);
+}
+
+static __noinline void socket_accepted(struct sock *sk, __u32 inode, struct thread_state *thread)
+{
+	__u64 now = bpf_ktime_get_boot_ns(), key = (__u64)sk;
+	struct connection *c;
+	__u32 slot;
+
+	if (!is_tcp(sk) && !is_unix_stream(sk))
+		return;
+	c = connection_find(key, &slot);
+	if (c) /* the end of the socket that was at this address went unseen */
+		connection_close(c->sk, slot, now);
+	c = connection_new(sk, inode, ROLE_SERVER, &slot);
+	if (!c)
+		return;
+	c->accepted_ns = now;
+	cause_woken(thread);
+	if (is_selected(c, thread))
+		connection_announce(slot, now);
+}
+
+/* The name that a program gave to connect: sockaddr_in, sockaddr_in6, sockaddr_un. */
+struct socket_name {
+	__u16 family, port;
+	__u32 ipv4;
+	__u8 ipv6[16];
+	__u32 scope;
+};
+#define SHORT_NAME_BYTES 16 /* of a sockaddr_in */
+
+/* TCP connects are followed by their state; what never left CLOSE, and unix
+ * sockets, show only here. True if nothing else tells of this failure. */
+static __noinline bool socket_connected(struct sock *sk, __u32 inode, long result,
+					struct thread_state *thread)
+{
+	__u64 now = bpf_ktime_get_boot_ns(), key = (__u64)sk;
+	struct connection *c;
+	__u32 slot;
+
+	if (is_unix_stream(sk)) {
+		if (result == 0) {
+			c = connection_find(key, &slot);
+			if (c)
+				connection_close(c->sk, slot, now);
+			c = connection_new(sk, inode, ROLE_CLIENT, &slot);
+			if (!c)
+				return false;
+			c->established_ns = now;
+			c->cause = thread->cause;
+			if (is_selected(c, thread))
+				connection_announce(slot, now);
+			return false;
+		}
+	} else if (!is_tcp(sk)) {
+		return false;
+	}
+	c = connection_find(key, &slot);
+	if (c && !c->inode)
+		c->inode = inode;
+	if (result >= 0 || c || result == -EAGAIN || result == -EINPROGRESS ||
+	    result == -EINTR || result <= -ERESTARTSYS)
+		return false;
+	/* Failures that the state machine saw have had their record. EALREADY (114) and
+	 * EISCONN (106) tell of another call; ECONNREFUSED (111), ETIMEDOUT (110),
+	 * ECONNRESET (104) and EHOSTUNREACH (113) after SYN_SENT come through the state. */
+	if (result == -114 || result == -106)
+		return false;
+	return is_unix_stream(sk) || (result != -111 && result != -110 && result != -104);
+}
+
+static __noinline void never_connected(struct sock *sk, struct socket_name *name,
+				       __u32 error_number, struct thread_state *thread)
+{
+	struct failed_connect failed = {};
+
+	failed.address.family = name->family;
+	if (name->family == AF_INET) {
+		*(__u32 *)failed.address.remote = name->ipv4;
+		failed.address.remote_port = bpf_ntohs(name->port);
+	} else if (name->family == AF_INET6) {
+		__builtin_memcpy(failed.address.remote, name->ipv6, 16);
+		failed.address.remote_port = bpf_ntohs(name->port);
+	} else if (name->family != AF_UNIX) {
+		return;
+	}
+	failed.connect_ns = thread->enter_ns;
+	failed.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	failed.pid = bpf_get_current_pid_tgid() >> 32;
+	failed.error_number = error_number;
+	connect_failed(&failed, bpf_ktime_get_boot_ns());
+}
+
+/* A unix socket is about to be closed for good; nothing else tells. */
+static __noinline void unix_closing(struct sock *sk)
+{
+	struct connection *c;
+	__u32 slot;
+
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) != AF_UNIX)
+		return;
+	c = connection_find((__u64)sk, &slot);
+	if (!c)
+		return;
+	c->fin_sent_ns = bpf_ktime_get_boot_ns();
+	c->flags |= CONNECTION_FIN_SENT;
+	connection_close(c->sk, slot, c->fin_sent_ns);
+}
+
+/* The connection of a socket; a socket that was never seen is older than the
+ * agent (or than its process's selection). */
+static __noinline struct connection *connection_of(struct sock *sk, __u32 inode, __u32 *slot,
+						   __u64 now)
+{
+	struct connection *c = connection_find((__u64)sk, slot);
+	__u8 state;
+
+	if (c && c->inode == inode)
+		return c;
+	if (c && !c->inode) {
+		c->inode = inode;
+		return c;
+	}
+	if (c) /* another socket at the same address: the old one's end went unseen */
+		connection_close(c->sk, *slot, now);
+	if (!is_tcp(sk) && (!is_unix_stream(sk) || !unix_name(sk)))
+		return NULL; /* a socketpair is a pipe between relatives, not a connection */
+	state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	if (state == TCP_LISTEN)
+		return NULL;
+	c = connection_new(sk, inode, ROLE_UNKNOWN, slot);
+	if (!c)
+		return NULL;
+	c->flags |= CONNECTION_PREEXISTING;
+	if (c->flags & CONNECTION_UNIX)
+		c->flags |= CONNECTION_PAIR_UNSURE;
+	return c;
+}
+
+/* A call that reads or writes has returned. */
+struct socket_call {
+	struct sock *sk;
+	long result;
+	__u32 inode;
+	__u32 lane;
+	__u32 slot; /* out, of call_returned */
+	bool writes;
+	bool zero_ends; /* a result of 0 is the end of the stream */
+};
+
+static __always_inline struct io *call_io(struct socket_call *call)
+{
+	struct capture_scratch *scratch = scratch_at(call->lane);
+
+	return scratch ? &scratch->io : NULL;
+}
+
+/* Fills the io of the call's lane, but for the buffer. NULL if there is nothing more
+ * to do: the socket is not followed, or the call has ended it. */
+static __noinline struct connection *call_returned(struct socket_call *call,
+						   struct thread_state *thread)
+{
+	__u64 now = bpf_ktime_get_boot_ns();
+	struct io *io = call_io(call);
+	struct connection *c;
+	bool ends;
+
+	if (!io)
+		return NULL;
+	c = connection_of(call->sk, call->inode, &call->slot, now);
+	if (!c || !is_selected(c, thread)) {
+		if (!call->writes && call->result > 0)
+			cause_woken(thread);
+		return NULL;
+	}
+	if (!(c->flags & CONNECTION_ANNOUNCED))
+		connection_announce(call->slot, now);
+	io->now = now;
+	io->slot = call->slot;
+	io->session = session_within(thread);
+	io->buffer_kind = BUFFER_NONE;
+	io->buffer = 0;
+	io->iov_count = 0;
+	io->skip = 0;
+	io->pid_tgid = bpf_get_current_pid_tgid();
+	io->direction = call->writes ? DIRECTION_EGRESS : DIRECTION_INGRESS;
+	io->enter_ns = 0;
+	if (call->writes) {
+		io->cause = thread->cause;
+		io->request = thread->request;
+		io->enter_ns = thread->enter_ns ? thread->enter_ns : now;
+	} else {
+		__builtin_memset(&io->cause, 0, sizeof(io->cause));
+		__builtin_memset(&io->request, 0, sizeof(io->request));
+	}
+	io->bytes = call->result > 0 ? call->result : 0;
+	read_positions(io, c, call->sk);
+	ends = call->result < 0 || (call->result == 0 && call->zero_ends);
+	if (!ends)
+		return c;
+	socket_ended(call->slot, -call->result, call->lane);
+	if (!call->writes)
+		cause_taken(thread, c, call->slot, io->seq, CAUSE_ENDED);
+	return NULL;
+}
+
+/* The call moved the bytes of its io. */
+static __noinline void call_moved(struct socket_call *call, struct connection *c,
+				  struct thread_state *thread)
+{
+	struct io *io = call_io(call);
+
+	if (!io)
+		return;
+	socket_transferred(call->slot, call->lane);
+	if (!call->writes)
+		cause_taken(thread, c, call->slot, io->seq + io->bytes, 0);
+	note_queue(io, c, call->sk);
+}
+
+#endif

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The socket layer's functions, as fentry and kprobe programs see them: struct proto_ops
+ * (inet_sendmsg, unix_stream_recvmsg ...), where every way into a socket meets:
+ * read and write in all variants, sendfile, splice, io_uring. Not tcp_sendmsg and
+ * tcp_recvmsg below, whose arguments have changed and which kTLS bypasses: the
+ * arguments of proto_ops have been the same since long before 5.8.
+ */
+#ifndef UNDERSPAN_SOCKET_LAYER_H
+#define UNDERSPAN_SOCKET_LAYER_H
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct socket_alloc {
+	struct socket socket;
+	struct inode vfs_inode;
+};
+
+#pragma clang attribute pop
+
+/* The kernel's function behind a system call; its only argument are the registers. */
+#if defined(__TARGET_ARCH_x86)
+#define SYSCALL_PREFIX "__x64_sys_"
+#else
+#define SYSCALL_PREFIX "__arm64_sys_"
+#endif
+
+static __always_inline __u32 inode_of(struct socket *socket)
+{
+	struct inode *inode =
+		(void *)socket + bpf_core_field_offset(struct socket_alloc, vfs_inode);
+
+	return (__u32)KERNEL_READ(struct inode, inode, i_ino);
+}
+
+static __always_inline bool is_stream(struct socket *socket)
+{
+	return socket && KERNEL_READ(struct socket, socket, type) == SOCK_STREAM;
+}
+
+/* A read or write begins; without a message its bytes are out of reach. What is noted
+ * is found again by thread: a thread is in one such function at a time. */
+static __noinline void layer_entered(struct socket *socket, struct msghdr *message, __u32 flags)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (!thread)
+		return;
+	thread->enter_ns = bpf_ktime_get_boot_ns();
+	thread->call.socket = (__u64)socket;
+	thread->call.flags = flags;
+	if (message)
+		iter_note(&thread->call, message);
+	else
+		thread->call.buffer_kind = BUFFER_NONE;
+}
+
+static __always_inline void layer_sending(struct socket *socket, struct msghdr *message)
+{
+	layer_entered(socket, message, KERNEL_READ(struct msghdr, message, msg_flags));
+}
+
+/* It returns, in the lane of a program that cannot or can be preempted. */
+static __always_inline void layer_returned(bool writes, long result, bool is_preemptible)
+{
+	struct socket_call call = { .result = result, .writes = writes, .zero_ends = !writes };
+	struct thread_state *thread;
+	struct connection *c;
+	struct socket *socket;
+	struct io *io;
+
+	/* Nothing moved: by far the most frequent failure of non-blocking programs. */
+	if (result == -EAGAIN || result == -EINTR || result <= -ERESTARTSYS)
+		return;
+	thread = thread_selected(bpf_get_current_pid_tgid());
+	if (!thread || !thread->call.socket)
+		return;
+	socket = (struct socket *)thread->call.socket;
+	thread->call.socket = 0;
+	if (thread->call.flags & (MSG_PEEK | MSG_OOB))
+		return;
+	call.sk = KERNEL_READ(struct socket, socket, sk);
+	if (!call.sk)
+		return;
+	call.inode = inode_of(socket);
+	call.lane = LANE_ATOMIC;
+	if (is_preemptible) {
+		call.lane = lane_take();
+		if (!call.lane)
+			return;
+	}
+	c = call_returned(&call, thread);
+	io = call_io(&call);
+	if (c && io && result > 0) {
+		iter_recall(io, &thread->call);
+		if (!writes && thread->call.flags & MSG_TRUNC)
+			io->buffer_kind = BUFFER_NONE; /* tcp(7): the bytes are discarded */
+		call_moved(&call, c, thread);
+	}
+	if (is_preemptible)
+		lane_give(call.lane);
+}
+
+/* connect begins: when, and for kretprobes with which arguments. */
+static __noinline void layer_connecting(struct socket *socket, void *name)
+{
+	struct thread_state *thread;
+
+	if (!is_stream(socket))
+		return;
+	thread = thread_selected(bpf_get_current_pid_tgid());
+	if (!thread)
+		return;
+	thread->enter_ns = bpf_ktime_get_boot_ns();
+	thread->call.socket = (__u64)socket;
+	thread->call.buffer = (__u64)name;
+}
+
+static __noinline void layer_connected(long result)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct socket_name name = {};
+	struct socket *socket;
+	struct sock *sk;
+
+	if (!thread || !thread->call.socket)
+		return;
+	socket = (struct socket *)thread->call.socket;
+	thread->call.socket = 0;
+	sk = KERNEL_READ(struct socket, socket, sk);
+	if (!sk || !socket_connected(sk, inode_of(socket), result, thread))
+		return;
+	/* The kernel's copy lies in a sockaddr_storage: longer than any name. */
+	if (bpf_probe_read_kernel(&name, sizeof(name), (void *)thread->call.buffer)) {
+		count_loss(LOSS_KERNEL_READ);
+		return;
+	}
+	never_connected(sk, &name, -result, thread);
+}
+
+/* An argument for a kretprobe. */
+static __always_inline void layer_noting(void *argument)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (thread)
+		thread->call.socket = (__u64)argument;
+}
+
+static __always_inline void *layer_noted(void)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	void *argument = thread ? (void *)thread->call.socket : NULL;
+
+	if (thread)
+		thread->call.socket = 0;
+	return argument;
+}
+
+/* accept gave `socket` its sock, or it failed and there is none. */
+static __noinline void layer_accepted(struct socket *socket)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct sock *sk;
+
+	if (!thread || !socket)
+		return;
+	sk = KERNEL_READ(struct socket, socket, sk);
+	if (sk)
+		socket_accepted(sk, inode_of(socket), thread);
+}
+
+static __noinline void layer_created(struct socket **created)
+{
+	struct socket *socket = NULL;
+	struct sock *sk;
+
+	if (bpf_probe_read_kernel(&socket, sizeof(socket), created))
+		return;
+	if (!is_stream(socket) || !thread_selected(bpf_get_current_pid_tgid()))
+		return;
+	sk = KERNEL_READ(struct socket, socket, sk);
+	if (sk)
+		socket_created(sk);
+}
+
+static __noinline void layer_releasing(struct socket *socket)
+{
+	struct sock *sk;
+
+	if (!is_stream(socket))
+		return;
+	sk = KERNEL_READ(struct socket, socket, sk);
+	if (sk)
+		unix_closing(sk);
+}
+
+/* The thread waits for any of several descriptors. */
+static __always_inline void layer_waited(void)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (thread)
+		cause_waited(thread);
+}
+
+static __always_inline void layer_polls(struct pt_regs *regs)
+{
+#if defined(__TARGET_ARCH_x86)
+	__u64 count = KERNEL_READ(struct pt_regs, regs, si);
+#else
+	__u64 count = KERNEL_READ(struct pt_regs, regs, regs[1]);
+#endif
+
+	if (count > POLL_OWN_MAX)
+		layer_waited();
+}
+
+/* It has read a pipe, an eventfd, a timerfd, a signalfd. */
+static __always_inline void layer_woken(long result)
+{
+	struct thread_state *thread;
+
+	if (result <= 0)
+		return;
+	thread = thread_selected(bpf_get_current_pid_tgid());
+	if (thread)
+		cause_woken(thread);
+}
+
+#endif
