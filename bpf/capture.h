@@ -15,7 +15,6 @@ enum buffer_kind {
 	BUFFER_IOVEC = 2, /* the user address of an iovec array */
 	BUFFER_KERNEL_IOVEC = 3, /* the same, copied into the kernel */
 	BUFFER_KVEC = 4, /* an array of kernel addresses */
-	BUFFER_PAGES = 5, /* an array of bio_vec: page, length, offset */
 };
 
 /* One call that moved bytes, as a front end hands it to the core. */
@@ -94,16 +93,10 @@ static __always_inline void lane_give(__u32 lane)
 		__sync_fetch_and_add(&scratch->holders, -1);
 }
 
-/* Is the content itself in kernel memory? */
-static __always_inline bool is_kernel_content(struct io *io)
-{
-	return io->buffer_kind == BUFFER_KVEC || io->buffer_kind == BUFFER_PAGES;
-}
-
 static __always_inline long read_content(struct io *io, void *to, __u32 bytes, __u64 address)
 {
-	return is_kernel_content(io) ? bpf_probe_read_kernel(to, bytes, (void *)address) :
-				       bpf_probe_read_user(to, bytes, (void *)address);
+	return io->buffer_kind == BUFFER_KVEC ? bpf_probe_read_kernel(to, bytes, (void *)address) :
+						bpf_probe_read_user(to, bytes, (void *)address);
 }
 
 /* The iovec at `index` of the call's array. Not for BUFFER_PLAIN. */

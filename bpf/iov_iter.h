@@ -15,7 +15,6 @@
 enum iter_type {
 	ITER_UBUF,
 	ITER_IOVEC,
-	ITER_BVEC,
 	ITER_KVEC,
 };
 
@@ -24,7 +23,6 @@ struct iov_iter {
 	unsigned long iov_offset;
 	void *__iov;
 	void *ubuf;
-	void *bvec;
 	void *kvec;
 	unsigned long nr_segs;
 };
@@ -83,10 +81,9 @@ static __always_inline void iter_note(struct call_start *start, struct msghdr *m
 	} else if (kind == bpf_core_enum_value(enum iter_type, ITER_KVEC)) {
 		start->buffer = (__u64)KERNEL_READ(struct iov_iter, iter, kvec);
 		start->buffer_kind = BUFFER_KVEC;
-	} else if (kind == bpf_core_enum_value(enum iter_type, ITER_BVEC)) {
-		start->buffer = (__u64)KERNEL_READ(struct iov_iter, iter, bvec);
-		start->buffer_kind = BUFFER_PAGES;
 	} else {
+		/* ITER_BVEC, what sendfile and splice send: pages, which need not be mapped
+		 * anywhere. Their bytes are counted and placed, not read. */
 		start->buffer_kind = BUFFER_NONE;
 	}
 }

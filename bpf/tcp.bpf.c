@@ -151,9 +151,7 @@ int BPF_PROG(tcp_destroy_sock, struct sock *sk)
 	return 0;
 }
 
-/* Linux 6.3 (40e0b0908142). */
-SEC("tp_btf/sk_data_ready")
-int BPF_PROG(sk_data_ready, struct sock *sk)
+static __noinline void data_ready(struct sock *sk)
 {
 	__u64 key = (__u64)sk;
 	struct birth *birth;
@@ -166,15 +164,37 @@ int BPF_PROG(sk_data_ready, struct sock *sk)
 
 		if (c->address.family != AF_UNIX) {
 			note_arrival(c, sk, now);
-			return 0;
+			return;
 		}
 		c->ready_ns = now;
 		if (!c->arrived_ns)
 			c->arrived_ns = now;
-		return 0;
+		return;
 	}
 	birth = bpf_map_lookup_elem(&births, &key);
 	if (birth && !birth->arrived_ns)
 		birth->arrived_ns = bpf_ktime_get_boot_ns();
+}
+
+/* Linux 6.3 (40e0b0908142). */
+SEC("tp_btf/sk_data_ready")
+int BPF_PROG(sk_data_ready, struct sock *sk)
+{
+	data_ready(sk);
+	return 0;
+}
+
+/* Before: the function that the tracepoint was put into. */
+SEC("fentry/sock_def_readable")
+int BPF_PROG(fentry_data_ready, struct sock *sk)
+{
+	data_ready(sk);
+	return 0;
+}
+
+SEC("kprobe/sock_def_readable")
+int BPF_KPROBE(kprobe_data_ready, struct sock *sk)
+{
+	data_ready(sk);
 	return 0;
 }

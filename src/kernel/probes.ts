@@ -91,9 +91,9 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
   },
   {
     name: 'arrival',
-    ways: [way('tracepoint', 'sk_data_ready')],
+    ways: [way('tracepoint', 'sk_data_ready'), way('fentry', 'fentry_data_ready'), way('kprobe', 'kprobe_data_ready')],
     isRequired: false,
-    loss: 'underspan.receive.wait is missing, and server spans start when the application reads (needs Linux 6.3)',
+    loss: 'underspan.receive.wait is missing, and server spans start when the application reads',
   },
   {
     name: 'processes',

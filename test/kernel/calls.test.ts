@@ -82,20 +82,28 @@ test('more messages in one sendmmsg than are looked at: all bytes are counted, w
     }
     assert.equal(at, client.sentBytes);
     assert.equal(data[data.length - 1]?.payload.toString(), 'in one piece');
-    assert.equal(observer.losses().iov_too_long, 1);
+    assert.deepEqual(observer.losses(), observer.watchesLayer ? {} : { iov_too_long: 1 });
   });
 });
 
 test('sendfile and splice: counted and placed, without content', async () => {
   await observe('zero_copy', (observer, sides) => {
-    for (const side of sides) assertSums(observer.lifeOf(side), side);
-    const { data } = observer.lifeOf(named(sides, 'client'));
-    const [file, pipe, plain] = data;
-    assert.equal(data.length, 3);
-    assert.deepEqual([file?.callBytes, pipe?.callBytes, plain?.callBytes], [10_000, 14, 5]);
-    assert.ok(((file?.flags ?? 0) & DATA_NO_CONTENT) !== 0 && ((pipe?.flags ?? 0) & DATA_NO_CONTENT) !== 0);
+    const client = observer.lifeOf(named(sides, 'client'));
+    const server = named(sides, 'server');
+    assertSums(observer.lifeOf(server), server);
+    const [pipe, plain] = client.data.slice(-2);
+    // Before 6.5 the socket layer gets each page of a file by a call of its own.
+    const pages = client.data.slice(0, -2);
+    assert.ok(pages.length === 1 || (observer.watchesLayer && pages.length === 3));
+    assertSums(client, { ...named(sides, 'client'), writes: pages.length + 2 });
+    assert.equal(
+      pages.reduce((sum, { callBytes }) => sum + callBytes, 0),
+      10_000,
+    );
+    assert.deepEqual([pipe?.callBytes, plain?.callBytes], [14, 5]);
+    for (const record of [...pages, pipe]) assert.ok(((record?.flags ?? 0) & DATA_NO_CONTENT) !== 0);
     assert.equal(plain?.payload.toString(), 'plain');
-    assert.equal(pipe?.seq, ((file?.seq ?? 0) + 10_000) >>> 0);
+    assert.equal(pipe?.seq, ((pages[0]?.seq ?? 0) + 10_000) >>> 0);
     assert.equal(plain?.seq, ((pipe?.seq ?? 0) + 14) >>> 0);
   });
 });

@@ -170,6 +170,11 @@ export class Observer {
     );
   }
 
+  /** Whether calls are seen in the socket layer: a call there for each message of sendmmsg. */
+  get watchesLayer(): boolean {
+    return this.kernel.reports.some(({ way }) => way === 'fentry' || way === 'kprobe');
+  }
+
   /** The life of the socket that a side tells of. Fails unless there is exactly one. */
   lifeOf(side: Side): Life {
     const found = this.records.opened.filter(
