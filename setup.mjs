@@ -1,5 +1,5 @@
-// Makes a checkout ready on a machine that has nothing but Node and npm: `node setup.mjs build|test|bench`, called by
-// `npm start`, `npm test` and `npm run bench`. Installs missing Debian packages (as root), npm packages, and builds what
+// Makes a checkout ready on a machine that has nothing but Node and npm: `node setup.mjs build|test|bench|kernels`, called
+// by `npm start`, `npm test`, `npm run bench` and `npm run test:kernels`. Installs missing Debian packages (as root), npm packages, and builds what
 // is older than its sources; with nothing to do it takes a few milliseconds. No dependencies, and no service is started.
 import { spawn, spawnSync } from 'node:child_process';
 import {
@@ -53,7 +53,22 @@ const TEST = [
   { has: 'nft', packages: ['nftables'] },
   { has: 'ip', packages: ['iproute2'] },
 ];
-const NEEDS = { build: BUILD, test: [...BUILD, ...TEST], bench: [...BUILD, ...LOAD] };
+const KERNELS = [
+  ...TEST,
+  { has: 'qemu-system-x86_64', packages: ['qemu-system-x86'] },
+  { has: '/bin/busybox', packages: ['busybox-static'] },
+  { has: 'cpio', packages: ['cpio'] },
+  { has: 'depmod', packages: ['kmod'] },
+  { has: 'xz', packages: ['xz-utils'] },
+  { has: 'zstd', packages: ['zstd'] },
+  { has: '/usr/include/liburing.h', packages: ['liburing-dev'] },
+];
+const NEEDS = {
+  build: BUILD,
+  test: [...BUILD, ...TEST],
+  bench: [...BUILD, ...LOAD],
+  kernels: [...BUILD, ...KERNELS],
+};
 
 /** What a build makes, and what it is made from. */
 const OUTPUTS = ['dist/src/main.js', 'build/underspan.bpf.o', 'build/host.node'];

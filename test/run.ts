@@ -21,6 +21,8 @@ const PHASES: readonly Phase[] = [
   { name: 'kernel', needsRoot: true, concurrency: 1, timeoutMs: 300_000 },
   { name: 'e2e', needsRoot: true, concurrency: 1, timeoutMs: 600_000 },
 ];
+/** An emulated machine (test/kernels) is slow by this factor. */
+const PATIENCE = Number(process.env.UNDERSPAN_TEST_PATIENCE ?? 1);
 const TESTS = path.dirname(fileURLToPath(import.meta.url));
 
 class Tally {
@@ -77,7 +79,7 @@ async function runPhase(phase: Phase, files: readonly string[], tally: Tally): P
     for (const file of files) tally.fail(`${shortName(file)}: needs root`);
     return;
   }
-  const stream = run({ files: [...files], concurrency: phase.concurrency, timeout: phase.timeoutMs });
+  const stream = run({ files: [...files], concurrency: phase.concurrency, timeout: phase.timeoutMs * PATIENCE });
   stream.on('test:pass', event => {
     if (event.details.type === 'suite') return;
     // A test that does not run proves nothing.

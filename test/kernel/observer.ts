@@ -3,6 +3,7 @@
 // from the captured bytes by sequence number, which finds a wrong position wherever it is.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,7 +20,9 @@ const CONTROL_RING_BYTES = 1 << 20;
 const HEAD_BYTES = 16384;
 /** The kernel matrix (test/kernels) runs these tests once for each way. */
 const FRONT_END = (process.env.UNDERSPAN_TEST_FRONT_END ?? null) as WayName | null;
-const SETTLE_MS = Number(process.env.UNDERSPAN_TEST_SETTLE_MS ?? 50);
+/** An emulated machine is slow by this factor. */
+const PATIENCE = Number(process.env.UNDERSPAN_TEST_PATIENCE ?? 1);
+const SETTLE_MS = 50 * PATIENCE;
 const SELECTED = { include: 1, exclude: 0 };
 
 /** Values of a cursor's getters. */
@@ -247,6 +250,14 @@ export class Driver {
   }
 }
 
+/** What the verifier walked, for the table of the kernel matrix. */
+function tellPrograms(kernel: Kernel): void {
+  const file = process.env.UNDERSPAN_TEST_PROGRAMS;
+  if (file === undefined) return;
+  const loaded = kernel.programs().filter(({ id }) => id > 0);
+  writeFileSync(file, JSON.stringify(Object.fromEntries(loaded.map(({ name, verified }) => [name, verified]))));
+}
+
 let shared: Observer | null = null;
 after(() => shared?.close());
 
@@ -255,6 +266,7 @@ function sharedObserver(): Observer {
   if (shared === null) {
     shared = new Observer();
     shared.kernel.attach();
+    tellPrograms(shared.kernel);
   }
   shared.restart();
   return shared;

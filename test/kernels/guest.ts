@@ -1,0 +1,177 @@
+// What runs inside a guest of the kernel matrix: each front end in turn, and the automatic choice. First the kernel tests
+// (bytes, calls and positions against a driver's own account), then the agent over real servers: nginx with sendfile,
+// Node, Python, and one that does everything through io_uring. Every request must have exactly its SERVER span and its
+// CLIENT span, joined. Out: one JSON line a fact for matrix.ts.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { startAgent } from '../support/agent.js';
+import { compareSpans, type Witness } from '../support/compare.js';
+import { startOtlpReceiver } from '../support/otlp-receiver.js';
+import { Child, freePort, runCommand } from '../support/processes.js';
+import { type Server, startNginx, startNodeServer, startPythonHttpServer } from '../support/servers.js';
+import { CLIENT, type DecodedSpan, pidOf, SERVER } from '../support/spans.js';
+
+const REQUESTS = 20;
+/** An emulated kernel verifies and attaches programs slowly. */
+const READY_MS = 400_000;
+const SPANS_MS = 20_000;
+const FRONT_ENDS = ['fentry', 'kprobe', 'syscall'] as const;
+const RUNNER = fileURLToPath(new URL('../run.js', import.meta.url));
+
+interface Target {
+  readonly name: string;
+  readonly server: Server | Uring;
+  readonly paths: readonly string[];
+  /** Front ends that cannot see this server. */
+  readonly unseenBy: readonly string[];
+}
+
+/** test/services/uring-server.c, built by matrix.ts. */
+class Uring {
+  readonly port: number;
+  readonly child: Child;
+
+  constructor(port: number, folder: string) {
+    this.port = port;
+    this.child = new Child(fileURLToPath(new URL('../../../build/uring-server', import.meta.url)), [
+      String(port),
+      path.join(folder, 'uring.log'),
+    ]);
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  pids(): number[] {
+    return [this.child.pid];
+  }
+
+  async stop(): Promise<void> {
+    await this.child.stop(5000, 'SIGKILL');
+  }
+}
+
+function tell(fact: object): void {
+  process.stdout.write(`${JSON.stringify(fact)}\n`);
+}
+
+/** The kernel tests under one front end; the verifier's figures come along. */
+function runKernelTests(frontEnd: string, folder: string): void {
+  const file = path.join(folder, `${frontEnd}.json`);
+  const { status, stdout } = spawnSync(process.execPath, [RUNNER, 'kernel'], {
+    env: {
+      ...process.env,
+      UNDERSPAN_TEST_FRONT_END: frontEnd,
+      UNDERSPAN_TEST_PATIENCE: '20',
+      UNDERSPAN_TEST_PROGRAMS: file,
+    },
+    encoding: 'utf8',
+    maxBuffer: 64 << 20,
+  });
+  const failures = [...stdout.matchAll(/^failed: .*/gm)].map(([line]) => line);
+  tell({ fact: 'kernel tests', frontEnd, ok: status === 0, failures, output: status === 0 ? '' : stdout });
+  if (existsSync(file))
+    tell({ fact: 'programs', frontEnd, programs: JSON.parse(readFileSync(file, 'utf8')) as object });
+}
+
+async function startTargets(folder: string): Promise<readonly Target[]> {
+  const numbers = Array.from({ length: REQUESTS }, (_, index) => index);
+  const uring = new Uring(await freePort(), folder);
+  await sleep(1000);
+  return [
+    {
+      name: 'nginx',
+      server: await startNginx(),
+      paths: numbers.map(n => (n % 2 === 0 ? `/bytes/20000/${n}` : `/status/404/${n}`)),
+      unseenBy: [],
+    },
+    { name: 'node', server: await startNodeServer(), paths: numbers.map(n => `/bytes/5000/${n}`), unseenBy: [] },
+    { name: 'python', server: await startPythonHttpServer(1, 0), paths: numbers.map(n => `/none/${n}`), unseenBy: [] },
+    { name: 'io_uring', server: uring, paths: numbers.map(n => `/uring/${n}`), unseenBy: ['syscall'] },
+  ];
+}
+
+/** One curl for all paths; its account is what is to be found in the spans. */
+async function request({ server, paths }: Target): Promise<{ readonly pid: number; readonly witnesses: Witness[] }> {
+  const urls = paths.flatMap(where => ['--output', '/dev/null', `${server.url}${where}`]);
+  const format = '%{http_code}\\n';
+  const child = await runCommand('curl', ['--silent', '--write-out', format, ...urls], { timeoutMs: 120_000 });
+  if (child.exitCode !== 0) throw new Error(`curl failed: ${child.describe()}`);
+  const statuses = child.stdout.trim().split('\n').map(Number);
+  const witnesses = paths.map((where, index) => {
+    return {
+      method: 'GET',
+      path: where,
+      status: statuses[index] as number,
+      startMs: Number.NaN,
+      durationMs: Number.NaN,
+    };
+  });
+  return { pid: child.pid, witnesses };
+}
+
+/** Waits for `count` spans, and then for one too many. */
+async function spansOf(
+  receiver: { spans(): readonly DecodedSpan[] },
+  isWanted: (span: DecodedSpan) => boolean,
+  count: number,
+): Promise<DecodedSpan[]> {
+  const deadline = Date.now() + SPANS_MS;
+  while (receiver.spans().filter(isWanted).length < count && Date.now() < deadline) await sleep(200);
+  await sleep(1500);
+  return receiver.spans().filter(isWanted);
+}
+
+async function watchServers(frontEnd: string, targets: readonly Target[]): Promise<void> {
+  const receiver = await startOtlpReceiver({ grpc: false, http: true });
+  const agent = await startAgent({
+    endpoint: receiver.httpUrl,
+    protocol: 'http/protobuf',
+    env: { UNDERSPAN_KERNEL_FRONT_END: frontEnd },
+    readyTimeoutMs: READY_MS,
+  });
+  try {
+    for (const target of targets) {
+      const { pid, witnesses } = await request(target);
+      const pids = new Set(target.server.pids());
+      const isSeen = !target.unseenBy.includes(frontEnd);
+      const isServer = (span: DecodedSpan): boolean => span.kind === SERVER && pids.has(pidOf(span));
+      const isClient = (span: DecodedSpan): boolean => span.kind === CLIENT && pidOf(span) === pid;
+      const server = await spansOf(receiver, isServer, isSeen ? REQUESTS : 0);
+      const client = await spansOf(receiver, isClient, REQUESTS);
+      const serverSide = compareSpans(isSeen ? witnesses : [], server);
+      const clientSide = compareSpans(witnesses, client);
+      const faults = [serverSide, clientSide].flatMap(({ missing, extra, wrong }) => [
+        ...missing.map(line => `missing: ${line}`),
+        ...extra.map(line => `extra: ${line}`),
+        ...wrong.map(line => `wrong: ${line}`),
+      ]);
+      const clients = new Set(client.map(({ spanId }) => spanId));
+      const unjoined = server.filter(({ parentSpanId }) => !clients.has(parentSpanId)).length;
+      if (unjoined > 0) faults.push(`${unjoined} SERVER spans without their client's as parent`);
+      tell({ fact: 'servers', frontEnd, target: target.name, ok: faults.length === 0, spans: server.length, faults });
+    }
+    tell({ fact: 'losses', frontEnd, losses: await agent.losses() });
+  } catch (error) {
+    tell({ fact: 'servers', frontEnd, target: '', ok: false, spans: 0, faults: [String(error)] });
+  } finally {
+    await agent.child.stop(120_000);
+    await receiver.close();
+  }
+}
+
+// By hand: `guest.js servers auto` does a part.
+const words = process.argv.slice(2);
+const has = (word: string): boolean => words.length === 0 || words.includes(word);
+const folder = mkdtempSync('/tmp/underspan-guest-');
+if (has('tests')) for (const frontEnd of FRONT_ENDS.filter(has)) runKernelTests(frontEnd, folder);
+if (has('servers')) {
+  const targets = await startTargets(folder);
+  for (const frontEnd of ['auto', ...FRONT_ENDS].filter(has)) await watchServers(frontEnd, targets);
+  for (const { server } of targets) await server.stop();
+}
+tell({ fact: 'end' });
