@@ -233,6 +233,29 @@ static __always_inline struct connection *connection_new(struct sock *sk, __u32 
 	return connection_at(created);
 }
 
+/* A new connection: from here on bytes have to go through calls that are seen. */
+static __always_inline void begin_positions(struct connection *c, struct sock *sk)
+{
+	read_tcp(&c->tcp, sk);
+	c->begin_ingress_seq = read_position(sk);
+	c->begin_egress_seq = KERNEL_READ(struct tcp_sock, sk, write_seq);
+}
+
+/* The state has become CLOSE; a FIN that was sent counts as one in what was written. */
+static __always_inline void end_positions(struct connection *c, struct sock *sk)
+{
+	__u32 fin = c->flags & CONNECTION_FIN_SENT ? 1 : 0;
+
+	read_tcp(&c->tcp, sk);
+	if (c->tcp.unsent_bytes)
+		c->tcp.unsent_bytes -= fin;
+	else if (c->tcp.unacked_bytes)
+		c->tcp.unacked_bytes -= fin;
+	c->end_ingress_seq = read_position(sk);
+	c->end_egress_seq = KERNEL_READ(struct tcp_sock, sk, write_seq) - fin;
+	c->flags |= CONNECTION_ENDED;
+}
+
 /* Bytes have reached the receive queue. Only this writes the ring, and a socket's
  * arrivals come one at a time; readers pick what they need by sequence number. When
  * all entries are of bytes that nobody has read, the newest one is moved on: then an
@@ -275,21 +298,16 @@ __noinline int connection_announce(__u32 slot, __u64 now)
 
 	if (!c)
 		return 0;
-	e = bpf_ringbuf_reserve(&control_ring, sizeof(*e), 0);
-	if (!e) {
-		count_loss(LOSS_CONTROL_RING_FULL);
+	e = CONTROL_RECORD(connection_opened_event, EVENT_CONNECTION_OPENED, now);
+	if (!e)
 		return 0;
-	}
-	e->header.time_ns = now;
-	e->header.size = sizeof(*e);
-	e->header.kind = EVENT_CONNECTION_OPENED;
-	e->header.reserved = 0;
 	e->created_ns = c->created_ns;
 	e->connect_ns = c->connect_ns;
 	e->established_ns = c->established_ns;
 	e->accepted_ns = c->accepted_ns;
 	e->address = c->address;
 	e->cause = c->cause;
+	e->tcp = c->tcp;
 	e->slot = slot;
 	e->generation = c->generation;
 	e->pid = c->pid;
@@ -305,10 +323,8 @@ __noinline int connection_announce(__u32 slot, __u64 now)
 	e->flags = c->flags;
 	e->include = c->include;
 	e->exclude = c->exclude;
-	__builtin_memset(e->path, 0, sizeof(e->path));
 	e->path_bytes = c->flags & CONNECTION_UNIX ? read_path(e->path, (struct sock *)c->sk) : 0;
-	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
-	count_stat(STAT_CONTROL_RECORDS, 1);
+	control_submit(e);
 	return 0;
 }
 
@@ -323,8 +339,8 @@ static __always_inline void session_inherit(struct connection *s, struct connect
 	s->error_number = carrier->error_number;
 	s->fin_sent_ns = carrier->fin_sent_ns;
 	s->fin_received_ns = carrier->fin_received_ns;
-	s->srtt_us = carrier->srtt_us;
-	s->total_retrans = carrier->total_retrans;
+	s->reset_ns = carrier->reset_ns;
+	s->tcp = carrier->tcp;
 }
 
 __noinline int state_record(__u32 slot, __u64 now)
@@ -334,24 +350,18 @@ __noinline int state_record(__u32 slot, __u64 now)
 
 	if (!c || !(c->flags & CONNECTION_ANNOUNCED))
 		return 0;
-	e = bpf_ringbuf_reserve(&control_ring, sizeof(*e), 0);
-	if (!e) {
-		count_loss(LOSS_CONTROL_RING_FULL);
+	e = CONTROL_RECORD(connection_state_event, EVENT_CONNECTION_STATE, now);
+	if (!e)
 		return 0;
-	}
-	e->header.time_ns = now;
-	e->header.size = sizeof(*e);
-	e->header.kind = EVENT_CONNECTION_STATE;
-	e->header.reserved = 0;
+	e->prev = c->run;
+	e->tcp = c->tcp;
+	e->lost = c->lost;
 	e->slot = slot;
 	e->generation = c->generation;
 	e->flags = c->flags;
 	e->error_number = c->error_number;
-	e->prev = c->run;
 	e->direction = c->direction;
-	e->reserved[0] = e->reserved[1] = e->reserved[2] = 0;
-	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
-	count_stat(STAT_CONTROL_RECORDS, 1);
+	control_submit(e);
 	return 0;
 }
 
@@ -367,7 +377,35 @@ static __always_inline void connection_state_changed(__u32 slot, __u64 now)
 	state_record(c->session - 1, now);
 }
 
-/* The connection is over: says so and frees the slot. */
+static __always_inline void fill_closed(struct connection_closed_event *e, struct connection *c)
+{
+	e->fin_sent_ns = c->fin_sent_ns;
+	e->fin_received_ns = c->fin_received_ns;
+	e->reset_ns = c->reset_ns;
+	e->first_read_ns = c->first_read_ns;
+	e->last_read_ns = c->last_read_ns;
+	e->first_write_ns = c->first_write_ns;
+	e->last_write_ns = c->last_write_ns;
+	e->bytes_ingress = c->bytes_ingress;
+	e->bytes_egress = c->bytes_egress;
+	e->prev = c->run;
+	e->tcp = c->tcp;
+	e->lost = c->lost;
+	if (c->flags & CONNECTION_ENDED) {
+		e->unseen_ingress = unseen_bytes(c->begin_ingress_seq, c->end_ingress_seq,
+						 c->bytes_ingress);
+		e->unseen_egress = unseen_bytes(c->begin_egress_seq, c->end_egress_seq,
+						c->bytes_egress);
+	}
+	e->calls_ingress = c->calls_ingress;
+	e->calls_egress = c->calls_egress;
+	e->generation = c->generation;
+	e->flags = c->flags;
+	e->error_number = c->error_number;
+	e->direction = c->direction;
+}
+
+/* The connection is over: says so and frees the slot. What was never announced is nobody's. */
 __noinline int connection_end(__u64 sk, __u32 slot, __u64 now)
 {
 	struct connection *c = connection_at(slot);
@@ -375,39 +413,14 @@ __noinline int connection_end(__u64 sk, __u32 slot, __u64 now)
 
 	if (!c || c->sk != sk)
 		return 0;
-	/* What was never announced is nobody's. */
-	e = c->flags & CONNECTION_ANNOUNCED ?
-		    bpf_ringbuf_reserve(&control_ring, sizeof(*e), 0) :
-		    NULL;
-	if (!e && c->flags & CONNECTION_ANNOUNCED) {
-		count_loss(LOSS_CONTROL_RING_FULL);
-	} else if (e) {
-		e->header.time_ns = now;
-		e->header.size = sizeof(*e);
-		e->header.kind = EVENT_CONNECTION_CLOSED;
-		e->header.reserved = 0;
-		e->fin_sent_ns = c->fin_sent_ns;
-		e->fin_received_ns = c->fin_received_ns;
-		e->first_read_ns = c->first_read_ns;
-		e->last_read_ns = c->last_read_ns;
-		e->first_write_ns = c->first_write_ns;
-		e->last_write_ns = c->last_write_ns;
-		e->bytes_ingress = c->bytes_ingress;
-		e->bytes_egress = c->bytes_egress;
-		e->prev = c->run;
-		e->calls_ingress = c->calls_ingress;
-		e->calls_egress = c->calls_egress;
-		e->slot = slot;
-		e->generation = c->generation;
-		e->srtt_us = c->srtt_us;
-		e->total_retrans = c->total_retrans;
-		e->flags = c->flags;
-		e->error_number = c->error_number;
-		e->direction = c->direction;
-		e->reserved[0] = e->reserved[1] = e->reserved[2] = 0;
-		bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
-		count_stat(STAT_CONTROL_RECORDS, 1);
-		count_stat(STAT_CONNECTIONS_CLOSED, 1);
+	if (c->flags & CONNECTION_ANNOUNCED) {
+		e = CONTROL_RECORD(connection_closed_event, EVENT_CONNECTION_CLOSED, now);
+		if (e) {
+			fill_closed(e, c);
+			e->slot = slot;
+			control_submit(e);
+			count_stat(STAT_CONNECTIONS_CLOSED, 1);
+		}
 	}
 	connection_release(sk, slot);
 	return 0;
@@ -438,25 +451,17 @@ struct failed_connect {
 
 static __noinline void connect_failed(struct failed_connect *f, __u64 now)
 {
-	struct connect_failed_event *e = bpf_ringbuf_reserve(&control_ring, sizeof(*e), 0);
+	struct connect_failed_event *e;
 
-	if (!e) {
-		count_loss(LOSS_CONTROL_RING_FULL);
+	e = CONTROL_RECORD(connect_failed_event, EVENT_CONNECT_FAILED, now);
+	if (!e)
 		return;
-	}
-	e->header.time_ns = now;
-	e->header.size = sizeof(*e);
-	e->header.kind = EVENT_CONNECT_FAILED;
-	e->header.reserved = 0;
 	e->connect_ns = f->connect_ns;
 	e->address = f->address;
 	e->pid = f->pid;
-	e->tid = 0;
 	e->netns = f->netns;
 	e->error_number = f->error_number;
-	e->reserved = 0;
-	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
-	count_stat(STAT_CONTROL_RECORDS, 1);
+	control_submit(e);
 }
 
 #endif

@@ -53,7 +53,6 @@ enum event_data_flag {
 	DATA_NO_CONTENT = 4, /* the bytes could not be read (sendfile, splice, fault): counts and times only */
 	DATA_EOF = 8, /* the read returned 0: the peer has finished sending */
 	DATA_ERROR = 16, /* the call failed: error_number says why, call_bytes is 0 */
-	DATA_SEQ_UNSURE = 32, /* reserved, never set: bytes that two threads moved at once show as a hole or an overlap in seq */
 	DATA_MORE = 64, /* a further chunk of the same call follows */
 };
 
@@ -65,9 +64,10 @@ enum event_connection_flag {
 	CONNECTION_FIN_RECEIVED = 8,
 	CONNECTION_RESET_SENT = 16,
 	CONNECTION_RESET_RECEIVED = 32,
-	CONNECTION_ANNOUNCED = 128, /* its opened record has been made */
 	CONNECTION_PAIR_UNSURE = 64, /* counters not followed from birth on cannot name a request */
+	CONNECTION_ANNOUNCED = 128, /* its opened record has been made */
 	CONNECTION_TLS = 256, /* a TLS session: its bytes are plaintext; see bpf/session.h */
+	CONNECTION_ENDED = 512, /* tcp: the state has become CLOSE */
 };
 
 /* What is known of the moment between a take and the write at hand: bits of event_cause.flags. */
@@ -145,6 +145,25 @@ struct event_cause {
 	__u32 flags; /* enum event_cause_flag */
 };
 
+/* What the kernel's TCP knew of a connection after the last call that was looked at,
+ * as getsockopt(TCP_INFO) would tell it. All zero for a unix socket. */
+struct event_tcp {
+	__u32 srtt_us; /* smoothed round trip time, 0 if none */
+	__u32 total_retrans; /* segments retransmitted since the connection began */
+	__u32 unsent_bytes; /* given to the kernel, not yet sent */
+	__u32 unacked_bytes; /* sent, not yet acknowledged */
+	__u32 rwnd_limited_ms; /* since the connection began: had bytes to send, the peer's window was shut */
+	__u32 sndbuf_limited_ms; /* likewise: had sent all, the send buffer kept the application waiting */
+};
+
+/* Data records of a connection that found the ring full, since it began. Numbers of
+ * edges among them are modulo 2^16. */
+struct event_lost {
+	__u32 records;
+	__u16 edges_ingress;
+	__u16 edges_egress;
+};
+
 /* Bytes went through a socket. payload[chunk_bytes] follows. */
 struct data_event {
 	struct event_header header; /* time_ns: return of the call */
@@ -154,6 +173,8 @@ struct data_event {
 	__u64 prev_tail; /* last 8 bytes before this call as far as they were not captured: see connection.tail */
 	struct event_cause cause; /* egress: the thread's last take from any connection */
 	struct event_cause request; /* egress: its last take from one that it has not opened itself */
+	struct event_tcp tcp;
+	struct event_lost lost;
 	__u32 slot;
 	__u32 generation;
 	__u32 seq; /* sequence number of the first byte of payload */
@@ -163,8 +184,6 @@ struct data_event {
 	__u32 pid; /* thread group id, initial namespace */
 	__u32 tid;
 	__u32 pair_tag; /* tcp: 0; unix: names the socket pair, same on both sides */
-	__u32 srtt_us; /* smoothed round trip time, 0 if none */
-	__u32 total_retrans; /* segments retransmitted since the connection began */
 	__u32 run_calls; /* calls of this run so far, this one included */
 	__u16 error_number; /* errno with DATA_ERROR */
 	__u8 direction; /* enum event_direction */
@@ -193,6 +212,7 @@ struct connection_opened_event {
 	__u64 accepted_ns; /* server: accept returned */
 	struct event_address address;
 	struct event_cause cause; /* client: what the thread had taken last when it called connect */
+	struct event_tcp tcp;
 	__u32 slot;
 	__u32 generation;
 	__u32 pid;
@@ -212,6 +232,8 @@ struct connection_opened_event {
 struct connection_state_event {
 	struct event_header header;
 	struct event_run prev; /* the open run */
+	struct event_tcp tcp;
+	struct event_lost lost;
 	__u32 slot;
 	__u32 generation;
 	__u16 flags; /* enum event_connection_flag, as of now */
@@ -224,15 +246,17 @@ struct connection_state_event {
 struct connection_closed_event {
 	struct event_header header;
 	__u64 fin_sent_ns;
-	__u64 fin_received_ns; /* also the time of a reset */
+	__u64 fin_received_ns;
+	__u64 reset_ns; /* the first reset; the flags say whose it was */
 	__u64 first_read_ns, last_read_ns, first_write_ns, last_write_ns;
 	__u64 bytes_ingress, bytes_egress;
 	struct event_run prev; /* the run that was open */
+	struct event_tcp tcp;
+	struct event_lost lost;
+	__u32 unseen_ingress, unseen_egress; /* bytes moved by no call that was seen (io_uring) */
 	__u32 calls_ingress, calls_egress;
 	__u32 slot;
 	__u32 generation;
-	__u32 srtt_us;
-	__u32 total_retrans;
 	__u16 flags; /* enum event_connection_flag */
 	__u16 error_number; /* sk_err when the state became CLOSE */
 	__u8 direction; /* of the open run */
@@ -280,6 +304,8 @@ struct progress_event {
 	__u64 last_ns; /* return of the last call of the run */
 	__u64 bytes; /* of the run */
 	__u64 tail; /* last 8 bytes of the last call, in wire order, last byte highest; 0 if not read */
+	struct event_tcp tcp;
+	struct event_lost lost;
 	__u32 slot;
 	__u32 generation;
 	__u32 end_seq;
@@ -296,10 +322,12 @@ struct connection {
 	__u64 arrival_ns[ARRIVALS_MAX]; /* tcp: a ring of the latest arrivals; 0: none */
 	__u64 arrived_ns; /* unix: first unread byte reached the queue, 0: queue empty; session: latest record */
 	__u64 ready_ns; /* unix: latest arrival of bytes */
-	__u64 fin_sent_ns, fin_received_ns;
+	__u64 fin_sent_ns, fin_received_ns, reset_ns;
 	__u64 first_read_ns, last_read_ns, first_write_ns, last_write_ns;
 	__u64 bytes_ingress, bytes_egress;
 	struct event_run run; /* the open run */
+	struct event_tcp tcp;
+	struct event_lost lost;
 	__u64 tail; /* last 8 bytes of the run's last call once nothing more is captured */
 	struct event_address address;
 	struct event_cause cause; /* of its connect */
@@ -318,7 +346,8 @@ struct connection {
 	__u32 carrier; /* of a session: 1 + slot of its socket */
 	__u32 carrier_generation;
 	__u32 capture_left; /* bytes of the open run still to be captured */
-	__u32 total_retrans, srtt_us;
+	__u32 begin_ingress_seq, begin_egress_seq; /* tcp: positions when it was first seen */
+	__u32 end_ingress_seq, end_egress_seq; /* tcp: and when its state became CLOSE */
 	__u16 flags;
 	__u16 error_number;
 	__u8 role;
@@ -360,10 +389,12 @@ struct process_selection {
 
 _Static_assert(sizeof(struct event_header) == 16, "event_header");
 _Static_assert(sizeof(struct event_run) == 32, "event_run");
-_Static_assert(sizeof(struct data_event) == 160, "data_event");
-_Static_assert(sizeof(struct connection_state_event) == 64, "connection_state_event");
-_Static_assert(sizeof(struct connection_opened_event) == 264, "connection_opened_event");
+_Static_assert(sizeof(struct event_tcp) == 24, "event_tcp");
+_Static_assert(sizeof(struct event_lost) == 8, "event_lost");
+_Static_assert(sizeof(struct data_event) == 184, "data_event");
+_Static_assert(sizeof(struct connection_state_event) == 96, "connection_state_event");
+_Static_assert(sizeof(struct connection_opened_event) == 288, "connection_opened_event");
 _Static_assert(sizeof(struct event_address) == 40, "event_address");
-_Static_assert(sizeof(struct connection) == 352, "connection");
+_Static_assert(sizeof(struct connection) == 400, "connection");
 
 #endif

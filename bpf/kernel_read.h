@@ -27,4 +27,12 @@ extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 		value_;                                                              \
 	})
 
+/* The same for a bit-field. */
+#define KERNEL_READ_BITS(type, pointer, field)                                               \
+	(has_rdonly_cast ? BPF_CORE_READ_BITFIELD((type *)bpf_rdonly_cast(                    \
+							  (void *)(pointer),                 \
+							  bpf_core_type_id_kernel(type)),    \
+						  field) :                                   \
+			   BPF_CORE_READ_BITFIELD_PROBED((type *)(pointer), field))
+
 #endif

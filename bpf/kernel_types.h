@@ -154,6 +154,11 @@ struct tcp_sock {
 	__u32 rcv_nxt;
 	__u32 srtt_us;
 	__u32 total_retrans;
+	__u32 snd_nxt;
+	__u32 snd_una;
+	__u32 chrono_start; /* in ticks, like chrono_stat */
+	__u32 chrono_stat[3];
+	__u8 chrono_type : 2;
 };
 
 struct sockaddr_un {

@@ -8,6 +8,7 @@
 
 /* Known before the load; the verifier removes what they switch off. */
 const volatile __u32 agent_pid = 0; /* thread group of the agent: never observed */
+const volatile __u32 tick_ns = 0; /* of the kernel's timer (1 / CONFIG_HZ) */
 
 /* Records that may be dropped under a flood: payload. Knob. */
 struct {

@@ -41,10 +41,7 @@ int BPF_PROG(sched_process_exec, struct task_struct *task)
 		count_loss(LOSS_READ_FAULT);
 		bytes = 0;
 	}
-	e->header.time_ns = bpf_ktime_get_boot_ns();
-	e->header.kind = EVENT_PROCESS_EXEC;
-	e->header.size = sizeof(*e) + bytes;
-	e->header.reserved = 0;
+	fill_header(&e->header, EVENT_PROCESS_EXEC, sizeof(*e) + bytes, bpf_ktime_get_boot_ns());
 	e->cgroup_id = bpf_get_current_cgroup_id();
 	e->start_ns = BPF_CORE_READ(task, start_boottime);
 	e->pid = bpf_get_current_pid_tgid() >> 32;
@@ -76,19 +73,12 @@ int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct 
 		if (bpf_map_update_elem(&processes, &pid, &copy, BPF_ANY))
 			count_loss(LOSS_PROCESSES_FULL);
 	}
-	e = bpf_ringbuf_reserve(&control_ring, sizeof(*e), 0);
-	if (!e) {
-		count_loss(LOSS_CONTROL_RING_FULL);
+	e = CONTROL_RECORD(process_fork_event, EVENT_PROCESS_FORK, bpf_ktime_get_boot_ns());
+	if (!e)
 		return 0;
-	}
-	e->header.time_ns = bpf_ktime_get_boot_ns();
-	e->header.size = sizeof(*e);
-	e->header.kind = EVENT_PROCESS_FORK;
-	e->header.reserved = 0;
 	e->pid = pid;
 	e->parent_pid = parent_pid;
-	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
-	count_stat(STAT_CONTROL_RECORDS, 1);
+	control_submit(e);
 	return 0;
 }
 
@@ -103,18 +93,10 @@ int BPF_PROG(sched_process_exit, struct task_struct *task)
 	if (BPF_CORE_READ(task, signal, live.counter) > 0)
 		return 0;
 	bpf_map_delete_elem(&processes, &pid);
-	e = bpf_ringbuf_reserve(&control_ring, sizeof(*e), 0);
-	if (!e) {
-		count_loss(LOSS_CONTROL_RING_FULL);
+	e = CONTROL_RECORD(process_exit_event, EVENT_PROCESS_EXIT, bpf_ktime_get_boot_ns());
+	if (!e)
 		return 0;
-	}
-	e->header.time_ns = bpf_ktime_get_boot_ns();
-	e->header.size = sizeof(*e);
-	e->header.kind = EVENT_PROCESS_EXIT;
-	e->header.reserved = 0;
 	e->pid = pid;
-	e->reserved = 0;
-	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
-	count_stat(STAT_CONTROL_RECORDS, 1);
+	control_submit(e);
 	return 0;
 }

@@ -192,8 +192,7 @@ static __always_inline void session_describe(struct connection *s, struct connec
 	s->netns = c->netns;
 	s->pair_tag = c->pair_tag;
 	s->role = c->role;
-	s->srtt_us = c->srtt_us;
-	s->total_retrans = c->total_retrans;
+	s->tcp = c->tcp;
 }
 
 /* Binds by the call at hand, which moved the bytes of a record of type `type`. */

@@ -21,15 +21,15 @@ static __always_inline __u32 head_bytes(void)
 
 static __always_inline void fill_event(struct data_event *e, struct io *io, struct connection *c)
 {
-	e->header.kind = EVENT_DATA;
-	e->header.reserved = 0;
-	e->header.time_ns = io->now;
+	fill_header(&e->header, EVENT_DATA, 0, io->now);
 	e->enter_ns = io->enter_ns;
 	e->arrived_ns = 0;
 	__builtin_memset(&e->prev, 0, sizeof(e->prev));
 	e->prev_tail = c->tail;
 	e->cause = io->cause;
 	e->request = io->request;
+	e->tcp = c->tcp;
+	e->lost = c->lost;
 	e->slot = io->slot;
 	e->generation = c->generation;
 	e->seq = io->seq;
@@ -38,8 +38,6 @@ static __always_inline void fill_event(struct data_event *e, struct io *io, stru
 	e->pid = io->pid_tgid >> 32;
 	e->tid = (__u32)io->pid_tgid;
 	e->pair_tag = c->pair_tag;
-	e->srtt_us = c->srtt_us;
-	e->total_retrans = c->total_retrans;
 	e->run_calls = c->run.calls;
 	e->error_number = 0;
 	e->direction = io->direction;
@@ -49,7 +47,19 @@ static __always_inline void fill_event(struct data_event *e, struct io *io, stru
 	e->chunk_bytes = 0;
 }
 
-static __always_inline void emit(struct capture_scratch *scratch)
+static __always_inline void count_lost(struct connection *c, struct data_event *e)
+{
+	count_loss(LOSS_DATA_RING_FULL);
+	c->lost.records++;
+	if (!(e->flags & DATA_EDGE))
+		return;
+	if (e->direction == DIRECTION_INGRESS)
+		c->lost.edges_ingress++;
+	else
+		c->lost.edges_egress++;
+}
+
+static __always_inline void emit(struct capture_scratch *scratch, struct connection *c)
 {
 	__u32 payload = scratch->event.chunk_bytes;
 
@@ -58,7 +68,7 @@ static __always_inline void emit(struct capture_scratch *scratch)
 	scratch->event.header.size = sizeof(struct data_event) + payload;
 	if (bpf_ringbuf_output(&data_ring, &scratch->event, sizeof(struct data_event) + payload,
 			       BPF_RB_NO_WAKEUP)) {
-		count_loss(LOSS_DATA_RING_FULL);
+		count_lost(c, &scratch->event);
 		return;
 	}
 	count_stat(STAT_DATA_RECORDS, 1);
@@ -107,7 +117,7 @@ __noinline int emit_call(__u32 slot, __u32 lane)
 		more = offset < left && got == EVENT_CHUNK_MAX && i < CHUNKS_PER_CALL - 1;
 		if (more)
 			e->flags |= DATA_MORE;
-		emit(scratch);
+		emit(scratch, c);
 		if (!more)
 			break;
 		e->flags = 0;
@@ -187,7 +197,7 @@ static __always_inline void emit_end(struct capture_scratch *scratch, struct con
 	scratch->event.error_number = error_number;
 	scratch->event.flags = error_number ? DATA_ERROR : DATA_EOF;
 	scratch->event.prev = c->run;
-	emit(scratch);
+	emit(scratch, c);
 }
 
 /* A call ended without bytes: end of stream, or an error that ends something. It ends
@@ -209,18 +219,6 @@ __noinline int socket_ended(__u32 slot, __u32 error_number, __u32 lane)
 		emit_end(scratch, s, error_number);
 	}
 	return 0;
-}
-
-/* Position of the reader. The read that takes the last byte takes the FIN behind
- * it too (tcp_recvmsg_locked, found_fin_ok), which counts as one. */
-static __always_inline __u32 read_position(struct sock *sk)
-{
-	__u32 copied_seq = KERNEL_READ(struct tcp_sock, sk, copied_seq);
-
-	if (KERNEL_READ(struct sock, sk, __sk_common.skc_flags) & (1UL << SOCK_DONE) &&
-	    copied_seq == KERNEL_READ(struct tcp_sock, sk, rcv_nxt))
-		copied_seq--;
-	return copied_seq;
 }
 
 /* Positions of a connection whose bytes nobody else numbers. */
@@ -248,14 +246,19 @@ static __always_inline void read_positions(struct io *io, struct connection *c, 
 	}
 	write_seq = KERNEL_READ(struct tcp_sock, sk, write_seq);
 	copied_seq = read_position(sk);
-	c->srtt_us = KERNEL_READ(struct tcp_sock, sk, srtt_us) >> 3;
-	c->total_retrans = KERNEL_READ(struct tcp_sock, sk, total_retrans);
+	/* Reads behind an edge have no record, and send nothing that would change these. */
+	if (io->direction == DIRECTION_EGRESS || c->direction != DIRECTION_INGRESS)
+		read_tcp(&c->tcp, sk);
 	if (io->direction == DIRECTION_INGRESS) {
 		io->seq = copied_seq - io->bytes;
 		io->other_seq = write_seq;
 	} else {
 		io->seq = write_seq - io->bytes;
 		io->other_seq = copied_seq;
+	}
+	if (c->direction == DIRECTION_NONE && c->flags & CONNECTION_PREEXISTING) {
+		c->begin_ingress_seq = io->direction == DIRECTION_INGRESS ? io->seq : io->other_seq;
+		c->begin_egress_seq = io->direction == DIRECTION_EGRESS ? io->seq : io->other_seq;
 	}
 }
 

@@ -33,6 +33,8 @@ static __noinline void socket_accepted(struct sock *sk, __u32 inode, struct thre
 	if (!c)
 		return;
 	c->accepted_ns = now;
+	if (c->address.family != AF_UNIX)
+		begin_positions(c, sk);
 	cause_woken(thread);
 	if (is_selected(c, thread))
 		connection_announce(slot, now);
@@ -152,6 +154,8 @@ static __noinline struct connection *connection_of(struct sock *sk, __u32 inode,
 	c->flags |= CONNECTION_PREEXISTING;
 	if (c->flags & CONNECTION_UNIX)
 		c->flags |= CONNECTION_PAIR_UNSURE;
+	else
+		read_tcp(&c->tcp, sk);
 	return c;
 }
 

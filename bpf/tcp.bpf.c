@@ -43,6 +43,7 @@ static __always_inline void tcp_established(struct sock *sk, int old_state, __u6
 	if (!c || old_state != TCP_SYN_SENT)
 		return;
 	c->established_ns = now;
+	begin_positions(c, sk);
 	read_address(&c->address, sk); /* the source port is bound after SYN_SENT */
 	connection_announce(slot, now);
 }
@@ -56,6 +57,7 @@ static __always_inline void tcp_closing(struct sock *sk, int old_state, int new_
 	if (!c)
 		return;
 	if (new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK) {
+		read_tcp(&c->tcp, sk);
 		c->fin_sent_ns = now;
 		c->flags |= CONNECTION_FIN_SENT;
 		connection_state_changed(slot, now);
@@ -89,6 +91,7 @@ static __always_inline void tcp_closing(struct sock *sk, int old_state, int new_
 		c->fin_received_ns = now;
 		c->flags |= CONNECTION_FIN_RECEIVED;
 	}
+	end_positions(c, sk);
 	if (!(c->flags & CONNECTION_FIN_SENT))
 		connection_state_changed(slot, now);
 }
@@ -110,16 +113,23 @@ int BPF_PROG(inet_sock_set_state, struct sock *sk, int old_state, int new_state)
 	return 0;
 }
 
+/* The first one ends the connection; another may cross it. */
+static __always_inline void note_reset(struct connection *c, __u16 whose)
+{
+	if (c->reset_ns)
+		return;
+	c->flags |= whose;
+	c->reset_ns = bpf_ktime_get_boot_ns();
+}
+
 SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(tcp_receive_reset, struct sock *sk)
 {
 	__u32 slot;
 	struct connection *c = connection_find((__u64)sk, &slot);
 
-	if (!c)
-		return 0;
-	c->flags |= CONNECTION_RESET_RECEIVED;
-	c->fin_received_ns = bpf_ktime_get_boot_ns();
+	if (c)
+		note_reset(c, CONNECTION_RESET_RECEIVED);
 	return 0;
 }
 
@@ -130,11 +140,8 @@ int BPF_PROG(tcp_send_reset, struct sock *sk)
 	__u64 key = (__u64)sk;
 	struct connection *c = key ? connection_find(key, &slot) : NULL;
 
-	if (!c)
-		return 0;
-	c->flags |= CONNECTION_RESET_SENT;
-	if (!c->fin_sent_ns)
-		c->fin_sent_ns = bpf_ktime_get_boot_ns();
+	if (c)
+		note_reset(c, CONNECTION_RESET_SENT);
 	return 0;
 }
 

@@ -13,6 +13,8 @@
 #include "event.h"
 #include "kernel_read.h"
 #include "maps.h"
+#include "control_record.h"
+#include "tcp_facts.h"
 #include "target.h"
 #include "cause.h"
 #include "connection.h"

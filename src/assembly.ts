@@ -207,8 +207,17 @@ function summarise({ connection, service, event }: ClosedConnection, pipeline: P
     writeCalls: event.callsEgress,
     errorName: connection.errorType,
     resetBy: (flags & CONNECTION_RESET_RECEIVED) !== 0 ? 'peer' : (flags & CONNECTION_RESET_SENT) !== 0 ? 'us' : '',
-    retransmits: event.totalRetrans,
-    srttMicros: event.srttUs,
+    resetNs: event.resetNs,
+    retransmits: event.tcpTotalRetrans,
+    rwndLimitedMs: event.tcpRwndLimitedMs,
+    sndbufLimitedMs: event.tcpSndbufLimitedMs,
+    unsentBytes: event.tcpUnsentBytes,
+    unackedBytes: event.tcpUnackedBytes,
+    unseenIn: event.unseenIngress,
+    unseenOut: event.unseenEgress,
+    lostRecords: event.lostRecords,
+    protocol: connection.protocol,
+    srttMicros: event.tcpSrttUs,
   };
 }
 

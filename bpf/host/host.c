@@ -851,6 +851,18 @@ static napi_value host_clock(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
+/* tickNs(): nanoseconds between two ticks of the kernel's timer, which the coarse
+ * clocks advance by (1 / CONFIG_HZ) */
+static napi_value host_tick_ns(napi_env env, napi_callback_info info)
+{
+	struct timespec tick;
+
+	(void)info;
+	if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick))
+		return fail(env, "clock_getres", errno);
+	return number(env, tick.tv_sec * 1e9 + tick.tv_nsec);
+}
+
 /* enableStats(handle): the kernel measures run time while this handle lives. */
 static napi_value host_enable_stats(napi_env env, napi_callback_info info)
 {
@@ -934,6 +946,7 @@ NAPI_MODULE_INIT()
 		{ "ringFill", host_ring_fill },
 		{ "drain", host_drain },
 		{ "clock", host_clock },
+		{ "tickNs", host_tick_ns },
 		{ "enableStats", host_enable_stats },
 		{ "programs", host_programs },
 	};

@@ -54,6 +54,8 @@ export interface Coverage {
   /** By cause, zeros left out: losses of the kernel side and of reading its records. */
   readonly recordsDropped: Counts;
   readonly connectionsDropped: Counts;
+  /** Bytes that went by unseen, by cause. */
+  readonly bytesMissed: Counts;
   /** Socket calls of which not all bytes could be copied. */
   readonly callsUnread: Counts;
   /** Spans that backends accepted, by exporter. */
@@ -181,6 +183,7 @@ export function readCoverage(samples: readonly Sample[]): Coverage | null {
     recordsRead: countsBy(samples, 'underspan_records_read_total', 'kind').all ?? 0,
     recordsDropped,
     connectionsDropped,
+    bytesMissed: countsBy(samples, 'underspan_bytes_missed_bytes_total', 'reason'),
     callsUnread: Object.fromEntries(
       Object.entries(events).filter(([kind]) => kind === 'read_fault' || kind === 'iov_too_long'),
     ),
@@ -233,6 +236,7 @@ export function renderJson(coverage: Coverage): string {
         records_read: recordsRead,
         records_dropped: coverage.recordsDropped,
         connections_dropped: coverage.connectionsDropped,
+        bytes_missed: coverage.bytesMissed,
         calls_unread: coverage.callsUnread,
       },
       exporters: {
@@ -269,7 +273,7 @@ export function renderText(coverage: Coverage): string {
   if (!coverage.isComplete) {
     lines.push(
       '',
-      'The kernel lost records or connections: requests that went with them whole are not among those seen.',
+      'Records or connections were lost or given up: requests that went with them whole are not among those seen.',
     );
   }
   if (!coverage.isBalanced) {
@@ -300,6 +304,7 @@ function aboutKernel(coverage: Coverage): string[] {
     `           records lost: ${list(coverage.recordsDropped) || 'none'}`,
     `           connections not followed: ${list(coverage.connectionsDropped) || 'none'}`,
     `           calls not read in full: ${list(coverage.callsUnread) || 'none'}`,
+    `           bytes not seen: ${list(coverage.bytesMissed) || 'none'}`,
   ];
 }
 

@@ -5,6 +5,8 @@
 import { errnoName } from '../errno.js';
 import type { Peer } from '../exchanges/exchange.js';
 import {
+  CONNECTION_FIN_RECEIVED,
+  CONNECTION_FIN_SENT,
   CONNECTION_RESET_RECEIVED,
   CONNECTION_RESET_SENT,
   type ConnectionClosedEventCursor,
@@ -47,6 +49,8 @@ const ANSWERED_QUIET_NS = 250e6;
 export class ConnectionTable {
   /** Data records of connections that are not known, or no longer. */
   strayRecords = 0;
+  /** Bytes of connections that have ended, moved by no call that was seen. */
+  unseenBytes = 0;
   open = 0;
   readonly synchrony: Synchrony;
   readonly #feeder: StreamFeeder;
@@ -90,6 +94,7 @@ export class ConnectionTable {
     connection.pid = event.pid;
     connection.openedNs = event.timeNs;
     describe(connection, event);
+    connection.tcp.note(event);
     if (connection.isSession) this.#bind(connection, event);
     this.#slots[slot] = connection;
     this.#live.add(connection);
@@ -122,7 +127,7 @@ export class ConnectionTable {
   onState(event: ConnectionStateEventCursor): void {
     const connection = this.find(event.slot, event.generation);
     if (connection === null) return;
-    connection.flags |= event.flags;
+    noteFlags(connection, event);
     noteReset(connection, event.errorNumber);
     if (!connection.isIgnored) this.#feeder.onState(connection, event);
   }
@@ -138,7 +143,9 @@ export class ConnectionTable {
       this.strayRecords++;
       return;
     }
-    connection.flags |= event.flags;
+    this.unseenBytes += event.unseenIngress + event.unseenEgress;
+    noteEnd(connection, event);
+    noteFlags(connection, event);
     noteReset(connection, event.errorNumber);
     if (!connection.isIgnored) this.#feeder.onClosed(connection, event);
     this.#sink.onConnectionClosed(connection, event);
@@ -195,6 +202,26 @@ function describe(connection: Connection, event: ConnectionOpenedEventCursor): v
   connection.establishedNs = event.establishedNs;
   connection.acceptedNs = event.acceptedNs;
   connection.peer = connection.isUnix ? readUnixPeer(event) : readPeer(event.view, event.at + event.addressLocalOffset);
+}
+
+/** The first of FIN and reset began the end. */
+function noteEnd(connection: Connection, event: ConnectionClosedEventCursor): void {
+  const { finSentNs, finReceivedNs, resetNs } = event;
+  const resetEnd = (event.flags & CONNECTION_RESET_SENT) !== 0 ? 'reset_sent' : 'reset_received';
+  const first = Math.min(...[finSentNs, finReceivedNs, resetNs].filter(ns => ns > 0));
+  if (!Number.isFinite(first)) return;
+  connection.end = first === resetNs ? resetEnd : first === finSentNs ? 'fin_sent' : 'fin_received';
+  connection.endNs = first;
+}
+
+function noteFlags(connection: Connection, event: ConnectionStateEventCursor | ConnectionClosedEventCursor): void {
+  const { flags } = event;
+  connection.tcp.note(event);
+  connection.flags |= flags;
+  if ((flags & CONNECTION_RESET_SENT) !== 0) connection.noteEnd('reset_sent', event.timeNs);
+  else if ((flags & CONNECTION_RESET_RECEIVED) !== 0) connection.noteEnd('reset_received', event.timeNs);
+  else if ((flags & CONNECTION_FIN_RECEIVED) !== 0) connection.noteEnd('fin_received', event.timeNs);
+  else if ((flags & CONNECTION_FIN_SENT) !== 0) connection.noteEnd('fin_sent', event.timeNs);
 }
 
 function noteReset(connection: Connection, errorNumber: number): void {

@@ -11,6 +11,10 @@ import {
 } from '../records/records.gen.js';
 import type { TraceContext } from '../traces/context.js';
 import { Stream } from './stream.js';
+import { TcpFacts } from './tcp-facts.js';
+
+/** Who ended a connection, and how: the first FIN or reset. */
+export type ConnectionEnd = '' | 'fin_sent' | 'fin_received' | 'reset_sent' | 'reset_received';
 
 const AF_INET = 2;
 const AF_UNIX = 1;
@@ -44,6 +48,8 @@ export class Connection {
 
   /** Pairs requests with responses; null while no protocol is known. */
   matcher: Matcher | null = null;
+  /** Name of the protocol, '' while none is known. */
+  protocolName = '';
   /** Direction in which requests go, enum event_direction. */
   requestDirection: number = DIRECTION_INGRESS;
   /** Both streams stand at positions that are understood. */
@@ -54,8 +60,18 @@ export class Connection {
   isCounted = false;
   /** User space told the kernel to stop sending data. */
   isIgnored = false;
+  /** What it sends failed to parse too often: its bytes and times are counted, nothing else. */
+  isGivenUp = false;
   /** Responses still to come, while not synced, to requests that have been counted as dropped. */
   countedAnswers = 0;
+  /** Data records that found the ring full, and edges among them (modulo 2^16), as far as they have been accounted for. */
+  lostRecords = 0;
+  lostEdgesIngress = 0;
+  lostEdgesEgress = 0;
+  /** Why bytes are missing, if the record at hand shows that some are. */
+  gapCause: 'gap' | 'ring_full' = 'gap';
+  /** Lost edges that were responses if the connection turns out to speak a known protocol. */
+  lostAnswers = 0;
   /** Edges whose first bytes were no known protocol's. */
   strangeEdges = 0;
   /** Messages that a parser gave up. */
@@ -78,8 +94,7 @@ export class Connection {
   tid = 0;
   ioPid = 0;
   pairTag = 0;
-  srttMicros = 0;
-  retransmits = 0;
+  readonly tcp = new TcpFacts();
 
   // -- what exchanges need from the connection's life
   exchangeCount = 0;
@@ -88,6 +103,9 @@ export class Connection {
   connectSpan1 = 0;
   /** `error.type` of a failed call, '' if none. */
   errorType = '';
+  /** What began its end, and when, as far as is known. */
+  end: ConnectionEnd = '';
+  endNs = 0;
 
   constructor(slot: number, generation: number) {
     this.slot = slot;
@@ -105,6 +123,19 @@ export class Connection {
   /** A TLS session: its bytes are plaintext. */
   get isSession(): boolean {
     return (this.flags & CONNECTION_TLS) !== 0;
+  }
+
+  /** For people: what it spoke as far as is known. */
+  get protocol(): string {
+    if (this.isGivenUp) return 'not parsed';
+    if (this.protocolName !== '') return this.protocolName;
+    return this.strangeEdges > 0 ? 'unknown' : '';
+  }
+
+  noteEnd(end: ConnectionEnd, ns: number): void {
+    if (this.end !== '') return;
+    this.end = end;
+    this.endNs = ns;
   }
 
   stream(direction: number): Stream {

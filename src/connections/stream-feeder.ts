@@ -43,10 +43,11 @@ export class StreamFeeder {
     connection.tid = event.tid;
     connection.ioPid = event.pid;
     connection.pairTag = event.pairTag;
-    connection.srttMicros = event.srttUs;
-    connection.retransmits = event.totalRetrans;
+    connection.tcp.noteCall(event, event.direction);
+    if (event.lostRecords !== connection.lostRecords) this.#synchrony.noteLost(connection, event);
     if ((event.flags & (DATA_EOF | DATA_ERROR)) !== 0) this.#onEnd(connection, event);
     else this.#onBytes(connection, event, bytes, payload);
+    connection.gapCause = 'gap';
   }
 
   #onBytes(connection: Connection, event: DataEventCursor, bytes: Uint8Array, from: number): void {
@@ -143,8 +144,10 @@ export class StreamFeeder {
     connection.endedNs = event.timeNs;
     if ((event.flags & DATA_ERROR) !== 0) {
       if (connection.errorType === '') connection.errorType = errnoName(event.errorNumber);
+      if (connection.errorType === 'ECONNRESET') connection.noteEnd('reset_received', event.timeNs);
       return;
     }
+    connection.noteEnd('fin_received', event.timeNs);
     this.#settleRun(connection, event.runDirection, event.prevEndSeq, event.prevLastNs, event.prevCalls);
     // A tunnel is over when both sides are: the closed record has its bytes.
     if (!connection.isSynced || connection.isOpaque || connection.requestDirection === event.direction) return;
@@ -166,7 +169,9 @@ export class StreamFeeder {
 
   /** This side has finished sending: a response that lasts until then is complete. */
   onState(connection: Connection, event: ConnectionStateEventCursor): void {
+    this.#synchrony.noteLost(connection, event);
     this.#settleRun(connection, event.direction, event.prevEndSeq, event.prevLastNs, event.prevCalls);
+    connection.gapCause = 'gap';
     if ((event.flags & CONNECTION_FIN_SENT) === 0 || (event.flags & CONNECTION_RESET_SENT) !== 0) return;
     if (
       connection.isSynced &&
@@ -180,6 +185,7 @@ export class StreamFeeder {
 
   /** The socket is gone: a response that lasts until then is complete, unless it was cut by a reset. */
   onClosed(connection: Connection, event: ConnectionClosedEventCursor): void {
+    this.#synchrony.noteLost(connection, event);
     this.#settleRun(connection, event.direction, event.prevEndSeq, event.prevLastNs, event.prevCalls);
     const wasReset = (connection.flags & (CONNECTION_RESET_RECEIVED | CONNECTION_RESET_SENT)) !== 0;
     if (connection.isOpaque) this.#endTunnel(connection, event);
@@ -200,7 +206,11 @@ export class StreamFeeder {
   /** How far a run has come of which nothing more is announced. */
   onProgress(connection: Connection, event: ProgressEventCursor): void {
     if (!connection.isSynced || connection.isOpaque) return;
+    connection.tcp.note(event);
+    // What else was lost is told by the records to come: this one is ahead of them.
+    if (event.lostRecords !== connection.lostRecords) connection.gapCause = 'ring_full';
     this.#settleRun(connection, event.direction, event.endSeq, event.lastNs, event.calls);
+    connection.gapCause = 'gap';
     if (!connection.isSynced) return;
     const stream = connection.stream(event.direction);
     const matcher = connection.matcher;
@@ -223,7 +233,7 @@ export class StreamFeeder {
 
 /** When a connection ended for the exchange that waited on it: the first FIN or reset after its last byte, else the close. */
 function endOf(event: ConnectionClosedEventCursor, lastNs: number): number {
-  const { finReceivedNs, finSentNs, timeNs } = event;
-  if (finReceivedNs > lastNs && (finSentNs <= lastNs || finReceivedNs < finSentNs)) return finReceivedNs;
-  return finSentNs > lastNs ? finSentNs : timeNs;
+  let endNs = event.timeNs;
+  for (const ns of [event.finReceivedNs, event.finSentNs, event.resetNs]) if (ns > lastNs && ns < endNs) endNs = ns;
+  return endNs;
 }

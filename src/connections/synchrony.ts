@@ -21,8 +21,17 @@ export interface SynchronySink extends ExchangeSink {
   onStrangeBytes(connection: Connection, direction: number, bytes: Uint8Array, from: number, to: number): void;
 }
 
+/** The same fields of data, state and closed records. */
+interface LostCursor {
+  readonly lostRecords: number;
+  readonly lostEdgesIngress: number;
+  readonly lostEdgesEgress: number;
+}
+
 /** Edges of no known protocol after which a connection is only counted. */
 const STRANGE_EDGES_MAX = 4;
+/** Messages that failed to parse after which a connection is only counted. */
+const BROKEN_MESSAGES_MAX = 4;
 /** The same for a connection that has spoken one: what it goes on with may be the rest of a long body. */
 const LOST_EDGES_MAX = 64;
 
@@ -30,8 +39,9 @@ export class Synchrony {
   /** Gaps, and streams given up because of bytes that are no protocol. */
   gaps = 0;
   brokenStreams = 0;
-  /** Connections of which only bytes are counted. */
+  /** Connections of which only bytes are counted: no protocol was recognised; messages failed to parse too often. */
   ignored = 0;
+  givenUp = 0;
   /** Those that wait for bytes the kernel does not announce: see kernel/progress.ts. */
   readonly awaited = new Set<Connection>();
   readonly #sink: SynchronySink;
@@ -56,6 +66,10 @@ export class Synchrony {
   ): void {
     this.#trySync(connection, event, direction, bytes, from, to);
     if (!connection.isSynced) this.#countUnread(connection, direction);
+    else if (connection.lostAnswers > 0) {
+      this.#missAnswers(connection, connection.lostAnswers);
+      connection.lostAnswers = 0;
+    }
   }
 
   #trySync(
@@ -91,6 +105,7 @@ export class Synchrony {
     connection.strangeEdges = 0;
     const matcher = connection.matcher ?? new Matcher(connection, this.#sink);
     connection.matcher = matcher;
+    connection.protocolName = protocol.name;
     connection.requestStream.parser ??= protocol.createRequestParser(matcher.requests);
     connection.responseStream.parser ??= protocol.createResponseParser(matcher.responses);
     connection.requestStream.restart(event.seq);
@@ -99,19 +114,52 @@ export class Synchrony {
 
   /**
    * While a connection that spoke a known protocol cannot be read, each change to the response's direction is an exchange
-   * that nobody will see; the first ones answer requests that have been counted as dropped.
+   * that nobody will see; the first ones answer requests that have been counted as dropped. Of a connection that has not
+   * spoken yet it may be one, if what it answers was lost.
    */
   #countUnread(connection: Connection, direction: number): void {
-    if (connection.matcher === null || direction === connection.requestDirection) return;
+    if (connection.matcher === null) {
+      const answers = connection.role === ROLE_CLIENT ? DIRECTION_INGRESS : DIRECTION_EGRESS;
+      if (connection.gapCause === 'ring_full' && direction === answers) connection.lostAnswers++;
+      return;
+    }
+    if (direction === connection.requestDirection) return;
     if (connection.countedAnswers > 0) connection.countedAnswers--;
-    else this.#sink.missExchange(connection, 'unsynced');
+    else this.#sink.missExchange(connection, connection.gapCause === 'ring_full' ? 'ring_full' : 'unsynced');
+  }
+
+  /**
+   * Data records of this connection found the ring full. A change to the response's direction among them is an exchange
+   * that nobody will see; those first that have been counted as dropped.
+   */
+  noteLost(connection: Connection, event: LostCursor): void {
+    if (event.lostRecords === connection.lostRecords) return;
+    const ingress = (event.lostEdgesIngress - connection.lostEdgesIngress) & 0xffff;
+    const egress = (event.lostEdgesEgress - connection.lostEdgesEgress) & 0xffff;
+    connection.lostRecords = event.lostRecords;
+    connection.lostEdgesIngress = event.lostEdgesIngress;
+    connection.lostEdgesEgress = event.lostEdgesEgress;
+    connection.gapCause = 'ring_full';
+    if (connection.isOpaque) return;
+    if (connection.matcher === null) {
+      connection.lostAnswers += connection.role === ROLE_CLIENT ? ingress : egress;
+      return;
+    }
+    if (connection.isSynced && ingress + egress > 0) this.lose(connection);
+    this.#missAnswers(connection, connection.requestDirection === DIRECTION_INGRESS ? egress : ingress);
+  }
+
+  #missAnswers(connection: Connection, count: number): void {
+    const known = Math.min(count, connection.countedAnswers);
+    connection.countedAnswers -= known;
+    for (let missed = known; missed < count; missed++) this.#sink.missExchange(connection, 'ring_full');
   }
 
   /** Bytes are missing at which a message may have begun or ended. */
   lose(connection: Connection): void {
     this.gaps++;
     this.end(connection);
-    connection.matcher?.abandon('gap');
+    connection.matcher?.abandon(connection.gapCause);
   }
 
   /** A response began to which no request is known. */
@@ -132,7 +180,10 @@ export class Synchrony {
     connection.brokenMessages++;
     this.end(connection);
     connection.matcher?.abandon('unparsed');
-    if (connection.brokenMessages >= STRANGE_EDGES_MAX) this.ignore(connection);
+    if (connection.brokenMessages < BROKEN_MESSAGES_MAX) return;
+    connection.isGivenUp = true;
+    this.givenUp++;
+    this.leave(connection);
   }
 
   /** Where the streams stand is no longer understood. */

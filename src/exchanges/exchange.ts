@@ -1,6 +1,7 @@
 // One request and its response on a connection: what the protocols parsed, what the kernel timed. The hub between the
 // front of the pipeline (connections, protocols, exchanges) and its back (traces, enrichment, signals). Every field is
 // set in the constructor and keeps its type for life. Times are boot-clock nanoseconds, 0 means "not known".
+import type { ConnectionEnd } from '../connections/connection.js';
 import type { Service } from '../enrichment/service.js';
 import type { TraceContext } from '../traces/context.js';
 
@@ -94,7 +95,16 @@ export class Exchange {
   bytesIn = 0;
   bytesOut = 0;
   srttMicros = 0;
+  /** Segments sent again while it was under way. */
   retransmits = 0;
+  /** How long, while it was under way, bytes could not be sent: the peer's window was shut; the send buffer was too small. */
+  rwndLimitedMs = 0;
+  sndbufLimitedMs = 0;
+  /** At its end: bytes that the kernel had not sent yet, and those that it had sent and the peer had not acknowledged. */
+  unsentBytes = 0;
+  unackedBytes = 0;
+  /** What ended the connection, if it ended before the exchange was complete. */
+  connectionEnd: ConnectionEnd = '';
 
   /** Not '': it is only counted, under this reason, when it ends. */
   discardReason: '' | 'evicted' | 'otlp' | 'filtered' = '';

@@ -22,6 +22,7 @@ export interface ExchangeSink {
 /** Why an exchange that was begun gave no span; one list for code, metrics and documentation. */
 export const DROP_REASONS = [
   'gap',
+  'ring_full',
   'unsynced',
   'unparsed',
   'evicted',
@@ -43,6 +44,10 @@ class Pending {
   readonly exchange: Exchange;
   requestCalls = 0;
   responseCalls = 0;
+  /** What the connection's TCP had come to when it began. */
+  retransmits = 0;
+  rwndLimitedMs = 0;
+  sndbufLimitedMs = 0;
   isRequestHeadDone = false;
   isRequestDone = false;
   isResponseStarted = false;
@@ -133,6 +138,9 @@ export class Matcher {
     exchange.requestStart = position;
     const pending = new Pending(exchange);
     pending.requestCalls = connection.requestStream.calls - 1;
+    pending.retransmits = connection.tcp.beginRetransmits;
+    pending.rwndLimitedMs = connection.tcp.beginRwndLimitedMs;
+    pending.sndbufLimitedMs = connection.tcp.beginSndbufLimitedMs;
     this.#pending.push(pending);
   }
 
@@ -230,18 +238,25 @@ export class Matcher {
       const first = this.#pending[0];
       if (first === undefined || !first.isResponseDone || !first.isRequestDone) return;
       this.#pending.shift();
-      if (!first.isTold) this.#finish(first.exchange);
+      if (!first.isTold) this.#finish(first);
     }
   }
 
-  #finish(exchange: Exchange): void {
+  #finish(pending: Pending): void {
     const connection = this.#connection;
+    const { exchange } = pending;
+    const { tcp } = connection;
     const requestBytes = exchange.requestEnd < 0 ? -1 : Math.max(0, exchange.requestEnd - exchange.requestStart);
     const responseBytes = Math.max(0, exchange.responseEnd - exchange.responseStart);
     exchange.bytesIn = exchange.kind === KIND_SERVER ? requestBytes : responseBytes;
     exchange.bytesOut = exchange.kind === KIND_SERVER ? responseBytes : requestBytes;
-    exchange.srttMicros = connection.srttMicros;
-    exchange.retransmits = connection.retransmits;
+    exchange.srttMicros = tcp.srttMicros;
+    exchange.retransmits = tcp.retransmits - pending.retransmits;
+    exchange.rwndLimitedMs = tcp.rwndLimitedMs - pending.rwndLimitedMs;
+    exchange.sndbufLimitedMs = tcp.sndbufLimitedMs - pending.sndbufLimitedMs;
+    exchange.unsentBytes = tcp.unsentBytes;
+    exchange.unackedBytes = tcp.unackedBytes;
+    if (exchange.errorType !== '' || connection.endNs <= exchange.endNs) exchange.connectionEnd = connection.end;
     this.#sink.finishExchange(connection, exchange);
   }
 
@@ -269,7 +284,7 @@ export class Matcher {
         exchange.responseBodyBytes = -1;
         exchange.responseLastNs = Math.max(connection.lastNs, connection.endedNs);
       }
-      this.#finish(exchange);
+      this.#finish(pending);
     }
   }
 
@@ -319,6 +334,6 @@ export class Matcher {
       exchange.requestBodyBytes = -1;
       this.#countRequestCalls(pending);
     }
-    this.#finish(exchange);
+    this.#finish(pending);
   }
 }

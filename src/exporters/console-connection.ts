@@ -48,7 +48,21 @@ export interface ConnectionSummary {
   /** errno name ('ECONNREFUSED'), '' if none. */
   readonly errorName: string;
   readonly resetBy: '' | 'us' | 'peer';
+  /** When the first reset was sent or received. */
+  readonly resetNs: number;
   readonly retransmits: number;
+  readonly rwndLimitedMs: number;
+  readonly sndbufLimitedMs: number;
+  /** Bytes written that were never sent; sent that were never acknowledged. */
+  readonly unsentBytes: number;
+  readonly unackedBytes: number;
+  /** Bytes that went through no call that was seen (io_uring). */
+  readonly unseenIn: number;
+  readonly unseenOut: number;
+  /** Records of it that were lost because the kernel's ring was full. */
+  readonly lostRecords: number;
+  /** What it spoke: `http1`; `unknown`, `not parsed` (given up: only bytes and times); '' if no byte told. */
+  readonly protocol: string;
   /** Smoothed round trip time, microseconds. */
   readonly srttMicros: number;
 }
@@ -152,6 +166,7 @@ export function connectionToJson(connection: ConnectionSummary): string {
     last_write_s: after(connection.lastWriteNs),
     fin_sent_s: after(connection.finSentNs),
     fin_received_s: after(connection.finReceivedNs),
+    reset_s: after(connection.resetNs),
     closed_s: after(connection.closedNs),
     bytes_in: connection.bytesIn,
     bytes_out: connection.bytesOut,
@@ -159,7 +174,15 @@ export function connectionToJson(connection: ConnectionSummary): string {
     write_calls: connection.writeCalls,
     error: connection.errorName,
     reset_by: connection.resetBy,
+    protocol: connection.protocol,
+    lost_records: connection.lostRecords,
+    unseen_in: connection.unseenIn,
+    unseen_out: connection.unseenOut,
     retransmits: connection.retransmits,
+    rwnd_limited_s: connection.rwndLimitedMs / 1e3,
+    sndbuf_limited_s: connection.sndbufLimitedMs / 1e3,
+    unsent: connection.unsentBytes,
+    unacked: connection.unackedBytes,
     srtt_s: connection.srttMicros / 1e6,
   });
 }
@@ -242,6 +265,13 @@ function factsOf(connection: ConnectionSummary, style: Style): string[] {
   const lastByteNs = Math.max(lastReadNs, lastWriteNs);
   if (lastByteNs > 0 && closedNs - lastByteNs >= NOTABLE_NS) facts.push(`idle ${duration(closedNs - lastByteNs)}`);
   if (lastByteNs === 0 && connection.errorName === '') facts.push('no byte');
+  const { unseenIn, unseenOut, unsentBytes, unackedBytes, rwndLimitedMs, sndbufLimitedMs } = connection;
+  if (unseenIn + unseenOut > 0) facts.push(`${formatBytes(unseenIn)} in, ${formatBytes(unseenOut)} out unseen`);
+  if (connection.lostRecords > 0) facts.push(`${connection.lostRecords} records lost`);
+  if (connection.protocol === 'not parsed') facts.push('not parsed');
+  if (unsentBytes + unackedBytes > 0) facts.push(`${formatBytes(unsentBytes + unackedBytes)} undelivered`);
+  if (rwndLimitedMs > 0) facts.push(`peer's window shut ${duration(rwndLimitedMs * 1e6)}`);
+  if (sndbufLimitedMs > 0) facts.push(`send buffer full ${duration(sndbufLimitedMs * 1e6)}`);
   if (connection.retransmits > 0) facts.push(`${connection.retransmits} resent`);
   if (connection.srttMicros > 0) facts.push(`rtt ${duration(connection.srttMicros * 1e3)}`);
   return facts;

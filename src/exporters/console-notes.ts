@@ -45,6 +45,9 @@ function collect(span: SpanView, context: NoteContext, style: Style): Note[] {
   if (isNotable(span.acceptWaitNs, span)) notes.push([`unaccepted ${duration(span.acceptWaitNs)}`, 'yellow']);
   if (isNotable(span.connectNs, span)) notes.push([`connect ${duration(span.connectNs)}`, 'yellow']);
   if (span.retransmits > 0) notes.push([`${span.retransmits} resent`, 'yellow']);
+  if (isNotable(span.rwndLimitedNs, span)) notes.push([`peer's window shut ${duration(span.rwndLimitedNs)}`, 'yellow']);
+  if (isNotable(span.sndbufLimitedNs, span))
+    notes.push([`send buffer full ${duration(span.sndbufLimitedNs)}`, 'yellow']);
   if (span.isHeadTruncated) notes.push(['head cut', 'yellow']);
   const connection = connectionText(span);
   if (connection !== '') notes.push([connection, 'dim']);

@@ -29,6 +29,8 @@ import {
   SERVER_PORT,
   SOCKET_CONNECT_SPAN_NAME,
   TCP_RETRANSMITS,
+  TCP_RWND_LIMITED,
+  TCP_SNDBUF_LIMITED,
   URL_FULL,
   URL_PATH,
 } from '../signals/semconv.js';
@@ -79,6 +81,8 @@ export interface SpanView {
   /** 0: not known. */
   readonly requestIndex: number;
   readonly retransmits: number;
+  readonly rwndLimitedNs: number;
+  readonly sndbufLimitedNs: number;
   readonly isHeadTruncated: boolean;
   /** Spans that this one points at, as `traceId/spanId`: the connect that it used. */
   readonly links: readonly string[];
@@ -129,6 +133,8 @@ export function toSpanView(span: DecodedSpan): SpanView {
     isReused: at.get(CONNECTION_REUSED.name) === true,
     requestIndex: numberOf(at, CONNECTION_REQUEST_INDEX.name, 0),
     retransmits: numberOf(at, TCP_RETRANSMITS.name, 0),
+    rwndLimitedNs: nanosOf(at, TCP_RWND_LIMITED.name),
+    sndbufLimitedNs: nanosOf(at, TCP_SNDBUF_LIMITED.name),
     isHeadTruncated: at.get(REQUEST_HEAD_TRUNCATED.name) === true || at.get(RESPONSE_HEAD_TRUNCATED.name) === true,
     links: span.links.map(link => `${link.traceId}/${link.spanId}`),
   };

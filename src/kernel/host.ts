@@ -60,6 +60,7 @@ export interface Host {
   ringFill(ring: RingHandle): number;
   drain(ring: RingHandle, slab: Uint8Array, upTo: number): number;
   clock(out: Float64Array): void;
+  tickNs(): number;
   enableStats(object: ObjectHandle): void;
   programs(object: ObjectHandle): ProgramInfo[];
 }

@@ -300,6 +300,7 @@ function open(
 ): ObjectHandle {
   const object = host.open(buildPath('underspan.bpf.o'), options.btfPath);
   host.setConstant(object, 'agent_pid', options.agentPid);
+  host.setConstant(object, 'tick_ns', host.tickNs());
   host.setConstant(object, 'has_rdonly_cast', hasTypedReads ? 1 : 0);
   host.setMapSize(object, 'data_ring', options.dataRingBytes);
   host.setMapSize(object, 'control_ring', options.controlRingBytes);

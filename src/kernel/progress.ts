@@ -27,6 +27,8 @@ const RUN_LAST = CONNECTION_OFFSETS.run + 8;
 const RUN_BYTES = CONNECTION_OFFSETS.run + 16;
 const RUN_CALLS = CONNECTION_OFFSETS.run + 24;
 const RUN_END = CONNECTION_OFFSETS.run + 28;
+/** struct event_tcp */
+const TCP_BYTES = 24;
 
 export class ProgressReader {
   readonly bytes = new Uint8Array(MAX_QUERIES_PER_PASS * ProgressEventCursor.SIZE);
@@ -78,6 +80,8 @@ export class ProgressReader {
     this.#copy64(at + RUN_LAST, to + o.lastNs);
     this.#copy64(at + RUN_BYTES, to + o.bytes);
     this.#copy64(at + CONNECTION_OFFSETS.tail, to + o.tail);
+    for (let word = 0; word < TCP_BYTES; word += 8) this.#copy64(at + CONNECTION_OFFSETS.tcp + word, to + o.tcp + word);
+    this.#copy64(at + CONNECTION_OFFSETS.lost, to + o.lost);
     out.setUint32(to + o.slot, query.slot, true);
     out.setUint32(to + o.generation, query.generation, true);
     out.setUint32(to + o.endSeq, endSeq, true);

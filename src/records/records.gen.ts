@@ -34,7 +34,7 @@ export const EVENT_HEADER_OFFSETS = {
 
 /** struct data_event */
 export class DataEventCursor {
-  static readonly SIZE = 160;
+  static readonly SIZE = 184;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -119,68 +119,96 @@ export class DataEventCursor {
     return this.view.getUint32(this.at + 100, true);
   }
 
-  get slot(): number {
+  get tcpSrttUs(): number {
     return this.view.getUint32(this.at + 104, true);
   }
 
-  get generation(): number {
+  get tcpTotalRetrans(): number {
     return this.view.getUint32(this.at + 108, true);
   }
 
-  get seq(): number {
+  get tcpUnsentBytes(): number {
     return this.view.getUint32(this.at + 112, true);
   }
 
-  get otherSeq(): number {
+  get tcpUnackedBytes(): number {
     return this.view.getUint32(this.at + 116, true);
   }
 
-  get callBytes(): number {
+  get tcpRwndLimitedMs(): number {
     return this.view.getUint32(this.at + 120, true);
   }
 
-  get chunkBytes(): number {
+  get tcpSndbufLimitedMs(): number {
     return this.view.getUint32(this.at + 124, true);
   }
 
-  get pid(): number {
+  get lostRecords(): number {
     return this.view.getUint32(this.at + 128, true);
   }
 
-  get tid(): number {
-    return this.view.getUint32(this.at + 132, true);
+  get lostEdgesIngress(): number {
+    return this.view.getUint16(this.at + 132, true);
   }
 
-  get pairTag(): number {
+  get lostEdgesEgress(): number {
+    return this.view.getUint16(this.at + 134, true);
+  }
+
+  get slot(): number {
     return this.view.getUint32(this.at + 136, true);
   }
 
-  get srttUs(): number {
+  get generation(): number {
     return this.view.getUint32(this.at + 140, true);
   }
 
-  get totalRetrans(): number {
+  get seq(): number {
     return this.view.getUint32(this.at + 144, true);
   }
 
-  get runCalls(): number {
+  get otherSeq(): number {
     return this.view.getUint32(this.at + 148, true);
   }
 
+  get callBytes(): number {
+    return this.view.getUint32(this.at + 152, true);
+  }
+
+  get chunkBytes(): number {
+    return this.view.getUint32(this.at + 156, true);
+  }
+
+  get pid(): number {
+    return this.view.getUint32(this.at + 160, true);
+  }
+
+  get tid(): number {
+    return this.view.getUint32(this.at + 164, true);
+  }
+
+  get pairTag(): number {
+    return this.view.getUint32(this.at + 168, true);
+  }
+
+  get runCalls(): number {
+    return this.view.getUint32(this.at + 172, true);
+  }
+
   get errorNumber(): number {
-    return this.view.getUint16(this.at + 152, true);
+    return this.view.getUint16(this.at + 176, true);
   }
 
   get direction(): number {
-    return this.view.getUint8(this.at + 154);
+    return this.view.getUint8(this.at + 178);
   }
 
   get flags(): number {
-    return this.view.getUint8(this.at + 155);
+    return this.view.getUint8(this.at + 179);
   }
 
   get runDirection(): number {
-    return this.view.getUint8(this.at + 156);
+    return this.view.getUint8(this.at + 180);
   }
 }
 
@@ -192,22 +220,22 @@ export const DATA_EVENT_OFFSETS = {
   prevTail: 64,
   cause: 72,
   request: 88,
-  slot: 104,
-  generation: 108,
-  seq: 112,
-  otherSeq: 116,
-  callBytes: 120,
-  chunkBytes: 124,
-  pid: 128,
-  tid: 132,
-  pairTag: 136,
-  srttUs: 140,
-  totalRetrans: 144,
-  runCalls: 148,
-  errorNumber: 152,
-  direction: 154,
-  flags: 155,
-  runDirection: 156,
+  tcp: 104,
+  lost: 128,
+  slot: 136,
+  generation: 140,
+  seq: 144,
+  otherSeq: 148,
+  callBytes: 152,
+  chunkBytes: 156,
+  pid: 160,
+  tid: 164,
+  pairTag: 168,
+  runCalls: 172,
+  errorNumber: 176,
+  direction: 178,
+  flags: 179,
+  runDirection: 180,
 } as const;
 
 /** struct event_run */
@@ -270,9 +298,69 @@ export class EventCauseCursor {
   }
 }
 
+/** struct event_tcp */
+export class EventTcpCursor {
+  static readonly SIZE = 24;
+  view: DataView = EMPTY_VIEW;
+  at = 0;
+
+  seek(view: DataView, at: number): void {
+    this.view = view;
+    this.at = at;
+  }
+
+  get srttUs(): number {
+    return this.view.getUint32(this.at, true);
+  }
+
+  get totalRetrans(): number {
+    return this.view.getUint32(this.at + 4, true);
+  }
+
+  get unsentBytes(): number {
+    return this.view.getUint32(this.at + 8, true);
+  }
+
+  get unackedBytes(): number {
+    return this.view.getUint32(this.at + 12, true);
+  }
+
+  get rwndLimitedMs(): number {
+    return this.view.getUint32(this.at + 16, true);
+  }
+
+  get sndbufLimitedMs(): number {
+    return this.view.getUint32(this.at + 20, true);
+  }
+}
+
+/** struct event_lost */
+export class EventLostCursor {
+  static readonly SIZE = 8;
+  view: DataView = EMPTY_VIEW;
+  at = 0;
+
+  seek(view: DataView, at: number): void {
+    this.view = view;
+    this.at = at;
+  }
+
+  get records(): number {
+    return this.view.getUint32(this.at, true);
+  }
+
+  get edgesIngress(): number {
+    return this.view.getUint16(this.at + 4, true);
+  }
+
+  get edgesEgress(): number {
+    return this.view.getUint16(this.at + 6, true);
+  }
+}
+
 /** struct connection_opened_event */
 export class ConnectionOpenedEventCursor {
-  static readonly SIZE = 264;
+  static readonly SIZE = 288;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -343,60 +431,84 @@ export class ConnectionOpenedEventCursor {
     return this.view.getUint32(this.at + 100, true);
   }
 
-  get slot(): number {
+  get tcpSrttUs(): number {
     return this.view.getUint32(this.at + 104, true);
   }
 
-  get generation(): number {
+  get tcpTotalRetrans(): number {
     return this.view.getUint32(this.at + 108, true);
   }
 
-  get pid(): number {
+  get tcpUnsentBytes(): number {
     return this.view.getUint32(this.at + 112, true);
   }
 
-  get tid(): number {
+  get tcpUnackedBytes(): number {
     return this.view.getUint32(this.at + 116, true);
   }
 
-  get netns(): number {
+  get tcpRwndLimitedMs(): number {
     return this.view.getUint32(this.at + 120, true);
   }
 
-  get inode(): number {
+  get tcpSndbufLimitedMs(): number {
     return this.view.getUint32(this.at + 124, true);
   }
 
-  get carrierSlot(): number {
+  get slot(): number {
     return this.view.getUint32(this.at + 128, true);
   }
 
-  get carrierGeneration(): number {
+  get generation(): number {
     return this.view.getUint32(this.at + 132, true);
   }
 
-  get role(): number {
-    return this.view.getUint16(this.at + 136, true);
+  get pid(): number {
+    return this.view.getUint32(this.at + 136, true);
   }
 
-  get flags(): number {
-    return this.view.getUint16(this.at + 138, true);
-  }
-
-  get include(): number {
+  get tid(): number {
     return this.view.getUint32(this.at + 140, true);
   }
 
-  get exclude(): number {
+  get netns(): number {
     return this.view.getUint32(this.at + 144, true);
   }
 
-  get pathBytes(): number {
+  get inode(): number {
     return this.view.getUint32(this.at + 148, true);
   }
 
+  get carrierSlot(): number {
+    return this.view.getUint32(this.at + 152, true);
+  }
+
+  get carrierGeneration(): number {
+    return this.view.getUint32(this.at + 156, true);
+  }
+
+  get role(): number {
+    return this.view.getUint16(this.at + 160, true);
+  }
+
+  get flags(): number {
+    return this.view.getUint16(this.at + 162, true);
+  }
+
+  get include(): number {
+    return this.view.getUint32(this.at + 164, true);
+  }
+
+  get exclude(): number {
+    return this.view.getUint32(this.at + 168, true);
+  }
+
+  get pathBytes(): number {
+    return this.view.getUint32(this.at + 172, true);
+  }
+
   /** Offset of 112 elements. */
-  readonly pathOffset = 152;
+  readonly pathOffset = 176;
 }
 
 /** struct event_address */
@@ -431,7 +543,7 @@ export class EventAddressCursor {
 
 /** struct connection_state_event */
 export class ConnectionStateEventCursor {
-  static readonly SIZE = 64;
+  static readonly SIZE = 96;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -472,30 +584,66 @@ export class ConnectionStateEventCursor {
     return this.view.getUint32(this.at + 44, true);
   }
 
-  get slot(): number {
+  get tcpSrttUs(): number {
     return this.view.getUint32(this.at + 48, true);
   }
 
-  get generation(): number {
+  get tcpTotalRetrans(): number {
     return this.view.getUint32(this.at + 52, true);
   }
 
+  get tcpUnsentBytes(): number {
+    return this.view.getUint32(this.at + 56, true);
+  }
+
+  get tcpUnackedBytes(): number {
+    return this.view.getUint32(this.at + 60, true);
+  }
+
+  get tcpRwndLimitedMs(): number {
+    return this.view.getUint32(this.at + 64, true);
+  }
+
+  get tcpSndbufLimitedMs(): number {
+    return this.view.getUint32(this.at + 68, true);
+  }
+
+  get lostRecords(): number {
+    return this.view.getUint32(this.at + 72, true);
+  }
+
+  get lostEdgesIngress(): number {
+    return this.view.getUint16(this.at + 76, true);
+  }
+
+  get lostEdgesEgress(): number {
+    return this.view.getUint16(this.at + 78, true);
+  }
+
+  get slot(): number {
+    return this.view.getUint32(this.at + 80, true);
+  }
+
+  get generation(): number {
+    return this.view.getUint32(this.at + 84, true);
+  }
+
   get flags(): number {
-    return this.view.getUint16(this.at + 56, true);
+    return this.view.getUint16(this.at + 88, true);
   }
 
   get errorNumber(): number {
-    return this.view.getUint16(this.at + 58, true);
+    return this.view.getUint16(this.at + 90, true);
   }
 
   get direction(): number {
-    return this.view.getUint8(this.at + 60);
+    return this.view.getUint8(this.at + 92);
   }
 }
 
 /** struct connection_closed_event */
 export class ConnectionClosedEventCursor {
-  static readonly SIZE = 144;
+  static readonly SIZE = 184;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -524,84 +672,124 @@ export class ConnectionClosedEventCursor {
     return this.view.getUint32(this.at + 24, true) + this.view.getUint32(this.at + 28, true) * 4294967296;
   }
 
-  get firstReadNs(): number {
+  get resetNs(): number {
     return this.view.getUint32(this.at + 32, true) + this.view.getUint32(this.at + 36, true) * 4294967296;
   }
 
-  get lastReadNs(): number {
+  get firstReadNs(): number {
     return this.view.getUint32(this.at + 40, true) + this.view.getUint32(this.at + 44, true) * 4294967296;
   }
 
-  get firstWriteNs(): number {
+  get lastReadNs(): number {
     return this.view.getUint32(this.at + 48, true) + this.view.getUint32(this.at + 52, true) * 4294967296;
   }
 
-  get lastWriteNs(): number {
+  get firstWriteNs(): number {
     return this.view.getUint32(this.at + 56, true) + this.view.getUint32(this.at + 60, true) * 4294967296;
   }
 
-  get bytesIngress(): number {
+  get lastWriteNs(): number {
     return this.view.getUint32(this.at + 64, true) + this.view.getUint32(this.at + 68, true) * 4294967296;
   }
 
-  get bytesEgress(): number {
+  get bytesIngress(): number {
     return this.view.getUint32(this.at + 72, true) + this.view.getUint32(this.at + 76, true) * 4294967296;
   }
 
-  get prevFirstNs(): number {
+  get bytesEgress(): number {
     return this.view.getUint32(this.at + 80, true) + this.view.getUint32(this.at + 84, true) * 4294967296;
   }
 
-  get prevLastNs(): number {
+  get prevFirstNs(): number {
     return this.view.getUint32(this.at + 88, true) + this.view.getUint32(this.at + 92, true) * 4294967296;
   }
 
-  get prevBytes(): number {
+  get prevLastNs(): number {
     return this.view.getUint32(this.at + 96, true) + this.view.getUint32(this.at + 100, true) * 4294967296;
   }
 
+  get prevBytes(): number {
+    return this.view.getUint32(this.at + 104, true) + this.view.getUint32(this.at + 108, true) * 4294967296;
+  }
+
   get prevCalls(): number {
-    return this.view.getUint32(this.at + 104, true);
-  }
-
-  get prevEndSeq(): number {
-    return this.view.getUint32(this.at + 108, true);
-  }
-
-  get callsIngress(): number {
     return this.view.getUint32(this.at + 112, true);
   }
 
-  get callsEgress(): number {
+  get prevEndSeq(): number {
     return this.view.getUint32(this.at + 116, true);
   }
 
-  get slot(): number {
+  get tcpSrttUs(): number {
     return this.view.getUint32(this.at + 120, true);
   }
 
-  get generation(): number {
+  get tcpTotalRetrans(): number {
     return this.view.getUint32(this.at + 124, true);
   }
 
-  get srttUs(): number {
+  get tcpUnsentBytes(): number {
     return this.view.getUint32(this.at + 128, true);
   }
 
-  get totalRetrans(): number {
+  get tcpUnackedBytes(): number {
     return this.view.getUint32(this.at + 132, true);
   }
 
+  get tcpRwndLimitedMs(): number {
+    return this.view.getUint32(this.at + 136, true);
+  }
+
+  get tcpSndbufLimitedMs(): number {
+    return this.view.getUint32(this.at + 140, true);
+  }
+
+  get lostRecords(): number {
+    return this.view.getUint32(this.at + 144, true);
+  }
+
+  get lostEdgesIngress(): number {
+    return this.view.getUint16(this.at + 148, true);
+  }
+
+  get lostEdgesEgress(): number {
+    return this.view.getUint16(this.at + 150, true);
+  }
+
+  get unseenIngress(): number {
+    return this.view.getUint32(this.at + 152, true);
+  }
+
+  get unseenEgress(): number {
+    return this.view.getUint32(this.at + 156, true);
+  }
+
+  get callsIngress(): number {
+    return this.view.getUint32(this.at + 160, true);
+  }
+
+  get callsEgress(): number {
+    return this.view.getUint32(this.at + 164, true);
+  }
+
+  get slot(): number {
+    return this.view.getUint32(this.at + 168, true);
+  }
+
+  get generation(): number {
+    return this.view.getUint32(this.at + 172, true);
+  }
+
   get flags(): number {
-    return this.view.getUint16(this.at + 136, true);
+    return this.view.getUint16(this.at + 176, true);
   }
 
   get errorNumber(): number {
-    return this.view.getUint16(this.at + 138, true);
+    return this.view.getUint16(this.at + 178, true);
   }
 
   get direction(): number {
-    return this.view.getUint8(this.at + 140);
+    return this.view.getUint8(this.at + 180);
   }
 }
 
@@ -776,7 +964,7 @@ export class ProcessExitEventCursor {
 
 /** struct progress_event */
 export class ProgressEventCursor {
-  static readonly SIZE = 64;
+  static readonly SIZE = 96;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -809,24 +997,60 @@ export class ProgressEventCursor {
     return this.view.getUint32(this.at + 32, true) + this.view.getUint32(this.at + 36, true) * 4294967296;
   }
 
-  get slot(): number {
+  get tcpSrttUs(): number {
     return this.view.getUint32(this.at + 40, true);
   }
 
-  get generation(): number {
+  get tcpTotalRetrans(): number {
     return this.view.getUint32(this.at + 44, true);
   }
 
-  get endSeq(): number {
+  get tcpUnsentBytes(): number {
     return this.view.getUint32(this.at + 48, true);
   }
 
-  get calls(): number {
+  get tcpUnackedBytes(): number {
     return this.view.getUint32(this.at + 52, true);
   }
 
+  get tcpRwndLimitedMs(): number {
+    return this.view.getUint32(this.at + 56, true);
+  }
+
+  get tcpSndbufLimitedMs(): number {
+    return this.view.getUint32(this.at + 60, true);
+  }
+
+  get lostRecords(): number {
+    return this.view.getUint32(this.at + 64, true);
+  }
+
+  get lostEdgesIngress(): number {
+    return this.view.getUint16(this.at + 68, true);
+  }
+
+  get lostEdgesEgress(): number {
+    return this.view.getUint16(this.at + 70, true);
+  }
+
+  get slot(): number {
+    return this.view.getUint32(this.at + 72, true);
+  }
+
+  get generation(): number {
+    return this.view.getUint32(this.at + 76, true);
+  }
+
+  get endSeq(): number {
+    return this.view.getUint32(this.at + 80, true);
+  }
+
+  get calls(): number {
+    return this.view.getUint32(this.at + 84, true);
+  }
+
   get direction(): number {
-    return this.view.getUint8(this.at + 56);
+    return this.view.getUint8(this.at + 88);
   }
 }
 
@@ -835,16 +1059,18 @@ export const PROGRESS_EVENT_OFFSETS = {
   lastNs: 16,
   bytes: 24,
   tail: 32,
-  slot: 40,
-  generation: 44,
-  endSeq: 48,
-  calls: 52,
-  direction: 56,
+  tcp: 40,
+  lost: 64,
+  slot: 72,
+  generation: 76,
+  endSeq: 80,
+  calls: 84,
+  direction: 88,
 } as const;
 
 /** struct connection */
 export class ConnectionCursor {
-  static readonly SIZE = 352;
+  static readonly SIZE = 400;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -892,189 +1118,237 @@ export class ConnectionCursor {
     return this.view.getUint32(this.at + 96, true) + this.view.getUint32(this.at + 100, true) * 4294967296;
   }
 
-  get firstReadNs(): number {
+  get resetNs(): number {
     return this.view.getUint32(this.at + 104, true) + this.view.getUint32(this.at + 108, true) * 4294967296;
   }
 
-  get lastReadNs(): number {
+  get firstReadNs(): number {
     return this.view.getUint32(this.at + 112, true) + this.view.getUint32(this.at + 116, true) * 4294967296;
   }
 
-  get firstWriteNs(): number {
+  get lastReadNs(): number {
     return this.view.getUint32(this.at + 120, true) + this.view.getUint32(this.at + 124, true) * 4294967296;
   }
 
-  get lastWriteNs(): number {
+  get firstWriteNs(): number {
     return this.view.getUint32(this.at + 128, true) + this.view.getUint32(this.at + 132, true) * 4294967296;
   }
 
-  get bytesIngress(): number {
+  get lastWriteNs(): number {
     return this.view.getUint32(this.at + 136, true) + this.view.getUint32(this.at + 140, true) * 4294967296;
   }
 
-  get bytesEgress(): number {
+  get bytesIngress(): number {
     return this.view.getUint32(this.at + 144, true) + this.view.getUint32(this.at + 148, true) * 4294967296;
   }
 
-  get runFirstNs(): number {
+  get bytesEgress(): number {
     return this.view.getUint32(this.at + 152, true) + this.view.getUint32(this.at + 156, true) * 4294967296;
   }
 
-  get runLastNs(): number {
+  get runFirstNs(): number {
     return this.view.getUint32(this.at + 160, true) + this.view.getUint32(this.at + 164, true) * 4294967296;
   }
 
-  get runBytes(): number {
+  get runLastNs(): number {
     return this.view.getUint32(this.at + 168, true) + this.view.getUint32(this.at + 172, true) * 4294967296;
   }
 
+  get runBytes(): number {
+    return this.view.getUint32(this.at + 176, true) + this.view.getUint32(this.at + 180, true) * 4294967296;
+  }
+
   get runCalls(): number {
-    return this.view.getUint32(this.at + 176, true);
+    return this.view.getUint32(this.at + 184, true);
   }
 
   get runEndSeq(): number {
-    return this.view.getUint32(this.at + 180, true);
+    return this.view.getUint32(this.at + 188, true);
+  }
+
+  get tcpSrttUs(): number {
+    return this.view.getUint32(this.at + 192, true);
+  }
+
+  get tcpTotalRetrans(): number {
+    return this.view.getUint32(this.at + 196, true);
+  }
+
+  get tcpUnsentBytes(): number {
+    return this.view.getUint32(this.at + 200, true);
+  }
+
+  get tcpUnackedBytes(): number {
+    return this.view.getUint32(this.at + 204, true);
+  }
+
+  get tcpRwndLimitedMs(): number {
+    return this.view.getUint32(this.at + 208, true);
+  }
+
+  get tcpSndbufLimitedMs(): number {
+    return this.view.getUint32(this.at + 212, true);
+  }
+
+  get lostRecords(): number {
+    return this.view.getUint32(this.at + 216, true);
+  }
+
+  get lostEdgesIngress(): number {
+    return this.view.getUint16(this.at + 220, true);
+  }
+
+  get lostEdgesEgress(): number {
+    return this.view.getUint16(this.at + 222, true);
   }
 
   get tail(): number {
-    return this.view.getUint32(this.at + 184, true) + this.view.getUint32(this.at + 188, true) * 4294967296;
+    return this.view.getUint32(this.at + 224, true) + this.view.getUint32(this.at + 228, true) * 4294967296;
   }
 
   /** Offset of 16 elements. */
-  readonly addressLocalOffset = 192;
+  readonly addressLocalOffset = 232;
 
   /** Offset of 16 elements. */
-  readonly addressRemoteOffset = 208;
+  readonly addressRemoteOffset = 248;
 
   get addressLocalPort(): number {
-    return this.view.getUint16(this.at + 224, true);
+    return this.view.getUint16(this.at + 264, true);
   }
 
   get addressRemotePort(): number {
-    return this.view.getUint16(this.at + 226, true);
+    return this.view.getUint16(this.at + 266, true);
   }
 
   get addressFamily(): number {
-    return this.view.getUint16(this.at + 228, true);
+    return this.view.getUint16(this.at + 268, true);
   }
 
   get causeSlot(): number {
-    return this.view.getUint32(this.at + 232, true);
-  }
-
-  get causeGeneration(): number {
-    return this.view.getUint32(this.at + 236, true);
-  }
-
-  get causeSeq(): number {
-    return this.view.getUint32(this.at + 240, true);
-  }
-
-  get causeFlags(): number {
-    return this.view.getUint32(this.at + 244, true);
-  }
-
-  /** Offset of 4 elements. */
-  readonly arrivalEndOffset = 248;
-
-  get arrivals(): number {
-    return this.view.getUint32(this.at + 264, true);
-  }
-
-  get callsIngress(): number {
-    return this.view.getUint32(this.at + 268, true);
-  }
-
-  get callsEgress(): number {
     return this.view.getUint32(this.at + 272, true);
   }
 
-  get generation(): number {
+  get causeGeneration(): number {
     return this.view.getUint32(this.at + 276, true);
   }
 
-  get verdict(): number {
+  get causeSeq(): number {
     return this.view.getUint32(this.at + 280, true);
   }
 
-  get include(): number {
+  get causeFlags(): number {
     return this.view.getUint32(this.at + 284, true);
   }
 
-  get exclude(): number {
-    return this.view.getUint32(this.at + 288, true);
-  }
+  /** Offset of 4 elements. */
+  readonly arrivalEndOffset = 288;
 
-  get pid(): number {
-    return this.view.getUint32(this.at + 292, true);
-  }
-
-  get inode(): number {
-    return this.view.getUint32(this.at + 296, true);
-  }
-
-  get netns(): number {
-    return this.view.getUint32(this.at + 300, true);
-  }
-
-  get pairTag(): number {
+  get arrivals(): number {
     return this.view.getUint32(this.at + 304, true);
   }
 
-  get countedIngress(): number {
+  get callsIngress(): number {
     return this.view.getUint32(this.at + 308, true);
   }
 
-  get countedEgress(): number {
+  get callsEgress(): number {
     return this.view.getUint32(this.at + 312, true);
   }
 
-  get session(): number {
+  get generation(): number {
     return this.view.getUint32(this.at + 316, true);
   }
 
-  get carrier(): number {
+  get verdict(): number {
     return this.view.getUint32(this.at + 320, true);
   }
 
-  get carrierGeneration(): number {
+  get include(): number {
     return this.view.getUint32(this.at + 324, true);
   }
 
-  get captureLeft(): number {
+  get exclude(): number {
     return this.view.getUint32(this.at + 328, true);
   }
 
-  get totalRetrans(): number {
+  get pid(): number {
     return this.view.getUint32(this.at + 332, true);
   }
 
-  get srttUs(): number {
+  get inode(): number {
     return this.view.getUint32(this.at + 336, true);
   }
 
+  get netns(): number {
+    return this.view.getUint32(this.at + 340, true);
+  }
+
+  get pairTag(): number {
+    return this.view.getUint32(this.at + 344, true);
+  }
+
+  get countedIngress(): number {
+    return this.view.getUint32(this.at + 348, true);
+  }
+
+  get countedEgress(): number {
+    return this.view.getUint32(this.at + 352, true);
+  }
+
+  get session(): number {
+    return this.view.getUint32(this.at + 356, true);
+  }
+
+  get carrier(): number {
+    return this.view.getUint32(this.at + 360, true);
+  }
+
+  get carrierGeneration(): number {
+    return this.view.getUint32(this.at + 364, true);
+  }
+
+  get captureLeft(): number {
+    return this.view.getUint32(this.at + 368, true);
+  }
+
+  get beginIngressSeq(): number {
+    return this.view.getUint32(this.at + 372, true);
+  }
+
+  get beginEgressSeq(): number {
+    return this.view.getUint32(this.at + 376, true);
+  }
+
+  get endIngressSeq(): number {
+    return this.view.getUint32(this.at + 380, true);
+  }
+
+  get endEgressSeq(): number {
+    return this.view.getUint32(this.at + 384, true);
+  }
+
   get flags(): number {
-    return this.view.getUint16(this.at + 340, true);
+    return this.view.getUint16(this.at + 388, true);
   }
 
   get errorNumber(): number {
-    return this.view.getUint16(this.at + 342, true);
+    return this.view.getUint16(this.at + 390, true);
   }
 
   get role(): number {
-    return this.view.getUint8(this.at + 344);
+    return this.view.getUint8(this.at + 392);
   }
 
   get direction(): number {
-    return this.view.getUint8(this.at + 345);
+    return this.view.getUint8(this.at + 393);
   }
 
   get isAmidBody(): number {
-    return this.view.getUint8(this.at + 346);
+    return this.view.getUint8(this.at + 394);
   }
 
   get looks(): number {
-    return this.view.getUint8(this.at + 347);
+    return this.view.getUint8(this.at + 395);
   }
 }
 
@@ -1089,42 +1363,47 @@ export const CONNECTION_OFFSETS = {
   readyNs: 80,
   finSentNs: 88,
   finReceivedNs: 96,
-  firstReadNs: 104,
-  lastReadNs: 112,
-  firstWriteNs: 120,
-  lastWriteNs: 128,
-  bytesIngress: 136,
-  bytesEgress: 144,
-  run: 152,
-  tail: 184,
-  address: 192,
-  cause: 232,
-  arrivalEnd: 248,
-  arrivals: 264,
-  callsIngress: 268,
-  callsEgress: 272,
-  generation: 276,
-  verdict: 280,
-  include: 284,
-  exclude: 288,
-  pid: 292,
-  inode: 296,
-  netns: 300,
-  pairTag: 304,
-  countedIngress: 308,
-  countedEgress: 312,
-  session: 316,
-  carrier: 320,
-  carrierGeneration: 324,
-  captureLeft: 328,
-  totalRetrans: 332,
-  srttUs: 336,
-  flags: 340,
-  errorNumber: 342,
-  role: 344,
-  direction: 345,
-  isAmidBody: 346,
-  looks: 347,
+  resetNs: 104,
+  firstReadNs: 112,
+  lastReadNs: 120,
+  firstWriteNs: 128,
+  lastWriteNs: 136,
+  bytesIngress: 144,
+  bytesEgress: 152,
+  run: 160,
+  tcp: 192,
+  lost: 216,
+  tail: 224,
+  address: 232,
+  cause: 272,
+  arrivalEnd: 288,
+  arrivals: 304,
+  callsIngress: 308,
+  callsEgress: 312,
+  generation: 316,
+  verdict: 320,
+  include: 324,
+  exclude: 328,
+  pid: 332,
+  inode: 336,
+  netns: 340,
+  pairTag: 344,
+  countedIngress: 348,
+  countedEgress: 352,
+  session: 356,
+  carrier: 360,
+  carrierGeneration: 364,
+  captureLeft: 368,
+  beginIngressSeq: 372,
+  beginEgressSeq: 376,
+  endIngressSeq: 380,
+  endEgressSeq: 384,
+  flags: 388,
+  errorNumber: 390,
+  role: 392,
+  direction: 393,
+  isAmidBody: 394,
+  looks: 395,
 } as const;
 
 /** struct counters */
@@ -1247,7 +1526,6 @@ export const DATA_TRUNCATED = 2;
 export const DATA_NO_CONTENT = 4;
 export const DATA_EOF = 8;
 export const DATA_ERROR = 16;
-export const DATA_SEQ_UNSURE = 32;
 export const DATA_MORE = 64;
 /** Names of enum event_data_flag, without prefix. */
 export const EVENT_DATA_FLAG_NAMES: Readonly<Record<number, string>> = {
@@ -1256,7 +1534,6 @@ export const EVENT_DATA_FLAG_NAMES: Readonly<Record<number, string>> = {
   4: 'no_content',
   8: 'eof',
   16: 'error',
-  32: 'seq_unsure',
   64: 'more',
 };
 
@@ -1266,9 +1543,10 @@ export const CONNECTION_FIN_SENT = 4;
 export const CONNECTION_FIN_RECEIVED = 8;
 export const CONNECTION_RESET_SENT = 16;
 export const CONNECTION_RESET_RECEIVED = 32;
-export const CONNECTION_ANNOUNCED = 128;
 export const CONNECTION_PAIR_UNSURE = 64;
+export const CONNECTION_ANNOUNCED = 128;
 export const CONNECTION_TLS = 256;
+export const CONNECTION_ENDED = 512;
 /** Names of enum event_connection_flag, without prefix. */
 export const EVENT_CONNECTION_FLAG_NAMES: Readonly<Record<number, string>> = {
   1: 'preexisting',
@@ -1277,9 +1555,10 @@ export const EVENT_CONNECTION_FLAG_NAMES: Readonly<Record<number, string>> = {
   8: 'fin_received',
   16: 'reset_sent',
   32: 'reset_received',
-  128: 'announced',
   64: 'pair_unsure',
+  128: 'announced',
   256: 'tls',
+  512: 'ended',
 };
 
 export const VERDICT_HEAD = 0;
@@ -1356,7 +1635,7 @@ export const EVENT_STAT_NAMES: Readonly<Record<number, string>> = {
 export const RECORD_LAYOUT = {
   data_event: {
     kind: 1,
-    size: 160,
+    size: 184,
     fields: {
       'header.time_ns': [0, 8],
       'header.size': [8, 4],
@@ -1377,27 +1656,34 @@ export const RECORD_LAYOUT = {
       'request.generation': [92, 4],
       'request.seq': [96, 4],
       'request.flags': [100, 4],
-      slot: [104, 4],
-      generation: [108, 4],
-      seq: [112, 4],
-      other_seq: [116, 4],
-      call_bytes: [120, 4],
-      chunk_bytes: [124, 4],
-      pid: [128, 4],
-      tid: [132, 4],
-      pair_tag: [136, 4],
-      srtt_us: [140, 4],
-      total_retrans: [144, 4],
-      run_calls: [148, 4],
-      error_number: [152, 2],
-      direction: [154, 1],
-      flags: [155, 1],
-      run_direction: [156, 1],
+      'tcp.srtt_us': [104, 4],
+      'tcp.total_retrans': [108, 4],
+      'tcp.unsent_bytes': [112, 4],
+      'tcp.unacked_bytes': [116, 4],
+      'tcp.rwnd_limited_ms': [120, 4],
+      'tcp.sndbuf_limited_ms': [124, 4],
+      'lost.records': [128, 4],
+      'lost.edges_ingress': [132, 2],
+      'lost.edges_egress': [134, 2],
+      slot: [136, 4],
+      generation: [140, 4],
+      seq: [144, 4],
+      other_seq: [148, 4],
+      call_bytes: [152, 4],
+      chunk_bytes: [156, 4],
+      pid: [160, 4],
+      tid: [164, 4],
+      pair_tag: [168, 4],
+      run_calls: [172, 4],
+      error_number: [176, 2],
+      direction: [178, 1],
+      flags: [179, 1],
+      run_direction: [180, 1],
     },
   },
   connection_opened_event: {
     kind: 2,
-    size: 264,
+    size: 288,
     fields: {
       'header.time_ns': [0, 8],
       'header.size': [8, 4],
@@ -1415,25 +1701,31 @@ export const RECORD_LAYOUT = {
       'cause.generation': [92, 4],
       'cause.seq': [96, 4],
       'cause.flags': [100, 4],
-      slot: [104, 4],
-      generation: [108, 4],
-      pid: [112, 4],
-      tid: [116, 4],
-      netns: [120, 4],
-      inode: [124, 4],
-      carrier_slot: [128, 4],
-      carrier_generation: [132, 4],
-      role: [136, 2],
-      flags: [138, 2],
-      include: [140, 4],
-      exclude: [144, 4],
-      path_bytes: [148, 4],
-      path: [152, 112],
+      'tcp.srtt_us': [104, 4],
+      'tcp.total_retrans': [108, 4],
+      'tcp.unsent_bytes': [112, 4],
+      'tcp.unacked_bytes': [116, 4],
+      'tcp.rwnd_limited_ms': [120, 4],
+      'tcp.sndbuf_limited_ms': [124, 4],
+      slot: [128, 4],
+      generation: [132, 4],
+      pid: [136, 4],
+      tid: [140, 4],
+      netns: [144, 4],
+      inode: [148, 4],
+      carrier_slot: [152, 4],
+      carrier_generation: [156, 4],
+      role: [160, 2],
+      flags: [162, 2],
+      include: [164, 4],
+      exclude: [168, 4],
+      path_bytes: [172, 4],
+      path: [176, 112],
     },
   },
   connection_state_event: {
     kind: 3,
-    size: 64,
+    size: 96,
     fields: {
       'header.time_ns': [0, 8],
       'header.size': [8, 4],
@@ -1443,42 +1735,61 @@ export const RECORD_LAYOUT = {
       'prev.bytes': [32, 8],
       'prev.calls': [40, 4],
       'prev.end_seq': [44, 4],
-      slot: [48, 4],
-      generation: [52, 4],
-      flags: [56, 2],
-      error_number: [58, 2],
-      direction: [60, 1],
+      'tcp.srtt_us': [48, 4],
+      'tcp.total_retrans': [52, 4],
+      'tcp.unsent_bytes': [56, 4],
+      'tcp.unacked_bytes': [60, 4],
+      'tcp.rwnd_limited_ms': [64, 4],
+      'tcp.sndbuf_limited_ms': [68, 4],
+      'lost.records': [72, 4],
+      'lost.edges_ingress': [76, 2],
+      'lost.edges_egress': [78, 2],
+      slot: [80, 4],
+      generation: [84, 4],
+      flags: [88, 2],
+      error_number: [90, 2],
+      direction: [92, 1],
     },
   },
   connection_closed_event: {
     kind: 4,
-    size: 144,
+    size: 184,
     fields: {
       'header.time_ns': [0, 8],
       'header.size': [8, 4],
       'header.kind': [12, 2],
       fin_sent_ns: [16, 8],
       fin_received_ns: [24, 8],
-      first_read_ns: [32, 8],
-      last_read_ns: [40, 8],
-      first_write_ns: [48, 8],
-      last_write_ns: [56, 8],
-      bytes_ingress: [64, 8],
-      bytes_egress: [72, 8],
-      'prev.first_ns': [80, 8],
-      'prev.last_ns': [88, 8],
-      'prev.bytes': [96, 8],
-      'prev.calls': [104, 4],
-      'prev.end_seq': [108, 4],
-      calls_ingress: [112, 4],
-      calls_egress: [116, 4],
-      slot: [120, 4],
-      generation: [124, 4],
-      srtt_us: [128, 4],
-      total_retrans: [132, 4],
-      flags: [136, 2],
-      error_number: [138, 2],
-      direction: [140, 1],
+      reset_ns: [32, 8],
+      first_read_ns: [40, 8],
+      last_read_ns: [48, 8],
+      first_write_ns: [56, 8],
+      last_write_ns: [64, 8],
+      bytes_ingress: [72, 8],
+      bytes_egress: [80, 8],
+      'prev.first_ns': [88, 8],
+      'prev.last_ns': [96, 8],
+      'prev.bytes': [104, 8],
+      'prev.calls': [112, 4],
+      'prev.end_seq': [116, 4],
+      'tcp.srtt_us': [120, 4],
+      'tcp.total_retrans': [124, 4],
+      'tcp.unsent_bytes': [128, 4],
+      'tcp.unacked_bytes': [132, 4],
+      'tcp.rwnd_limited_ms': [136, 4],
+      'tcp.sndbuf_limited_ms': [140, 4],
+      'lost.records': [144, 4],
+      'lost.edges_ingress': [148, 2],
+      'lost.edges_egress': [150, 2],
+      unseen_ingress: [152, 4],
+      unseen_egress: [156, 4],
+      calls_ingress: [160, 4],
+      calls_egress: [164, 4],
+      slot: [168, 4],
+      generation: [172, 4],
+      flags: [176, 2],
+      error_number: [178, 2],
+      direction: [180, 1],
     },
   },
   connect_failed_event: {
@@ -1538,7 +1849,7 @@ export const RECORD_LAYOUT = {
   },
   progress_event: {
     kind: 9,
-    size: 64,
+    size: 96,
     fields: {
       'header.time_ns': [0, 8],
       'header.size': [8, 4],
@@ -1546,11 +1857,20 @@ export const RECORD_LAYOUT = {
       last_ns: [16, 8],
       bytes: [24, 8],
       tail: [32, 8],
-      slot: [40, 4],
-      generation: [44, 4],
-      end_seq: [48, 4],
-      calls: [52, 4],
-      direction: [56, 1],
+      'tcp.srtt_us': [40, 4],
+      'tcp.total_retrans': [44, 4],
+      'tcp.unsent_bytes': [48, 4],
+      'tcp.unacked_bytes': [52, 4],
+      'tcp.rwnd_limited_ms': [56, 4],
+      'tcp.sndbuf_limited_ms': [60, 4],
+      'lost.records': [64, 4],
+      'lost.edges_ingress': [68, 2],
+      'lost.edges_egress': [70, 2],
+      slot: [72, 4],
+      generation: [76, 4],
+      end_seq: [80, 4],
+      calls: [84, 4],
+      direction: [88, 1],
     },
   },
 } as const;

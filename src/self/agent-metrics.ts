@@ -42,6 +42,8 @@ export function observePipeline(counters: Counters, pipeline: Pipeline): void {
   counters.observe('underspan.records.dropped', 'unknown_connection', () => connections.strayRecords);
   counters.observe('underspan.messages.broken', 'http1', () => connections.synchrony.brokenStreams);
   counters.observe('underspan.connections.dropped', 'unknown_protocol', () => connections.synchrony.ignored);
+  counters.observe('underspan.connections.dropped', 'unparsed', () => connections.synchrony.givenUp);
+  counters.observe('underspan.bytes.missed', 'no_call_seen', () => connections.unseenBytes);
   counters.observe('underspan.connections.open', '', () => connections.open);
   counters.observe('underspan.exchanges.completed', 'http1', () => ledger.spans + ledger.dropped.sampled);
   for (const reason of DROP_REASONS) {

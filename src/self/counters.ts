@@ -21,7 +21,11 @@ export const SELF_METRICS = {
     'reason',
   ),
   'underspan.connections.dropped': counter('{connection}', 'Connections that were not followed.', 'reason'),
-  'underspan.bytes.missed': counter('By', 'Bytes known to exist and not captured.', 'reason'),
+  'underspan.bytes.missed': counter(
+    'By',
+    'Bytes that went through sockets and through no call that was seen.',
+    'reason',
+  ),
   'underspan.messages.broken': counter('{message}', 'Messages that a parser gave up on.', 'protocol'),
   'underspan.exchanges.completed': counter('{exchange}', 'Exchanges that were rebuilt.', 'protocol'),
   'underspan.exchanges.dropped': counter('{exchange}', 'Exchanges seen and not turned into a span.', 'reason'),

@@ -52,6 +52,8 @@ export const RESPONSE_READ = attributeKey('underspan.response.read');
 export const CONNECTION_REUSED = attributeKey('underspan.connection.reused');
 /** 1 for the first request of a connection; absent on connections older than the agent. */
 export const CONNECTION_REQUEST_INDEX = attributeKey('underspan.connection.request_index');
+/** What ended the connection, if it ended before the exchange was complete: `fin_sent`, `fin_received`, `reset_sent`, `reset_received`. */
+export const CONNECTION_END = attributeKey('underspan.connection.end');
 /** Metrics: `client`, `server` or `unknown`. */
 export const CONNECTION_ROLE = attributeKey('underspan.connection.role');
 export const IO_READ_CALLS = attributeKey('underspan.io.read_calls');
@@ -65,8 +67,15 @@ export const REQUEST_HEAD_TRUNCATED = attributeKey('underspan.request.head_trunc
 export const RESPONSE_HEAD_TRUNCATED = attributeKey('underspan.response.head_truncated');
 /** Smoothed round trip time, seconds. */
 export const TCP_SRTT = attributeKey('underspan.tcp.srtt');
-/** Segments sent again, by this side of the connection. */
+/** Segments that this side of the connection sent again while the exchange was under way. */
 export const TCP_RETRANSMITS = attributeKey('underspan.tcp.retransmits');
+/** Seconds in which this side had bytes to send and the peer's receive window was shut. */
+export const TCP_RWND_LIMITED = attributeKey('underspan.tcp.rwnd_limited');
+/** Seconds in which this side's send buffer was too small for the network to be kept busy. */
+export const TCP_SNDBUF_LIMITED = attributeKey('underspan.tcp.sndbuf_limited');
+/** Bytes that at the span's end had been given to the kernel and not been sent; sent and not been acknowledged. */
+export const TCP_UNSENT = attributeKey('underspan.tcp.unsent');
+export const TCP_UNACKED = attributeKey('underspan.tcp.unacked');
 
 /** `network.io.direction`. */
 export const DIRECTION_RECEIVE = 'receive';

@@ -222,10 +222,21 @@ export class SpanWriter {
     if (exchange.bytesOut >= 0) encoder.int(semconv.IO_WRITE_BYTES, exchange.bytesOut);
     if (exchange.srttMicros > 0) encoder.double(semconv.TCP_SRTT, exchange.srttMicros / 1e6);
     if (exchange.retransmits > 0) encoder.int(semconv.TCP_RETRANSMITS, exchange.retransmits);
+    if (exchange.rwndLimitedMs > 0) encoder.double(semconv.TCP_RWND_LIMITED, exchange.rwndLimitedMs / 1e3);
+    if (exchange.sndbufLimitedMs > 0) encoder.double(semconv.TCP_SNDBUF_LIMITED, exchange.sndbufLimitedMs / 1e3);
+    this.#writeUndelivered(exchange);
+    if (exchange.connectionEnd !== '') encoder.string(semconv.CONNECTION_END, exchange.connectionEnd);
     if (exchange.parentEvidence !== '') encoder.string(semconv.PARENT_EVIDENCE, exchange.parentEvidence);
     if (exchange.connectTrace !== null && (exchange.connectSpan0 !== 0 || exchange.connectSpan1 !== 0)) {
       encoder.link(exchange.connectTrace, exchange.connectSpan0, exchange.connectSpan1);
     }
+  }
+
+  /** What was just sent is not acknowledged yet: that says something only behind bytes that could not be sent, or at an end. */
+  #writeUndelivered({ unsentBytes, unackedBytes, connectionEnd }: Exchange): void {
+    if (unsentBytes === 0 && connectionEnd === '') return;
+    if (unsentBytes > 0) this.#encoder.int(semconv.TCP_UNSENT, unsentBytes);
+    if (unackedBytes > 0) this.#encoder.int(semconv.TCP_UNACKED, unackedBytes);
   }
 
   #writeOutcome(exchange: Exchange): void {

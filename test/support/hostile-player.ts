@@ -28,6 +28,7 @@ export interface SideLog {
   /** The script itself went wrong: the story proves nothing. */
   readonly failure: string;
   /** TCP_INFO at the end, null if the socket was closed by then. */
+  /** Retransmits since the handshake. */
   readonly tcp: { readonly retransmits: number; readonly rttUs: number } | null;
 }
 

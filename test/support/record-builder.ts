@@ -237,6 +237,25 @@ export interface Step {
   readonly hasNoContent?: boolean;
 }
 
+export interface TcpStory {
+  readonly tcpSrttUs?: number;
+  readonly tcpTotalRetrans?: number;
+  readonly tcpUnsentBytes?: number;
+  readonly tcpUnackedBytes?: number;
+  readonly tcpRwndLimitedMs?: number;
+  readonly tcpSndbufLimitedMs?: number;
+}
+
+export interface ClosedStory {
+  readonly flags?: number;
+  readonly errorNumber?: number;
+  readonly finSentNs?: number;
+  readonly finReceivedNs?: number;
+  readonly resetNs?: number;
+  readonly unseenIngress?: number;
+  readonly unseenEgress?: number;
+}
+
 interface Run {
   firstNs: number;
   lastNs: number;
@@ -284,6 +303,10 @@ export class Story {
   bytesOut = 0;
   /** Last bytes of the open run that were not captured, in wire order. */
   tail: Uint8Array = NO_TAIL;
+  /** What tcp_sock says from now on. */
+  tcp: TcpStory = {};
+  /** struct event_lost. */
+  readonly lost = { lostRecords: 0, lostEdgesIngress: 0, lostEdgesEgress: 0 };
   readonly #unixPath: string | null;
   readonly #pairTag: number;
   readonly #headBytes: number;
@@ -338,6 +361,7 @@ export class Story {
       flags: this.flags,
       include: 0xffff_ffff,
       pathBytes: path.length,
+      ...this.tcp,
     });
     const cursor = new gen.ConnectionOpenedEventCursor();
     if (this.#unixPath === null) writeAddress(bytes, cursor.addressLocalOffset, this.local, this.remote);
@@ -439,11 +463,22 @@ export class Story {
       const event = { ...fields, callBytes, chunkBytes: got };
       const bytesOfRecord = record(gen.DataEventCursor, gen.EVENT_DATA, event, payload);
       bytesOfRecord.set(prevTail, gen.DATA_EVENT_OFFSETS.prevTail);
-      if (step.isLost !== true) this.tape.add('data', at, bytesOfRecord);
+      this.#emit(at, bytesOfRecord, step, (flags & gen.DATA_EDGE) !== 0, direction);
       offset += got;
       if (!hasMore) break;
     }
     this.#captureLeft = Math.max(0, this.#captureLeft - offset);
+  }
+
+  /** emit and count_lost of bpf/socket.h. */
+  #emit(at: number, bytes: Uint8Array, step: Step, isEdge: boolean, direction: number): void {
+    if (step.isLost !== true) {
+      this.tape.add('data', at, bytes);
+      return;
+    }
+    this.lost.lostRecords++;
+    if (isEdge && direction === gen.DIRECTION_INGRESS) this.lost.lostEdgesIngress++;
+    else if (isEdge) this.lost.lostEdgesEgress++;
   }
 
   #dataFields(
@@ -460,6 +495,8 @@ export class Story {
       enterNs,
       arrivedNs,
       ...this.#prev(prev),
+      ...this.tcp,
+      ...this.lost,
       slot: this.slot,
       generation: this.generation,
       seq,
@@ -505,9 +542,8 @@ export class Story {
     const at = this.#time(step.at);
     const seq = direction === gen.DIRECTION_INGRESS ? this.ingressSeq : this.egressSeq;
     const fields = { ...this.#dataFields(direction, at, 0, 0, seq, flags, this.run), errorNumber };
-    if (this.verdict !== gen.VERDICT_IGNORE && step.isLost !== true) {
-      this.tape.add('data', at, record(gen.DataEventCursor, gen.EVENT_DATA, fields));
-    }
+    if (this.verdict === gen.VERDICT_IGNORE) return this;
+    this.#emit(at, record(gen.DataEventCursor, gen.EVENT_DATA, fields), step, false, direction);
     return this;
   }
 
@@ -518,6 +554,8 @@ export class Story {
     const fields = {
       timeNs: at,
       ...this.#prev(this.run),
+      ...this.tcp,
+      ...this.lost,
       slot: this.slot,
       generation: this.generation,
       flags: this.flags,
@@ -531,7 +569,7 @@ export class Story {
   }
 
   /** The socket is gone; what follows in this story is told of the slot's next tenant. */
-  closed(step: Step & { readonly flags?: number; readonly errorNumber?: number } = {}): this {
+  closed(step: Step & ClosedStory = {}): this {
     const at = this.#time(step.at);
     const bytes = record(gen.ConnectionClosedEventCursor, gen.EVENT_CONNECTION_CLOSED, {
       timeNs: at,
@@ -542,12 +580,19 @@ export class Story {
       bytesIngress: this.bytesIn,
       bytesEgress: this.bytesOut,
       ...this.#prev(this.run),
+      ...this.tcp,
+      ...this.lost,
       callsIngress: this.#callsIn,
       callsEgress: this.#callsOut,
       slot: this.slot,
       generation: this.generation,
       flags: this.flags | (step.flags ?? 0),
       errorNumber: step.errorNumber ?? 0,
+      finSentNs: step.finSentNs ?? 0,
+      finReceivedNs: step.finReceivedNs ?? 0,
+      resetNs: step.resetNs ?? 0,
+      unseenIngress: step.unseenIngress ?? 0,
+      unseenEgress: step.unseenEgress ?? 0,
       direction: this.direction,
     });
     if (step.isLost !== true) this.tape.add('control', at, bytes);
@@ -561,6 +606,8 @@ export class Story {
       timeNs: at,
       lastNs: this.run.lastNs,
       bytes: this.run.bytes,
+      ...this.tcp,
+      ...this.lost,
       slot: this.slot,
       generation: this.generation,
       endSeq: this.run.endSeq,

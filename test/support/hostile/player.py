@@ -71,6 +71,7 @@ class Side:
         self.sent = 0
         self.log = []
         self.to_peer = to_peer
+        self.handshake = None
         self.from_peer = from_peer
 
     def note(self, kind, count, enter, leave):
@@ -429,6 +430,7 @@ def ask(story, side):
     enter = now()
     connection.connect((story["address"] or address, port))
     side.note("connect", 0, enter, now())
+    side.handshake = side.tcp_facts()
     own = connection.getsockname()
     side.run(story["client"])
     return {"port": own[1], "peerPort": port}
@@ -451,6 +453,8 @@ def play(body, story, data, to_peer, from_peer):
     try:
         facts = body(story, side)
         tcp = side.tcp_facts()
+        if tcp is not None and side.handshake is not None:
+            tcp["retransmits"] -= side.handshake["retransmits"]
         side.do_close()
     except BaseException as error:
         failure = "%s: %s" % (type(error).__name__, error)

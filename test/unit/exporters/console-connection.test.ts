@@ -40,7 +40,16 @@ const SERVED: ConnectionSummary = {
   writeCalls: 34,
   errorName: '',
   resetBy: '',
+  resetNs: 0,
   retransmits: 0,
+  rwndLimitedMs: 0,
+  sndbufLimitedMs: 0,
+  unsentBytes: 0,
+  unackedBytes: 0,
+  unseenIn: 0,
+  unseenOut: 0,
+  lostRecords: 0,
+  protocol: 'http1',
   srttMicros: 43,
 };
 const REFUSED: ConnectionSummary = {

@@ -74,7 +74,63 @@ test('an edge that is missing: no response is given to a request that it did not
     const whole = [0, 1, 2].filter(turn => (mask & (3 << (turn * 2))) === 0).length;
     assert.ok(spans.length - 1 <= whole);
     if (mask === 0) assert.equal(spans.length, 4);
+    // Whatever was lost, four requests were made, and those that are not told are in the books under their cause.
+    const drops = spans.length === 4 ? {} : { ring_full: 4 - spans.length };
+    assert.deepEqual([harness.pipeline.ledger.started, harness.drops()], [4, drops], `lost ${mask.toString(2)}`);
   }
+});
+
+test('a record that was lost where nothing follows: the request is lost, it did not fail', () => {
+  for (const end of ['closed', 'finished'] as const) {
+    const harness = new Harness();
+    const story = harness.server().opened().read(requestText('GET /a')).wrote(responseText(200), LOST);
+    story[end]().closed();
+    assert.deepEqual(harness.finish().map(line), [], end);
+    assert.deepEqual(harness.drops(), { ring_full: 1 }, end);
+  }
+});
+
+test('every record of a connection that speaks an unknown protocol lost but the last: then its requests are counted', () => {
+  const harness = new Harness();
+  const story = harness.client().opened();
+  for (let turn = 0; turn < 70; turn++) story.wrote(requestText('GET /a'), LOST).read(responseText(), LOST);
+  story.wrote(requestText('GET /b')).read(responseText(204)).closed();
+  assert.deepEqual(harness.finish().map(line), ['GET /b 204']);
+  assert.deepEqual([harness.pipeline.ledger.started, harness.drops()], [71, { ring_full: 70 }]);
+});
+
+test('a body record that was lost costs nothing, and no request is made up for it', () => {
+  const harness = new Harness();
+  const story = harness.server().opened();
+  story.read(requestText('PUT /a', ['Host: a', 'Content-Length: 20'], '0123456789')).read('0123456789', LOST);
+  story.wrote(responseText(200)).read(requestText('GET /b')).wrote(responseText(204)).closed();
+  assert.deepEqual(harness.finish().map(line), ['PUT /a 200', 'GET /b 204']);
+  assert.deepEqual(harness.drops(), {});
+});
+
+test('bytes that are missing although no record was lost are a gap', () => {
+  const harness = new Harness();
+  const story = harness.server().opened().read(requestText('GET /a'));
+  story.egressSeq += 500;
+  story.wrote(responseText(200)).read(requestText('GET /b')).wrote(responseText(204)).closed();
+  assert.deepEqual(harness.finish().map(line), ['GET /b 204']);
+  assert.deepEqual(harness.drops(), { gap: 1 });
+});
+
+test('a connection whose messages fail to parse again and again is counted only, and says so', () => {
+  const harness = new Harness();
+  const story = harness.server({ slot: 12 }).opened();
+  for (let turn = 0; turn < 6; turn++) {
+    story.read(requestText(`GET /${turn}`)).wrote('HTTP/1.1 abc\r\n\r\n');
+    harness.play();
+    if (harness.verdicts.length > 0) story.verdict = VERDICT_IGNORE;
+  }
+  story.closed();
+  assert.deepEqual(harness.finish().map(line), []);
+  assert.deepEqual(harness.drops(), { unparsed: 4 });
+  assert.deepEqual(harness.verdicts, [{ slot: 12, generation: 1, verdict: VERDICT_IGNORE }]);
+  const { givenUp, ignored } = harness.pipeline.connections.synchrony;
+  assert.deepEqual([givenUp, ignored, harness.closed[0]?.connection.protocol], [1, 0, 'not parsed']);
 });
 
 test('sequence numbers that go backwards are an overlap: dropped, counted, resynchronised', () => {
