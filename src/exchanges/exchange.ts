@@ -109,6 +109,9 @@ export class Exchange {
   /** Not '': it is only counted, under this reason, when it ends. */
   discardReason: '' | 'evicted' | 'otlp' | 'filtered' = '';
 
+  /** The method under which metrics count it as active, '' if they do not. */
+  activeMethod = '';
+
   /** Names the request on both sides of the connection, see traces/correlator.ts. */
   pairRequestSeq = 0;
   pairResponseSeq = 0;

@@ -99,7 +99,9 @@ export class Matcher {
 
   /** Requests whose response has not begun. */
   get unansweredCount(): number {
-    return this.#pending.filter(pending => !pending.isResponseStarted).length;
+    let count = 0;
+    for (const pending of this.#pending) if (!pending.isResponseStarted) count++;
+    return count;
   }
 
   /** The request under way has had its whole response: only the rest of its body can still come, or the next request. */
@@ -114,7 +116,8 @@ export class Matcher {
 
   /** The exchange whose response is due next. */
   #answering(): Pending | null {
-    return this.#pending.find(pending => !pending.isResponseDone) ?? null;
+    for (const pending of this.#pending) if (!pending.isResponseDone) return pending;
+    return null;
   }
 
   #asking(): Pending | null {

@@ -152,19 +152,16 @@ export class ProtoWriter {
     this.at += 8;
   }
 
+  /** Over a double that is there already. */
+  doubleAt(at: number, value: number): void {
+    this.#view.setFloat64(at, value, true);
+  }
+
   /** Bytes as they are, without a length. */
   raw(source: Uint8Array): void {
-    const count = source.length;
-    this.ensure(count);
-    if (count <= SHORT_TEXT) {
-      const { bytes } = this;
-      let { at } = this;
-      for (let i = 0; i < count; i++) bytes[at++] = source[i] as number;
-      this.at = at;
-    } else {
-      this.bytes.set(source, this.at);
-      this.at += count;
-    }
+    this.ensure(source.length);
+    this.bytes.set(source, this.at);
+    this.at += source.length;
   }
 
   /**

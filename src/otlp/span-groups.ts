@@ -183,7 +183,7 @@ export class SpanGroups {
       total += 1 + varintSize(size) + size;
       spanCount += part.spanCount;
     }
-    const bytes = new Uint8Array(total);
+    const bytes = Buffer.allocUnsafeSlow(total);
     let at = 0;
     for (const part of parts) {
       at = putHeader(bytes, at, 0x0a, this.#resourceSpansBytes(part));

@@ -8,12 +8,22 @@
 import type { WallClock } from '../clock.js';
 import type { Service } from '../enrichment/service.js';
 import type { TraceContext } from '../traces/context.js';
-import { type AttributeKey, writeBool, writeDouble, writeInt, writeString, writeStringArray } from './attributes.js';
+import {
+  type AttributeKey,
+  type DoubleRow,
+  encodeDoubleRow,
+  writeBool,
+  writeDouble,
+  writeDoubleRow,
+  writeInt,
+  writeString,
+  writeStringArray,
+} from './attributes.js';
 import { ProtoWriter, tagBytes, WIRE_FIXED32 } from './proto-writer.js';
 import { encodeScope } from './resource.js';
 import { type EncodedTraces, type ServiceGroup, SpanGroups } from './span-groups.js';
 
-export { type AttributeKey, attributeKey } from './attributes.js';
+export { type AttributeKey, attributeKey, type DoubleRow } from './attributes.js';
 export type { EncodedTraces } from './span-groups.js';
 
 /** Below the 4 MiB that gRPC servers accept by default. */
@@ -43,6 +53,11 @@ const [SPAN_FLAGS_0, SPAN_FLAGS_1] = tagBytes(16, WIRE_FIXED32) as [number, numb
 const FLAG_TRACE_MASK = 0xff;
 const FLAG_HAS_IS_REMOTE = 0x100;
 const FLAG_IS_REMOTE = 0x200;
+
+/** Four attributes of spans for `TraceRequestEncoder.doubles`. */
+export function doubleRow(keys: readonly [AttributeKey, AttributeKey, AttributeKey, AttributeKey]): DoubleRow {
+  return encodeDoubleRow(ATTRIBUTES, keys);
+}
 
 export interface TraceRequestOptions {
   readonly clock: WallClock;
@@ -157,12 +172,32 @@ export class TraceRequestEncoder {
     writeDouble(this.#writer, ATTRIBUTES, key, value);
   }
 
+  /** Four doubles at once, see `doubleRow`. */
+  doubles(row: DoubleRow, first: number, second: number, third: number, fourth: number): void {
+    writeDoubleRow(this.#writer, row, first, second, third, fourth);
+  }
+
   bool(key: AttributeKey, value: boolean): void {
     writeBool(this.#writer, ATTRIBUTES, key, value);
   }
 
   stringArray(key: AttributeKey, values: readonly string[]): void {
     writeStringArray(this.#writer, ATTRIBUTES, key, values);
+  }
+
+  /** Where the next field of the open span goes, for `since`. */
+  get position(): number {
+    return this.#writer.at;
+  }
+
+  /** A copy of the fields written since `position`: what many spans have in common is encoded once. */
+  since(position: number): Uint8Array {
+    return Buffer.from(this.#writer.bytes.subarray(position, this.#writer.at));
+  }
+
+  /** The fields that `since` copied. */
+  again(fields: Uint8Array): void {
+    this.#writer.raw(fields);
   }
 
   /** A link to a span of the same process. */

@@ -75,6 +75,9 @@ export class Ledger {
   readonly #byName = new Map<string, Account>();
   /** The same, found without making a key; forgets with the service. */
   readonly #byService = new WeakMap<Service, Account>();
+  /** The last one that was asked for: requests of one service come in rows. */
+  #lastService: Service | null = null;
+  #lastAccount: Account = this.others;
 
   constructor(maxServices = MAX_SERVICES) {
     this.#maxServices = maxServices;
@@ -139,8 +142,10 @@ export class Ledger {
   }
 
   #account(service: Service | null): Account {
-    if (service === null) return this.others;
-    return this.#byService.get(service) ?? this.#find(service);
+    if (service === this.#lastService) return this.#lastAccount;
+    this.#lastService = service;
+    this.#lastAccount = service === null ? this.others : (this.#byService.get(service) ?? this.#find(service));
+    return this.#lastAccount;
   }
 
   #find(service: Service): Account {

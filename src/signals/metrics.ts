@@ -36,8 +36,6 @@ export class Metrics {
   readonly #maxServices: number;
   readonly #budget: SeriesBudget;
   readonly #dropped: Record<DropReason, number> = { no_service: 0, no_time: 0, services_full: 0, service_gone: 0 };
-  /** Requests under way and the method they are counted under; as many as the caller has exchanges. */
-  readonly #underWay = new Map<Exchange, string>();
   readonly #startNs: number;
   /** The last snapshot: what begins after it was 0 then, so this is where its series start. */
   #epochNs: number;
@@ -77,18 +75,18 @@ export class Metrics {
   /** A request began. Call it once its head is parsed: before, its method is not known and counts as `_OTHER`. */
   requestStarted(exchange: Exchange): void {
     const metrics = this.#find(exchange.service);
-    if (metrics === null || this.#underWay.has(exchange)) return;
+    if (metrics === null || exchange.activeMethod !== '') return;
     const method = this.#methods.attribute(exchange.method);
-    this.#underWay.set(exchange, method);
+    exchange.activeMethod = method;
     const active = exchange.kind === KIND_SERVER ? metrics.serverActive : metrics.clientActive;
     active.set(method, (active.get(method) ?? 0) + 1);
   }
 
   /** The request ended, however. Without a `requestStarted` before it, or a second time, it changes nothing. */
   requestEnded(exchange: Exchange): void {
-    const method = this.#underWay.get(exchange);
-    if (method === undefined) return;
-    this.#underWay.delete(exchange);
+    const method = exchange.activeMethod;
+    if (method === '') return;
+    exchange.activeMethod = '';
     const metrics = this.#findExisting(exchange.service);
     if (metrics === null) return;
     const active = exchange.kind === KIND_SERVER ? metrics.serverActive : metrics.clientActive;

@@ -9,18 +9,18 @@ const WAYS = 4;
 /** What has waited longer than this will not be asked for any more. */
 const MAX_AGE_NS = 60e9;
 
-class Entry {
-  clientSeq = 0;
-  serverSeq = 0;
-  tag = 0;
-  exchange: Exchange | null = null;
-}
+/** Client's and server's sequence number, tag. */
+const KEY_WORDS = 3;
 
-/** One side's requests that wait for the other side: four ways a set, the oldest of a full set goes. */
+/**
+ * One side's requests that wait for the other side: four ways a set, the oldest of a full set goes. The keys of a set lie
+ * in one cache line, and most questions are answered by them alone.
+ */
 export class PairTable {
   /** Entries that were pushed out while they were young enough to matter. */
   overwritten = 0;
-  readonly #entries = Array.from({ length: SETS * WAYS }, () => new Entry());
+  readonly #keys = new Uint32Array(SETS * WAYS * KEY_WORDS);
+  readonly #exchanges = new Array<Exchange | null>(SETS * WAYS).fill(null);
 
   /** Index of the set's first way: the high bits of the product depend on the whole key. */
   #set(clientSeq: number, serverSeq: number, tag: number): number {
@@ -29,33 +29,35 @@ export class PairTable {
   }
 
   add(clientSeq: number, serverSeq: number, tag: number, exchange: Exchange): void {
+    const exchanges = this.#exchanges;
     const first = this.#set(clientSeq, serverSeq, tag);
-    let chosen = this.#entries[first] as Entry;
-    for (let way = 0; way < WAYS; way++) {
-      const entry = this.#entries[first + way] as Entry;
-      if (entry.exchange === null) {
-        chosen = entry;
-        break;
-      }
-      if (entry.exchange.requestTakenNs < (chosen.exchange as Exchange).requestTakenNs) chosen = entry;
+    let chosen = first;
+    let chosenNs = Number.POSITIVE_INFINITY;
+    for (let way = first; way < first + WAYS; way++) {
+      const takenNs = exchanges[way]?.requestTakenNs ?? Number.NEGATIVE_INFINITY;
+      if (takenNs >= chosenNs) continue;
+      chosen = way;
+      chosenNs = takenNs;
     }
-    const old = chosen.exchange;
-    if (old !== null && exchange.requestTakenNs - old.requestTakenNs < MAX_AGE_NS) this.overwritten++;
-    chosen.clientSeq = clientSeq;
-    chosen.serverSeq = serverSeq;
-    chosen.tag = tag;
-    chosen.exchange = exchange;
+    if (exchange.requestTakenNs - chosenNs < MAX_AGE_NS) this.overwritten++;
+    const key = chosen * KEY_WORDS;
+    this.#keys[key] = clientSeq;
+    this.#keys[key + 1] = serverSeq;
+    this.#keys[key + 2] = tag;
+    exchanges[chosen] = exchange;
   }
 
   /** The exchange of that pair, which leaves the table; null if there is none. */
   take(clientSeq: number, serverSeq: number, tag: number): Exchange | null {
+    const keys = this.#keys;
     const first = this.#set(clientSeq, serverSeq, tag);
-    for (let way = 0; way < WAYS; way++) {
-      const entry = this.#entries[first + way] as Entry;
-      if (entry.clientSeq !== clientSeq || entry.serverSeq !== serverSeq || entry.tag !== tag) continue;
-      const { exchange } = entry;
-      entry.exchange = null;
-      if (exchange !== null) return exchange;
+    for (let way = first; way < first + WAYS; way++) {
+      const key = way * KEY_WORDS;
+      if (keys[key] !== clientSeq || keys[key + 1] !== serverSeq || keys[key + 2] !== tag) continue;
+      const exchange = this.#exchanges[way] ?? null;
+      if (exchange === null) continue;
+      this.#exchanges[way] = null;
+      return exchange;
     }
     return null;
   }
@@ -63,9 +65,8 @@ export class PairTable {
   /** The exchange is over: nobody will ask for it. */
   remove(clientSeq: number, serverSeq: number, tag: number, exchange: Exchange): void {
     const first = this.#set(clientSeq, serverSeq, tag);
-    for (let way = 0; way < WAYS; way++) {
-      const entry = this.#entries[first + way] as Entry;
-      if (entry.exchange === exchange) entry.exchange = null;
+    for (let way = first; way < first + WAYS; way++) {
+      if (this.#exchanges[way] === exchange) this.#exchanges[way] = null;
     }
   }
 }

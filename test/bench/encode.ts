@@ -7,7 +7,7 @@ import { ReadableSpanFactory } from '../../src/exporters/readable-span.js';
 import { decodeTraces } from '../../src/otlp/decode.js';
 import { TraceRequestEncoder } from '../../src/otlp/trace-request.js';
 import { SpanWriter } from '../../src/signals/span.js';
-import { clientExchange, serverExchange } from '../unit/signals/exchanges.js';
+import { clientExchange, serverExchange, service } from '../unit/signals/exchanges.js';
 import { type PartResult, ratioOf, renderTable, spreadOf } from './figures.js';
 import type { Quiet } from './quiet.js';
 
@@ -26,7 +26,9 @@ export async function runEncode(rounds: number, quiet: Quiet, say: (text: string
   clock.set(1_700_000_000, 0);
   const encoder = new TraceRequestEncoder({ clock, scopeName: 'underspan', scopeVersion: '0.1.0' });
   const writer = new SpanWriter(encoder);
-  const exchanges = [serverExchange(), clientExchange()];
+  // One process, as most spans of a batch have it: each service begins a group of its own.
+  const process = service();
+  const exchanges = [serverExchange({ service: process }), clientExchange({ service: process })];
   const encode = () => {
     for (let at = 0; at < SPANS; at++) {
       if (!writer.writeExchange(exchanges[at & 1] as (typeof exchanges)[0], '/users/{id}')) {
