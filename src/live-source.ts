@@ -1,6 +1,7 @@
 // Records from the running kernel: load, attach, drain on a timer, select processes. Probes are attached last, after the
 // selection stands, so that nothing is read from a process that was excluded.
 import { Assembly, type Post } from './assembly.js';
+import { BudgetKeeper } from './budget-keeper.js';
 import type { Connection } from './connections/connection.js';
 import type { Stream } from './connections/stream.js';
 import { type CompiledSelection, compileSelection } from './discovery/selector.js';
@@ -40,6 +41,8 @@ export class LiveSource implements Source {
   readonly #pids: () => readonly number[];
   readonly #kernelCounters = new KernelCounters();
   readonly #recording: RecordingWriter | null;
+  /** None while recording: a recording is to hold everything. */
+  #budget: BudgetKeeper | null = null;
   #selection: CompiledSelection;
   #nextProgressNs = 0;
   #nextClockNs = 0;
@@ -136,7 +139,15 @@ export class LiveSource implements Source {
       bootNs: this.#clock.now(),
       clock: this.#clockState(),
     });
+    if (this.#recording === null) this.#budget = this.#keepBudget();
     this.#turn();
+  }
+
+  #keepBudget(): BudgetKeeper {
+    const { config, wantsSpans } = this.#start;
+    const { pipeline, counters } = this.#assembly;
+    const options = { config, kernel: this.#kernel, pipeline, counters, wantsSpans, post: this.#post };
+    return new BudgetKeeper(options, this.#clock.now());
   }
 
   snapshot(id: number): void {
@@ -146,6 +157,7 @@ export class LiveSource implements Source {
   reload(message: ToWorker & { readonly type: 'reload' }): void {
     const { config } = message;
     this.#assembly.reload(config);
+    this.#budget?.reload(config);
     const selection = compileSelection(config.selection);
     this.#applySelection(this.#selection, selection);
     this.#selection = selection;
@@ -183,6 +195,7 @@ export class LiveSource implements Source {
       this.#queryProgress(nowNs);
     }
     this.#assembly.tick(nowNs);
+    this.#budget?.tick(nowNs);
     this.#watcher.flush();
     this.#tls.tick(nowNs);
     if (nowNs >= this.#nextClockNs) this.#keepTime(nowNs);

@@ -33,7 +33,7 @@ import { Ledger } from './self/ledger.js';
 import { Histogram, WAIT_SECONDS_BOUNDS } from './signals/histogram.js';
 import type { Metrics } from './signals/metrics.js';
 import { SpanWriter } from './signals/span.js';
-import { IdSource } from './traces/context.js';
+import { IdSource, type TraceContext } from './traces/context.js';
 import { Correlator } from './traces/correlator.js';
 import { HeldExchanges } from './traces/held.js';
 import { InstrumentedServices } from './traces/instrumented.js';
@@ -99,6 +99,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   /** Seconds from the question after a client on another host to the answer. */
   readonly joinWaits = new Histogram(WAIT_SECONDS_BOUNDS);
   sampler: Sampler;
+  /** Share of traces whose spans the agent's budget allows (self/budget.ts). */
+  affordableShare = 1;
   readonly #options: PipelineOptions;
   readonly #ids = new IdSource();
   readonly #writer: SpanWriter;
@@ -450,9 +452,15 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     if (!this.#options.wantsSpans) this.ledger.drop(service, 'no_exporter');
     else if (this.#isLeftOut(exchange)) this.ledger.drop(service, 'instrumented');
     else if (!this.sampler.isSampled(exchange.trace)) this.ledger.drop(service, 'sampled');
+    else if (!this.#isAffordable(exchange.trace)) this.ledger.drop(service, 'budget');
     else if (!this.#writer.writeExchange(exchange, route)) this.ledger.drop(service, 'buffer_full');
     else if (this.encoder.dropped.oversized > oversized) this.ledger.drop(service, 'oversized');
     else this.ledger.export(service);
+  }
+
+  /** By the trace id, so that a trace that is kept is kept whole. */
+  #isAffordable(trace: TraceContext): boolean {
+    return this.affordableShare >= 1 || (trace.id3 >>> 0) / 2 ** 32 < this.affordableShare;
   }
 
   missExchange(connection: Connection, reason: DropReason): void {

@@ -46,6 +46,7 @@ struct user_link {
 struct object {
 	struct bpf_object *bpf;
 	struct bpf_link *links[LINKS_MAX];
+	const struct bpf_program *linked[LINKS_MAX]; /* by which program */
 	int link_count;
 	struct user_link *user_links; /* on files */
 	int user_link_count, user_link_room;
@@ -460,6 +461,7 @@ static napi_value host_attach(napi_env env, napi_callback_info info)
 	link = bpf_program__attach(program);
 	if (!link)
 		return fail(env, bpf_program__name(program), errno);
+	object->linked[object->link_count] = program;
 	object->links[object->link_count++] = link;
 	return NULL;
 }
@@ -574,6 +576,26 @@ static napi_value host_attach_user(napi_env env, napi_callback_info info)
 			bpf_link__destroy(link.bpf);
 			return fail(env, "link", ENOMEM);
 		}
+	}
+	return NULL;
+}
+
+/* detachProgram(handle, program): this one; it can be attached again. */
+static napi_value host_detach_program(napi_env env, napi_callback_info info)
+{
+	ARGUMENTS(2)
+	struct object *object = get_external(env, argv[0]);
+	struct bpf_program *program = get_program(env, object, argv[1]);
+
+	if (!program)
+		return NULL;
+	for (int i = object->link_count - 1; i >= 0; i--) {
+		if (object->linked[i] != program)
+			continue;
+		bpf_link__destroy(object->links[i]);
+		object->link_count--;
+		object->links[i] = object->links[object->link_count];
+		object->linked[i] = object->linked[object->link_count];
 	}
 	return NULL;
 }
@@ -935,6 +957,7 @@ NAPI_MODULE_INIT()
 		{ "detach", host_detach },
 		{ "useMultiProbes", host_use_multi_probes },
 		{ "attachUser", host_attach_user },
+		{ "detachProgram", host_detach_program },
 		{ "log", host_log },
 		{ "mapMemory", host_map_memory },
 		{ "mapSet", host_map_set },

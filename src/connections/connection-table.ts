@@ -132,6 +132,11 @@ export class ConnectionTable {
     if (!connection.isIgnored) this.#feeder.onState(connection, event);
   }
 
+  /** The kernel captures less of each run from now on. */
+  shortenHeads(headBytes: number): void {
+    this.#feeder.shortenHeads(headBytes);
+  }
+
   onProgress(event: ProgressEventCursor): void {
     const connection = this.find(event.slot, event.generation);
     if (connection !== null) this.#feeder.onProgress(connection, event);

@@ -32,7 +32,7 @@ const TAIL_QUIET_NS = 20e6;
 export class StreamFeeder {
   readonly #synchrony: Synchrony;
   /** Captured bytes of a run: beyond them the kernel announces nothing. */
-  readonly #headBytes: number;
+  #headBytes: number;
 
   constructor(synchrony: Synchrony, headBytes: number) {
     this.#synchrony = synchrony;
@@ -221,6 +221,11 @@ export class StreamFeeder {
       if (event.timeNs - event.lastNs >= TAIL_QUIET_NS) stream.parser?.finish(stream.position);
     }
     if (stream.parser?.isIdle !== false) this.#synchrony.unawait(connection);
+  }
+
+  /** From now on runs may be captured up to here only. Never taken back: runs of before may still be open. */
+  shortenHeads(headBytes: number): void {
+    this.#headBytes = Math.min(this.#headBytes, headBytes);
   }
 
   /** A connection whose message goes on behind the captured head, or ends where only quiet tells, is asked about. */

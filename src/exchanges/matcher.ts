@@ -31,6 +31,7 @@ export const DROP_REASONS = [
   'filtered',
   'sampled',
   'no_exporter',
+  'budget',
   'unfinished',
   'buffer_full',
   'oversized',

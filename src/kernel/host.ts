@@ -48,6 +48,7 @@ export interface Host {
     isReturn: boolean,
     pid: number,
   ): void;
+  detachProgram(object: ObjectHandle, program: string): void;
   log(): string;
   mapMemory(object: ObjectHandle, map: string): ArrayBuffer;
   mapSet(object: ObjectHandle, map: string, key: Uint8Array, value: Uint8Array): void;

@@ -278,6 +278,25 @@ export class Kernel {
     Atomics.add(this.#settings, SETTINGS_OFFSETS.selectionEpoch / 4, 1);
   }
 
+  /** Captured bytes of each run from its next change of direction on. */
+  setHeadBytes(bytes: number): void {
+    this.#settings[SETTINGS_OFFSETS.headBytes / 4] = bytes;
+  }
+
+  /** Switches the dear probes off, or on again. Throws when the kernel refuses them now. */
+  setDearProbes(areOn: boolean): void {
+    for (const program of this.#selection.programs(group => group.isDear === true)) {
+      if (areOn === this.#attached.has(program)) continue;
+      if (areOn) {
+        this.#host.attach(this.#object, program);
+        this.#attached.add(program);
+      } else {
+        this.#host.detachProgram(this.#object, program);
+        this.#attached.delete(program);
+      }
+    }
+  }
+
   /** Stops all probes; the rings can still be drained. */
   detach(): void {
     this.#host.detach(this.#object);

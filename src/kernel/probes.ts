@@ -24,6 +24,8 @@ export interface ProbeGroup {
   readonly ways: readonly Way[];
   /** Without it there are no spans. */
   readonly isRequired: boolean;
+  /** Runs at each call of a selected process: what a budget that is too small switches off (self/budget.ts). */
+  readonly isDear?: boolean;
   /** What a user loses without it. */
   readonly loss: string;
 }
@@ -75,6 +77,7 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
       way('syscall', 'sys_enter', 'sys_exit'),
     ],
     isRequired: true,
+    isDear: true,
     loss: 'no spans and no metrics: the bytes of no socket are seen',
   },
   {
@@ -93,6 +96,7 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
     name: 'arrival',
     ways: [way('tracepoint', 'sk_data_ready'), way('fentry', 'fentry_data_ready'), way('kprobe', 'kprobe_data_ready')],
     isRequired: false,
+    isDear: true,
     loss: 'underspan.receive.wait is missing, and server spans start when the application reads',
   },
   {

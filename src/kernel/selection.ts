@@ -57,8 +57,10 @@ export class WaySelection {
   }
 
   /** Programs of the ways at hand. */
-  programs(): string[] {
-    return this.#choices.flatMap(choice => this.#programsOf(choice).map(({ name }) => name));
+  programs(isWanted: (group: ProbeGroup) => boolean = () => true): string[] {
+    return this.#choices
+      .filter(({ group }) => isWanted(group))
+      .flatMap(choice => this.#programsOf(choice).map(({ name }) => name));
   }
 
   #programsOf(choice: GroupChoice): readonly Program[] {

@@ -47,6 +47,8 @@ export const SELF_METRICS = {
   'underspan.exchanges.open': gauge('{exchange}', 'Requests that wait for their response.', ''),
   'underspan.queue.size': gauge('By', 'Bytes that wait for an exporter.', 'exporter'),
   'underspan.coverage': gauge('1', 'Share of the exchanges seen in the kernel that became spans or metrics.', ''),
+  'underspan.budget.step': gauge('1', 'What the agent leaves out to keep its budget: 0 nothing, 4 most.', ''),
+  'underspan.budget.changed': counter('{change}', 'Steps up for cpu or memory, and down again.', 'reason'),
   'underspan.cpu.time': counter('s', 'CPU time of the agent.', 'mode'),
   'underspan.memory.usage': gauge('By', 'Memory of the agent.', 'kind'),
 } as const satisfies Record<string, SelfMetric>;

@@ -108,7 +108,12 @@ export async function spawnAgent(options: AgentOptions): Promise<Child> {
     writeFileSync(file, options.config);
     args.push('--config', file);
   }
-  const env: Record<string, string> = { OTEL_METRICS_EXPORTER: 'none', OTEL_BSP_SCHEDULE_DELAY: '200' };
+  const env: Record<string, string> = {
+    OTEL_METRICS_EXPORTER: 'none',
+    OTEL_BSP_SCHEDULE_DELAY: '200',
+    // What a busy machine makes the agent cost must not decide what is exported: budget.test.ts has limits of its own.
+    UNDERSPAN_LIMITS_CPU: '0',
+  };
   if (options.endpoint !== undefined) {
     env.OTEL_TRACES_EXPORTER = 'otlp';
     env.OTEL_EXPORTER_OTLP_ENDPOINT = options.endpoint;

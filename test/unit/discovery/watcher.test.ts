@@ -183,7 +183,9 @@ test('a full map is counted', () => {
 });
 
 test('the processes of this machine: a program that was started is found by the scan and by its name', async context => {
-  const child: ChildProcess = spawn('python3', ['-u', '-c', 'print("up"); input()', '--found-by-watcher'], {
+  // Another run of this test on the machine has a program of its own.
+  const mark = `--found-by-watcher-${process.pid}`;
+  const child: ChildProcess = spawn('python3', ['-u', '-c', 'print("up"); input()', mark], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   context.after(() => child.kill('SIGKILL'));
@@ -194,7 +196,7 @@ test('the processes of this machine: a program that was started is found by the 
   const kernel = new FakeKernel();
   const watcher = new ProcessWatcher({
     filter: kernel,
-    selection: compileSelection({ include: [{ exe: 'python3*', command: '--found-by-watcher' }], exclude: [] }),
+    selection: compileSelection({ include: [{ exe: 'python3*', command: mark }], exclude: [] }),
     inspect: pid => table.inspect(pid),
     pids: () => source.pids(),
     ownPid: process.pid,
