@@ -137,6 +137,7 @@ struct sk_buff_head {
 
 struct sock {
 	struct sock_common __sk_common;
+	struct socket *sk_socket;
 	struct sk_buff_head sk_receive_queue;
 	int sk_err;
 	__u16 sk_type;

@@ -178,6 +178,9 @@ static __noinline void data_ready(struct sock *sk)
 			c->arrived_ns = now;
 		return;
 	}
+	/* Only what nobody has accepted yet has a birth to note this in. */
+	if (KERNEL_READ(struct sock, sk, sk_socket))
+		return;
 	birth = bpf_map_lookup_elem(&births, &key);
 	if (birth && !birth->arrived_ns)
 		birth->arrived_ns = bpf_ktime_get_boot_ns();

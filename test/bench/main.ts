@@ -15,6 +15,8 @@ import { describeMachine } from './machine.js';
 import { runMacro } from './macro.js';
 import { Quiet } from './quiet.js';
 import { runReplay } from './replay.js';
+import { runScale } from './scale.js';
+import { runSdk } from './sdk.js';
 
 type Part = (rounds: number, quiet: Quiet, say: (text: string) => void) => Promise<PartResult>;
 
@@ -24,6 +26,8 @@ const PARTS: Readonly<Record<string, Part>> = {
   kernel: runKernel,
   replay: runReplay,
   encode: runEncode,
+  sdk: runSdk,
+  scale: runScale,
 };
 const DEFAULT_ROUNDS = 3;
 /** Seconds that the whole run waits for a quiet machine, and spends on repeating disturbed rounds. */

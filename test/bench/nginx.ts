@@ -13,6 +13,17 @@ const WRK_REPORT = `done = function(summary, latency, requests)
     latency:percentile(50), latency:percentile(99), latency:percentile(99.9)))
 end
 `;
+/** Asks for one of so many paths, each a route of its own: names, no identifiers. */
+const wrkRequests = (routes: number): string => `local letters = 'bcdfghjklm'
+local function name(n)
+  return (string.gsub(tostring(n), '%d', function(d) return string.sub(letters, d + 1, d + 1) end))
+end
+request = function()
+  return wrk.format('GET', '/bench/' .. name(math.random(${routes})))
+end
+`;
+/** Files and sockets of the processes of a load, beside its connections. */
+const SPARE_FILES = 512;
 
 export interface LoadResult {
   readonly requests: number;
@@ -24,23 +35,24 @@ export interface LoadResult {
   readonly p999: number;
 }
 
-function configText(directory: string, port: number): string {
+function configText(directory: string, port: number, connections: number): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     name => `    ${name}_temp_path ${directory}/${name};`,
   );
   return `daemon off;
 user root;
 worker_processes 2;
+worker_rlimit_nofile ${connections + SPARE_FILES};
 pid ${directory}/nginx.pid;
 error_log ${directory}/error.log warn;
-events { worker_connections 2048; }
+events { worker_connections ${connections + SPARE_FILES}; }
 http {
     access_log off;
     keepalive_requests 100000000;
 ${temporary.join('\n')}
     default_type text/plain;
     server {
-        listen 127.0.0.1:${port} backlog=2048;
+        listen 127.0.0.1:${port} backlog=16384;
         location / { return 200 "${'x'.repeat(BODY_BYTES)}"; }
     }
 }
@@ -58,14 +70,16 @@ export class Nginx {
     this.#script = script;
   }
 
-  static async start(): Promise<Nginx> {
+  /** `routes`: 0: one path for all. */
+  static async start(options: { readonly connections?: number; readonly routes?: number } = {}): Promise<Nginx> {
+    const { connections = 2048, routes = 0 } = options;
     const directory = temporaryDirectory('bench');
     mkdirSync(directory, { recursive: true });
     const script = path.join(directory, 'report.lua');
     const config = path.join(directory, 'nginx.conf');
     const port = await freePort();
-    writeFileSync(script, WRK_REPORT);
-    writeFileSync(config, configText(directory, port));
+    writeFileSync(script, routes === 0 ? WRK_REPORT : wrkRequests(routes) + WRK_REPORT);
+    writeFileSync(config, configText(directory, port, connections));
     const child = new Child('nginx', ['-e', `${directory}/error.log`, '-p', directory, '-c', config]);
     await until(
       'nginx to listen',
@@ -79,19 +93,40 @@ export class Nginx {
     return new Nginx(child, port, script);
   }
 
-  /** Saturates the server for a while. A failed request is an error: nothing of the bench may cost one. */
-  async load(seconds: number, connections = 50): Promise<LoadResult> {
+  /** Saturates the server for a while. */
+  load(seconds: number, connections = 50): Promise<LoadResult> {
     const url = `http://127.0.0.1:${this.port}/bench/items/42`;
-    const args = ['-t2', `-c${connections}`, `-d${seconds}s`, '-s', this.#script, url];
-    const wrk = await runCommand('wrk', args, { timeoutMs: seconds * 1000 + 10_000 });
-    const report = /^REPORT (.*)$/m.exec(wrk.stdout)?.[1];
-    if (wrk.exitCode !== 0 || report === undefined) throw new Error(`wrk failed: ${wrk.describe()}`);
-    const parsed = JSON.parse(report) as Omit<LoadResult, 'perSecond'> & { readonly micros: number };
-    if (parsed.failed > 0) throw new Error(`${parsed.failed} requests failed: ${wrk.describe()}`);
-    return { ...parsed, perSecond: parsed.requests / (parsed.micros / 1e6) };
+    return loadUrl(url, { seconds, connections, threads: 2, script: this.#script });
   }
 
   async stop(): Promise<void> {
     await this.child.stop();
   }
+}
+
+export interface LoadOptions {
+  readonly seconds: number;
+  readonly connections: number;
+  readonly threads: number;
+  readonly script?: string;
+}
+
+/** wrk against a URL. A failed request is an error: nothing of the bench may cost one. */
+export async function loadUrl(url: string, options: LoadOptions): Promise<LoadResult> {
+  const { seconds, connections, threads } = options;
+  const script = options.script ?? reportScript();
+  const args = [`-t${threads}`, `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', script, url];
+  const command = `ulimit -n ${connections + SPARE_FILES}; exec wrk "$@"`;
+  const wrk = await runCommand('sh', ['-c', command, 'sh', ...args], { timeoutMs: seconds * 1000 + 20_000 });
+  const report = /^REPORT (.*)$/m.exec(wrk.stdout)?.[1];
+  if (wrk.exitCode !== 0 || report === undefined) throw new Error(`wrk failed: ${wrk.describe()}`);
+  const parsed = JSON.parse(report) as Omit<LoadResult, 'perSecond'> & { readonly micros: number };
+  if (parsed.failed > 0) throw new Error(`${parsed.failed} requests failed: ${wrk.describe()}`);
+  return { ...parsed, perSecond: parsed.requests / (parsed.micros / 1e6) };
+}
+
+function reportScript(): string {
+  const script = path.join(temporaryDirectory('bench'), 'report.lua');
+  writeFileSync(script, WRK_REPORT);
+  return script;
 }

@@ -1,0 +1,85 @@
+// What a request costs in things that can be counted, whatever the machine's mood: records and bytes in the ring for each
+// request, and how often the pipeline's thread wakes up, idle and under load.
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import test from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseSamples } from '../../src/cli/coverage.js';
+import { type Agent, get, startAgent } from '../support/agent.js';
+import { runCommand } from '../support/processes.js';
+import { startNginx } from '../support/servers.js';
+
+const LOAD_SECONDS = 3;
+/** One for the request, one for the response; and what begins and ends a connection. */
+const RECORDS_PER_REQUEST = { least: 1.99, most: 2.05 };
+/** Two heads of this load (about 60 and 160 bytes), two record headers. */
+const MOST_BYTES_PER_REQUEST = 700;
+/** The rings are looked into every 10 ms under load, every 50 ms otherwise; timers and messages of the thread come on top. */
+const MOST_WAKEUPS = { idle: 60, load: 160 };
+
+interface Look {
+  readonly records: number;
+  readonly edges: number;
+  readonly bytes: number;
+  readonly requests: number;
+}
+
+async function look(agent: Agent): Promise<Look> {
+  const samples = parseSamples((await get(`${agent.adminUrl}/metrics`)).body);
+  const event = (kind: string): number =>
+    samples
+      .filter(({ name, labels }) => name === 'underspan_kernel_events_total' && labels.get('kind') === kind)
+      .reduce((sum, { value }) => sum + value, 0);
+  const requests = samples
+    .filter(({ name }) => name === 'http_server_request_duration_seconds_count')
+    .reduce((sum, { value }) => sum + value, 0);
+  return { records: event('data_records'), edges: event('edges'), bytes: event('data_bytes'), requests };
+}
+
+/** Times that each thread but the first gave up its CPU because it had nothing to do. */
+function wakeups(pid: number): Map<number, number> {
+  const threads = readdirSync(`/proc/${pid}/task`).map(Number);
+  const counts = threads
+    .filter(thread => thread !== pid)
+    .map((thread): [number, number] => {
+      const status = readFileSync(`/proc/${pid}/task/${thread}/status`, 'latin1');
+      return [thread, Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)?.[1] ?? 0)];
+    });
+  return new Map(counts);
+}
+
+/** Of the thread that wakes up most. */
+async function wakeupsPerSecond(pid: number, during: () => Promise<unknown>): Promise<number> {
+  const [before, from] = [wakeups(pid), performance.now()];
+  await during();
+  const seconds = (performance.now() - from) / 1000;
+  const more = [...wakeups(pid)].map(([thread, count]) => count - (before.get(thread) ?? count));
+  return Math.max(...more) / seconds;
+}
+
+test('two records a request, a bounded number of bytes and of wake-ups', async t => {
+  const server = await startNginx();
+  t.after(() => server.stop());
+  const agent = await startAgent({ config: `selection: { include: [{ listen_port: ${server.port} }] }\n` });
+  t.after(() => agent.child.stop(1000, 'SIGKILL'));
+  const load = () =>
+    runCommand('wrk', ['-t1', '-c8', `-d${LOAD_SECONDS}s`, `http://127.0.0.1:${server.port}/status/200/x`]);
+  const before = await look(agent);
+  const busy = await wakeupsPerSecond(agent.pid, load);
+  await sleep(500);
+  const after = await look(agent);
+  const requests = after.requests - before.requests;
+  assert.ok(requests > 500, `${requests} requests`);
+  const records = (after.records - before.records) / requests;
+  const bytes = (after.bytes - before.bytes) / requests;
+  assert.ok(
+    records >= RECORDS_PER_REQUEST.least && records <= RECORDS_PER_REQUEST.most,
+    `${records} records a request`,
+  );
+  assert.ok(bytes > 100 && bytes <= MOST_BYTES_PER_REQUEST, `${bytes} captured bytes a request`);
+  assert.ok(busy <= MOST_WAKEUPS.load, `${busy} wake-ups a second under load`);
+  await sleep(1500); // from one interval to the other it goes step by step
+  const idle = await wakeupsPerSecond(agent.pid, () => sleep(3000));
+  assert.ok(idle > 1 && idle <= MOST_WAKEUPS.idle, `${idle} wake-ups a second at rest`);
+  await agent.stop();
+});

@@ -1,0 +1,44 @@
+// What does not depend on the machine's mood, kernel side: how many instructions each program has. A program that grows beyond
+// its bound either has a reason, and gets a new number here, or does too much on the path of every call. Counts are those
+// after translation, with helpers inlined, in which kernels differ: the bounds are a third above what Linux 6.18 has.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Kernel } from '../../src/kernel/loader.js';
+import { initialPid } from '../../src/own-pid.js';
+
+const MOST_INSTRUCTIONS: Readonly<Record<string, number>> = {
+  sys_enter: 930,
+  sys_exit: 6100,
+  sk_data_ready: 180,
+  inet_sock_set_state: 2400,
+  tcp_destroy_sock: 320,
+  tcp_receive_reset: 50,
+  tcp_send_reset: 55,
+  sched_process_exec: 330,
+  sched_process_fork: 250,
+  sched_process_exit: 125,
+};
+/** Of a program that has no bound of its own. */
+const MOST_OF_ANY = 6500;
+
+let kernel: Kernel;
+
+before(() => {
+  kernel = Kernel.load({
+    dataRingBytes: 1 << 20,
+    controlRingBytes: 1 << 16,
+    maxConnections: 256,
+    headBytes: 4096,
+    btfPath: '',
+    agentPid: initialPid(),
+  });
+});
+after(() => kernel.close());
+
+test('no program has more instructions than its bound', () => {
+  const loaded = kernel.programs().filter(({ id }) => id > 0);
+  assert.ok(loaded.length >= 5, `${loaded.length} programs are loaded`);
+  const found = loaded.map(({ name, instructions }) => ({ name, instructions }));
+  const tooLong = found.filter(({ name, instructions }) => instructions > (MOST_INSTRUCTIONS[name] ?? MOST_OF_ANY));
+  assert.deepEqual(tooLong, []);
+});
