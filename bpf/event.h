@@ -31,6 +31,7 @@ enum event_kind {
 	EVENT_PROCESS_FORK = 7,
 	EVENT_PROCESS_EXIT = 8,
 	EVENT_PROGRESS = 9, /* made in user space from the connections map: see kernel/progress.ts */
+	EVENT_CONNECTION_LOST = 10, /* likewise: see kernel/lost-connections.ts */
 };
 
 /* Which way bytes go, as the observed process sees it. */
@@ -296,6 +297,13 @@ struct process_exit_event {
 	struct event_header header;
 	__u32 pid;
 	__u32 reserved;
+};
+
+/* A connection that has ended and whose closed record found the ring full. */
+struct connection_lost_event {
+	struct event_header header;
+	__u32 slot;
+	__u32 generation;
 };
 
 /* State of the open run of a connection that user space asked about. */

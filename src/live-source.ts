@@ -12,17 +12,19 @@ import { ProcfsSource } from './enrichment/procfs.js';
 import { ClockKeeper } from './kernel/clock-keeper.js';
 import { Drain } from './kernel/drain.js';
 import { Kernel } from './kernel/loader.js';
+import { LostConnections } from './kernel/lost-connections.js';
 import { ProgressReader } from './kernel/progress.js';
 import type { ClockState, ToWorker, WorkerStart } from './messages.js';
 import { RecordingWriter } from './recording.js';
 import { Slab } from './records/dispatch.js';
-import { DIRECTION_EGRESS, DIRECTION_INGRESS } from './records/records.gen.js';
+import { DIRECTION_EGRESS, DIRECTION_INGRESS, LOSS_CONTROL_RING_FULL } from './records/records.gen.js';
 import { KernelCounters, observeKernel } from './self/agent-metrics.js';
 import type { JoinMessage, Source } from './worker.js';
 
 const NOTHING = new Uint8Array(0);
 const PROGRESS_INTERVAL_NS = 100e6;
 const CLOCK_INTERVAL_NS = 1e9;
+const LOOK_INTERVAL_NS = 1e9;
 const BEAT_INTERVAL_NS = 1e9;
 /** An idle agent looks into the rings this often at most. */
 const IDLE_INTERVAL_MS = 50;
@@ -34,6 +36,7 @@ export class LiveSource implements Source {
   readonly #drain: Drain;
   readonly #progress: ProgressReader;
   readonly #progressSlab: Slab;
+  readonly #lost: LostConnections;
   readonly #assembly: Assembly;
   readonly #clock: ClockKeeper;
   readonly #watcher: ProcessWatcher;
@@ -45,6 +48,9 @@ export class LiveSource implements Source {
   #budget: BudgetKeeper | null = null;
   #selection: CompiledSelection;
   #nextProgressNs = 0;
+  #nextLookNs = 0;
+  /** All records up to then have been handed over. */
+  #handedNs = 0;
   #nextClockNs = 0;
   #nextBeatNs = 0;
   #nextFlushNs = 0;
@@ -72,6 +78,7 @@ export class LiveSource implements Source {
     this.#drain = new Drain(kernel, config.kernel.dataRingBytes, config.kernel.controlRingBytes);
     this.#progress = new ProgressReader(kernel.connections);
     this.#progressSlab = new Slab(this.#progress.bytes);
+    this.#lost = new LostConnections(kernel.connections);
     const host = readHostFacts();
     const source = new ProcfsSource(host);
     const probe = new Float64Array(5);
@@ -177,6 +184,7 @@ export class LiveSource implements Source {
     this.#kernel.detach();
     this.#pass(this.#clock.now(), true);
     this.#queryProgress(this.#clock.now());
+    for (const _ of ['suspect', 'know']) this.#lookForLost(this.#clock.now());
     const { pipeline } = this.#assembly;
     this.#assembly.flush(pipeline.finish());
     this.#recording?.close();
@@ -207,6 +215,10 @@ export class LiveSource implements Source {
       this.#nextBeatNs = nowNs + BEAT_INTERVAL_NS;
       this.#post({ type: 'beat' });
     }
+    if (nowNs >= this.#nextLookNs) {
+      this.#nextLookNs = nowNs + LOOK_INTERVAL_NS;
+      this.#lookForLost(nowNs);
+    }
     const base = this.#start.config.kernel.drainIntervalMs;
     this.#idleMs = drained > 0 ? base : Math.min(IDLE_INTERVAL_MS, this.#idleMs + 1);
     this.#timer = setTimeout(() => this.#turn(), Math.max(base, this.#idleMs));
@@ -235,10 +247,22 @@ export class LiveSource implements Source {
     return this.#drain.run(nowNs, drained => {
       const cutNs = isLast ? Number.MAX_VALUE : drained.cutNs;
       pipeline.process(data, control, cutNs);
+      this.#handedNs = cutNs;
       this.#assembly.flushIfMany();
       if (!isLast && drained.data.length + drained.control.length === 0) return;
       this.#recording?.batch({ nowNs, cutNs, data: drained.data, control: drained.control, progress: NOTHING });
     });
+  }
+
+  /** Tells of connections whose end was lost. */
+  #lookForLost(nowNs: number): void {
+    this.#kernel.readCounters(this.#kernelCounters.values);
+    const { pipeline } = this.#assembly;
+    const losses = this.#kernelCounters.loss(LOSS_CONTROL_RING_FULL);
+    const records = this.#lost.look(visit => pipeline.connections.forEach(visit), losses, this.#handedNs, nowNs);
+    if (records.length === 0) return;
+    pipeline.dispatcher.runOne(new Slab(records));
+    this.#recording?.batch({ nowNs, cutNs: 0, data: NOTHING, control: NOTHING, progress: records });
   }
 
   /** Asks how far the runs have come that connections wait for. */

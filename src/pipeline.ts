@@ -18,6 +18,7 @@ import {
   CONNECTION_PAIR_UNSURE,
   type ConnectFailedEventCursor,
   type ConnectionClosedEventCursor,
+  type ConnectionLostEventCursor,
   type ConnectionOpenedEventCursor,
   type ConnectionStateEventCursor,
   type DataEventCursor,
@@ -33,6 +34,7 @@ import { Ledger } from './self/ledger.js';
 import { Histogram, WAIT_SECONDS_BOUNDS } from './signals/histogram.js';
 import type { Metrics } from './signals/metrics.js';
 import { SpanWriter } from './signals/span.js';
+import { firstInstantNs } from './signals/timeline.js';
 import { IdSource, type TraceContext } from './traces/context.js';
 import { Correlator } from './traces/correlator.js';
 import { HeldExchanges } from './traces/held.js';
@@ -228,6 +230,10 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   onClosed(event: ConnectionClosedEventCursor): void {
     this.connections.onClosed(event);
+  }
+
+  onLost(event: ConnectionLostEventCursor): void {
+    this.connections.onLost(event);
   }
 
   isWanted(connection: Connection): boolean {
@@ -453,6 +459,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     else if (this.#isLeftOut(exchange)) this.ledger.drop(service, 'instrumented');
     else if (!this.sampler.isSampled(exchange.trace)) this.ledger.drop(service, 'sampled');
     else if (!this.#isAffordable(exchange.trace)) this.ledger.drop(service, 'budget');
+    else if (firstInstantNs(exchange) === 0) this.ledger.drop(service, 'untimed');
     else if (!this.#writer.writeExchange(exchange, route)) this.ledger.drop(service, 'buffer_full');
     else if (this.encoder.dropped.oversized > oversized) this.ledger.drop(service, 'oversized');
     else this.ledger.export(service);

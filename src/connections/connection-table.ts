@@ -10,6 +10,7 @@ import {
   CONNECTION_RESET_RECEIVED,
   CONNECTION_RESET_SENT,
   type ConnectionClosedEventCursor,
+  type ConnectionLostEventCursor,
   type ConnectionOpenedEventCursor,
   type ConnectionStateEventCursor,
   type DataEventCursor,
@@ -83,9 +84,7 @@ export class ConnectionTable {
         if (stale.isSession && stale.carrier === null) this.#bind(stale, event);
         return;
       }
-      this.#sink.onConnectionLost(stale); // its closed record was lost: how its exchanges ended is not known
-      stale.matcher?.abandon('gap');
-      this.#forget(stale, 'connection_closed');
+      this.#lose(stale);
     }
     const connection = new Connection(slot, event.generation);
     connection.role = event.role;
@@ -155,6 +154,19 @@ export class ConnectionTable {
     if (!connection.isIgnored) this.#feeder.onClosed(connection, event);
     this.#sink.onConnectionClosed(connection, event);
     this.#forget(connection, connection.errorType === '' ? 'connection_closed' : connection.errorType);
+  }
+
+  /** A connection has ended and its record found the ring full. */
+  onLost(event: ConnectionLostEventCursor): void {
+    const connection = this.find(event.slot, event.generation);
+    if (connection !== null) this.#lose(connection);
+  }
+
+  /** Its closed record was lost: how its exchanges ended is not known. */
+  #lose(connection: Connection): void {
+    this.#sink.onConnectionLost(connection);
+    connection.matcher?.abandon('ring_full');
+    this.#forget(connection, 'connection_closed');
   }
 
   /** A process has ended, and its unix sockets with it (one that a child still uses is found again at its next call). */

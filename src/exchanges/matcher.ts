@@ -33,6 +33,7 @@ export const DROP_REASONS = [
   'no_exporter',
   'budget',
   'unfinished',
+  'untimed',
   'buffer_full',
   'oversized',
 ] as const;

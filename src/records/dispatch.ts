@@ -7,11 +7,13 @@
 import {
   ConnectFailedEventCursor,
   ConnectionClosedEventCursor,
+  ConnectionLostEventCursor,
   ConnectionOpenedEventCursor,
   ConnectionStateEventCursor,
   DataEventCursor,
   EVENT_CONNECT_FAILED,
   EVENT_CONNECTION_CLOSED,
+  EVENT_CONNECTION_LOST,
   EVENT_CONNECTION_OPENED,
   EVENT_CONNECTION_STATE,
   EVENT_DATA,
@@ -37,6 +39,7 @@ export interface RecordHandler {
   onFork(event: ProcessForkEventCursor): void;
   onExit(event: ProcessExitEventCursor): void;
   onProgress(event: ProgressEventCursor): void;
+  onLost(event: ConnectionLostEventCursor): void;
 }
 
 /** Bytes of records, each padded to 8: an empty slab of a size, or what a recording holds. Filled behind what is left. */
@@ -89,6 +92,7 @@ export class Dispatcher {
   readonly #fork = new ProcessForkEventCursor();
   readonly #exit = new ProcessExitEventCursor();
   readonly #progress = new ProgressEventCursor();
+  readonly #lost = new ConnectionLostEventCursor();
   readonly #handler: RecordHandler;
 
   constructor(handler: RecordHandler) {
@@ -172,6 +176,9 @@ export class Dispatcher {
     } else if (kind === EVENT_PROGRESS && size >= ProgressEventCursor.SIZE) {
       this.#progress.seek(view, at);
       handler.onProgress(this.#progress);
+    } else if (kind === EVENT_CONNECTION_LOST && size >= ConnectionLostEventCursor.SIZE) {
+      this.#lost.seek(view, at);
+      handler.onLost(this.#lost);
     } else {
       this.malformed++;
     }

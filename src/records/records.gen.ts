@@ -1068,6 +1068,44 @@ export const PROGRESS_EVENT_OFFSETS = {
   direction: 88,
 } as const;
 
+/** struct connection_lost_event */
+export class ConnectionLostEventCursor {
+  static readonly SIZE = 24;
+  view: DataView = EMPTY_VIEW;
+  at = 0;
+
+  seek(view: DataView, at: number): void {
+    this.view = view;
+    this.at = at;
+  }
+
+  get timeNs(): number {
+    return this.view.getUint32(this.at, true) + this.view.getUint32(this.at + 4, true) * 4294967296;
+  }
+
+  get size(): number {
+    return this.view.getUint32(this.at + 8, true);
+  }
+
+  get kind(): number {
+    return this.view.getUint16(this.at + 12, true);
+  }
+
+  get slot(): number {
+    return this.view.getUint32(this.at + 16, true);
+  }
+
+  get generation(): number {
+    return this.view.getUint32(this.at + 20, true);
+  }
+}
+
+export const CONNECTION_LOST_EVENT_OFFSETS = {
+  header: 0,
+  slot: 16,
+  generation: 20,
+} as const;
+
 /** struct connection */
 export class ConnectionCursor {
   static readonly SIZE = 400;
@@ -1488,6 +1526,7 @@ export const EVENT_PROCESS_EXEC = 6;
 export const EVENT_PROCESS_FORK = 7;
 export const EVENT_PROCESS_EXIT = 8;
 export const EVENT_PROGRESS = 9;
+export const EVENT_CONNECTION_LOST = 10;
 /** Names of enum event_kind, without prefix. */
 export const EVENT_KIND_NAMES: Readonly<Record<number, string>> = {
   1: 'data',
@@ -1499,6 +1538,7 @@ export const EVENT_KIND_NAMES: Readonly<Record<number, string>> = {
   7: 'process_fork',
   8: 'process_exit',
   9: 'progress',
+  10: 'connection_lost',
 };
 
 export const DIRECTION_INGRESS = 0;
@@ -1871,6 +1911,17 @@ export const RECORD_LAYOUT = {
       end_seq: [80, 4],
       calls: [84, 4],
       direction: [88, 1],
+    },
+  },
+  connection_lost_event: {
+    kind: 10,
+    size: 24,
+    fields: {
+      'header.time_ns': [0, 8],
+      'header.size': [8, 4],
+      'header.kind': [12, 2],
+      slot: [16, 4],
+      generation: [20, 4],
     },
   },
 } as const;

@@ -260,10 +260,12 @@ export class SpanWriter {
       );
     } else {
       this.#phase(semconv.CONNECT_DURATION, exchange.connectSeconds);
+      // An answer that was there before the request had been written was not waited for.
+      const isEarly = responseFirstNs > 0 && responseFirstNs < requestLastNs;
       this.#writeRow(
         CLIENT_PHASES,
         secondsBetween(requestFirstNs, requestLastNs),
-        secondsBetween(requestLastNs, responseFirstNs),
+        isEarly ? 0 : secondsBetween(requestLastNs, responseFirstNs),
         secondsBetween(responseFirstNs, responseTakenNs),
         secondsBetween(responseTakenNs, responseLastNs),
       );

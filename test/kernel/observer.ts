@@ -107,6 +107,9 @@ class Keeper implements RecordHandler {
   onProgress(): void {
     throw new Error('the kernel makes no progress records');
   }
+  onLost(): void {
+    throw new Error('the kernel does not know what it has lost');
+  }
 }
 
 export class Observer {

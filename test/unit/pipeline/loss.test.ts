@@ -2,8 +2,14 @@
 // and the next request edge is a new beginning.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { CONNECTION_PREEXISTING, ROLE_UNKNOWN, VERDICT_IGNORE } from '../../../src/records/records.gen.js';
-import { MS, requestText, responseText, T0 } from '../../support/record-builder.js';
+import {
+  CONNECTION_PREEXISTING,
+  ConnectionLostEventCursor,
+  EVENT_CONNECTION_LOST,
+  ROLE_UNKNOWN,
+  VERDICT_IGNORE,
+} from '../../../src/records/records.gen.js';
+import { MS, record, requestText, responseText, T0 } from '../../support/record-builder.js';
 import { attribute, Harness, line } from './harness.js';
 
 const LOST = { isLost: true };
@@ -160,7 +166,7 @@ test('a slot with a new tenant: how the old one ended is not known, its late rec
   fresh.wrote(responseText(200)).closed();
   const told = harness.finish().map(line).sort();
   assert.deepEqual(told, ['GET /new 200']);
-  assert.equal(harness.pipeline.ledger.dropped.gap, 1);
+  assert.equal(harness.pipeline.ledger.dropped.ring_full, 1);
   assert.equal(harness.pipeline.connections.strayRecords, 2);
   assert.equal(harness.pipeline.connections.open, 0);
   const open = harness
@@ -254,5 +260,35 @@ test('a closed record that was lost is made up for by nothing: the exchange is g
   assert.equal(harness.pipeline.activeExchanges, 1);
   harness.client({ slot: 11, generation: 3 }).opened();
   assert.deepEqual(harness.finish().map(line), []);
-  assert.equal(harness.pipeline.ledger.dropped.gap, 1);
+  assert.equal(harness.pipeline.ledger.dropped.ring_full, 1);
+});
+
+test('a closed record that was lost, and that is known: the request is lost, and never told as one that timed out', () => {
+  const harness = new Harness({ responseTimeoutNs: 60e9 });
+  const story = harness.client({ slot: 13 }).opened().wrote(requestText('GET /a')).closed(LOST);
+  harness.tape.add(
+    'progress',
+    harness.tape.later(),
+    record(ConnectionLostEventCursor, EVENT_CONNECTION_LOST, {
+      timeNs: harness.tape.nowNs,
+      slot: story.slot,
+      generation: story.generation,
+    }),
+  );
+  harness.play();
+  assert.equal(harness.pipeline.connections.open, 0);
+  harness.tape.nowNs += 120e9;
+  assert.deepEqual(harness.finish().map(line), []);
+  assert.deepEqual(harness.drops(), { ring_full: 1 });
+});
+
+test('a request of which no time is known is no span, and no room is blamed for it', () => {
+  const harness = new Harness();
+  harness
+    .server()
+    .opened({ at: 0 })
+    .read(requestText('GET /a'), { at: 0 })
+    .wrote(responseText(200), { at: 0, enter: 0 });
+  assert.deepEqual(harness.finish().map(line), []);
+  assert.deepEqual(harness.drops(), { untimed: 1 });
 });
