@@ -22,7 +22,7 @@ import {
   type ProgressEventCursor,
 } from '../records/records.gen.js';
 import type { Connection } from './connection.js';
-import { endsChunked, findNextRequest, isChunkedEnd, isDiscarding } from './message-ends.js';
+import { endedChunked, findNextRequest, isChunkedEnd, isDiscarding } from './message-ends.js';
 import type { Stream } from './stream.js';
 import type { Synchrony } from './synchrony.js';
 
@@ -93,7 +93,7 @@ export class StreamFeeder {
       this.#synchrony.giveUp(connection, connection.matcher);
       return;
     }
-    if (stream.parser?.isIdle === false) stream.keepTail(bytes, from, to);
+    if (stream.parser?.isIdle === false) stream.keepTail(bytes, from, to, (event.seq + chunkBytes) >>> 0);
     if ((flags & DATA_MORE) === 0 && stream.advance((event.seq + event.callBytes) >>> 0) !== OK) {
       this.#synchrony.lose(connection);
       return;
@@ -136,7 +136,8 @@ export class StreamFeeder {
       return;
     }
     // The response begins: early, unless the request's last bytes say that it has ended.
-    if (connection.matcher?.isRequestChunked !== true || endsChunked(event, other)) other.parser.finish(other.position);
+    if (connection.matcher?.isRequestChunked !== true || endedChunked(event, other))
+      other.parser.finish(other.position);
   }
 
   /** The read said end of stream, or a call failed. */

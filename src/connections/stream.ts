@@ -19,6 +19,8 @@ export class Stream {
   /** Last 8 bytes that were captured, last byte highest, as two words: kept while a chunked body's end is looked for. */
   tailLow = 0;
   tailHigh = 0;
+  /** Sequence number behind them; -1 if there are none. */
+  tailSeq = -1;
 
   get calls(): number {
     return this.callsBefore + this.runCalls;
@@ -65,8 +67,10 @@ export class Stream {
     this.parser?.resync();
   }
 
-  /** Remembers how the captured bytes ended. */
-  keepTail(bytes: Uint8Array, from: number, to: number): void {
+  /** Remembers how the captured bytes ended, at sequence number `endSeq`. */
+  keepTail(bytes: Uint8Array, from: number, to: number, endSeq: number): void {
+    if ((endSeq - (to - from)) >>> 0 !== this.tailSeq) this.tailLow = this.tailHigh = 0;
+    this.tailSeq = endSeq;
     for (let at = Math.max(from, to - 8); at < to; at++) {
       this.tailLow = ((this.tailLow >>> 8) | (this.tailHigh << 24)) >>> 0;
       this.tailHigh = ((this.tailHigh >>> 8) | ((bytes[at] as number) << 24)) >>> 0;

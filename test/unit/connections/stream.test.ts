@@ -99,10 +99,21 @@ test('the last eight captured bytes are kept in their order, over pieces of any 
   const text = Buffer.from('abcdefgh\r\n0\r\n\r\n');
   for (const size of [1, 2, 3, 5, 8, 20]) {
     const one = new Stream();
-    for (let from = 0; from < text.length; from += size) one.keepTail(text, from, Math.min(text.length, from + size));
+    for (let from = 0; from < text.length; from += size) {
+      const to = Math.min(text.length, from + size);
+      one.keepTail(text, from, to, to - 3);
+    }
     const tail = Buffer.alloc(8);
     tail.writeUInt32LE(one.tailLow, 0);
     tail.writeUInt32LE(one.tailHigh, 4);
     assert.equal(tail.toString(), text.subarray(-8).toString(), `pieces of ${size}`);
   }
+});
+
+test('bytes that do not follow those kept before begin a new tail', () => {
+  const one = new Stream();
+  const text = Buffer.from('abcdefgh');
+  one.keepTail(text, 0, 8, 8);
+  one.keepTail(text, 0, 4, 13);
+  assert.deepEqual([one.tailLow, one.tailHigh, one.tailSeq], [0, 0x64636261, 13]);
 });

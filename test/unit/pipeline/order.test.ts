@@ -94,6 +94,21 @@ test('an early response to a body that is never seen to end is told soon, once, 
   assert.equal(harness.drops().gap, undefined);
 });
 
+test('after an early response the next request is found wherever calls cut the end of the body and its own beginning', () => {
+  const next = requestText('PROPFIND /next', ['Host: a']);
+  const rest = `${'u'.repeat(5000)}\r\n0\r\n\r\n${next}`;
+  for (let cut = rest.length - next.length - 9; cut < rest.length; cut++) {
+    const harness = new Harness();
+    const story = harness.server().opened();
+    story.read(`${requestText('POST /up', ['Host: a', 'Transfer-Encoding: chunked'])}1388\r\n${'u'.repeat(6000)}`);
+    story.wrote(responseText(413), { at: T0 + 20 * MS });
+    story.read(rest.slice(0, 4096), { at: T0 + 25 * MS });
+    story.read(rest.slice(4096, cut)).read(rest.slice(cut));
+    story.wrote(responseText(207)).closed();
+    assert.deepEqual(harness.finish().map(line), ['POST /up 413', '_OTHER /next 207'], `cut at ${cut - rest.length}`);
+  }
+});
+
 test('CONNECT and 101: the span lasts as long as the tunnel, whose bytes are not read as HTTP', () => {
   const upgrade = ['Host: a', 'Connection: Upgrade', 'Upgrade: websocket'];
   for (const [request, response, expected] of [
