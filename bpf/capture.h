@@ -148,13 +148,22 @@ __noinline __u32 gather(__u32 skip, __u32 want, __u32 lane)
 	return done;
 }
 
+/* A length that fits into `payload`, in words that every verifier understands: those of
+ * 5.10 lose a bound that was compared in half a register. */
+static __always_inline __u64 bounded(__u64 length)
+{
+	asm volatile("%0 &= %1" : "+r"(length) : "i"(2 * EVENT_CHUNK_MAX - 1));
+	return length;
+}
+
 static __always_inline __u32 copy_user(struct capture_scratch *scratch, struct io *io, __u32 offset,
 				       __u32 want, __u32 lane)
 {
 	if (want > EVENT_CHUNK_MAX)
 		want = EVENT_CHUNK_MAX;
 	if (io->buffer_kind == BUFFER_PLAIN) {
-		if (!bpf_probe_read_user(scratch->payload, want, (void *)(io->buffer + offset)))
+		if (!bpf_probe_read_user(scratch->payload, bounded(want),
+					 (void *)(io->buffer + offset)))
 			return want;
 		count_loss(LOSS_READ_FAULT);
 		return 0;
@@ -199,7 +208,7 @@ __noinline __u64 read_tail(__u64 tail, __u32 lane)
 		return 0;
 	if (io->direction == DIRECTION_INGRESS && io->iov_count > 1)
 		return 0; /* which iovec the last byte went to would have to be counted out */
-	/* Linux 6.1 refuses this loop as clang lays it out. */
+	/* As a loop, older kernels refuse it: see test/unit/kernel/loops.test.ts. */
 #pragma unroll
 	for (__u32 back = 3; back > 0; back--) {
 		struct user_iovec iov = {};

@@ -81,15 +81,15 @@ static __always_inline struct unix_address *unix_name(struct sock *sk)
 	return peer ? BPF_CORE_READ((struct unix_sock *)peer, addr) : NULL;
 }
 
+#define UNIX_PATH_MAX 108 /* of sun_path */
+
 static __always_inline __u32 read_path(char *path, struct sock *sk)
 {
 	struct unix_address *name = unix_name(sk);
-	int length = name ? BPF_CORE_READ(name, len) - (int)sizeof(__u16) : 0;
+	__u32 length = name ? BPF_CORE_READ(name, len) - sizeof(__u16) : 0;
 
-	if (length <= 0)
+	if (length > UNIX_PATH_MAX) /* or less than nothing */
 		return 0;
-	if (length > 108)
-		length = 108;
 	if (bpf_probe_read_kernel(path, length, &name->name[0].sun_path)) {
 		count_loss(LOSS_KERNEL_READ);
 		return 0;

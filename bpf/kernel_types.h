@@ -184,19 +184,19 @@ struct linux_binprm;
 
 /* Arguments and result of a function by the C calling convention. */
 #if defined(__TARGET_ARCH_x86)
-#define ARGUMENT1(regs) ((regs)->di)
-#define ARGUMENT2(regs) ((regs)->si)
-#define ARGUMENT3(regs) ((regs)->dx)
-#define ARGUMENT4(regs) ((regs)->cx)
-#define RESULT(regs) ((regs)->ax)
-#define STACK(regs) ((regs)->sp)
+#define ARGUMENT1(context) ((context)->di)
+#define ARGUMENT2(context) ((context)->si)
+#define ARGUMENT3(context) ((context)->dx)
+#define ARGUMENT4(context) ((context)->cx)
+#define RESULT(context) ((context)->ax)
+#define STACK(context) ((context)->sp)
 #else
-#define ARGUMENT1(regs) ((regs)->regs[0])
-#define ARGUMENT2(regs) ((regs)->regs[1])
-#define ARGUMENT3(regs) ((regs)->regs[2])
-#define ARGUMENT4(regs) ((regs)->regs[3])
-#define RESULT(regs) ((regs)->regs[0])
-#define STACK(regs) ((regs)->sp)
+#define ARGUMENT1(context) ((context)->regs[0])
+#define ARGUMENT2(context) ((context)->regs[1])
+#define ARGUMENT3(context) ((context)->regs[2])
+#define ARGUMENT4(context) ((context)->regs[3])
+#define RESULT(context) ((context)->regs[0])
+#define STACK(context) ((context)->sp)
 #endif
 
 /* User-space layouts (ABI, never relocated). */

@@ -66,8 +66,8 @@ static __always_inline void emit(struct capture_scratch *scratch, struct connect
 	if (payload > EVENT_CHUNK_MAX)
 		payload = EVENT_CHUNK_MAX;
 	scratch->event.header.size = sizeof(struct data_event) + payload;
-	if (bpf_ringbuf_output(&data_ring, &scratch->event, sizeof(struct data_event) + payload,
-			       BPF_RB_NO_WAKEUP)) {
+	if (bpf_ringbuf_output(&data_ring, &scratch->event,
+			       sizeof(struct data_event) + bounded(payload), BPF_RB_NO_WAKEUP)) {
 		count_lost(c, &scratch->event);
 		return;
 	}
@@ -101,6 +101,8 @@ __noinline int emit_call(__u32 slot, __u32 lane)
 	left = is_streamed(c) ? CHUNKS_PER_CALL * EVENT_CHUNK_MAX : c->capture_left;
 	if (left > io->bytes)
 		left = io->bytes;
+	/* As a loop, older kernels refuse it: see test/unit/kernel/loops.test.ts. */
+#pragma unroll
 	for (int i = 0; i < CHUNKS_PER_CALL; i++) {
 		__u32 got = left > offset ?
 				    copy_user(scratch, io, offset, left - offset, lane) :

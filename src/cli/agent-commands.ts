@@ -15,6 +15,7 @@ import { settingsFrom } from './settings.js';
 export const CONFIG_OPTIONS = {
   config: { value: 'FILE', short: 'c', help: 'Configuration file (YAML); default: $UNDERSPAN_CONFIG, else none.' },
   set: { value: 'PATH=VALUE', isMultiple: true, help: 'Set any field, e.g. --set otlp.endpoint=http://host:4317' },
+  btf: { value: 'FILE', help: 'BTF of the running kernel, where the kernel has none of its own.' },
   'log-level': { value: 'LEVEL', help: 'error, warn, info or debug.' },
 } as const satisfies Record<string, OptionSpec>;
 

@@ -84,9 +84,18 @@ const DOCTOR: Command = {
   summary: 'What this kernel and these privileges allow, and what to do about the rest.',
   description: 'Exit code 3 if the agent cannot run here.',
   positionals: [],
-  options: { json: { help: 'As JSON.' }, ...CONFIG_OPTIONS },
-  examples: [],
-  run: args => doctorCommand(args, async (btf, way) => (await import('../kernel/features.js')).tryProbes(btf, way)),
+  options: {
+    json: { help: 'As JSON.' },
+    pid: { value: 'PID', short: 'p', help: 'Also: would this process be traced, by what, and if not, why?' },
+    ...CONFIG_OPTIONS,
+  },
+  examples: [['underspan doctor --pid 4242', 'why there are no spans of a process']],
+  run: args =>
+    doctorCommand(
+      args,
+      async (btf, way) => (await import('../kernel/features.js')).tryProbes(btf, way),
+      async (pid, config, probes) => (await import('../process-doctor.js')).examineProcess(pid, config, probes),
+    ),
 };
 
 const COVERAGE: Command = {

@@ -3,7 +3,8 @@
 import { existsSync } from 'node:fs';
 import { release } from 'node:os';
 import { loadConfig } from '../config/load.js';
-import { EXIT, reasonOf } from '../errors.js';
+import type { Config } from '../config/schema.js';
+import { AgentError, EXIT, reasonOf } from '../errors.js';
 import { buildPath, loadHost } from '../kernel/host.js';
 import type { ProbeReport, WayName } from '../kernel/probes.js';
 import { clean } from '../self/log.js';
@@ -15,18 +16,47 @@ import { settingsFrom } from './settings.js';
 /** Loads the probes for a moment and tells what the kernel said. */
 export type Probe = (btfPath: string, way: WayName | null) => Promise<readonly ProbeReport[]>;
 
-export async function doctorCommand(args: Arguments, probe?: Probe): Promise<number> {
+/** What stands between one process and its spans. */
+export type Examine = (
+  pid: number,
+  config: Config,
+  probes: readonly ProbeReport[],
+) => Promise<readonly { readonly name: string; readonly state: 'ok' | 'no' | 'note'; readonly detail: string }[]>;
+
+export async function doctorCommand(args: Arguments, probe?: Probe, examine?: Examine): Promise<number> {
+  const pid = pidFrom(args);
   const file = args.last('config');
   const { config } = loadConfig({
     environment: process.env,
-    settings: settingsFrom(args, 'run'),
+    settings: settingsFrom(args, 'doctor'),
     ...(file === undefined ? {} : { file }),
   });
   const checks = checkMachine({ root: '', release: release(), architecture: process.arch, btf: config.kernel.btf });
   checks.push(...buildChecks());
   const { btf, frontEnd } = config.kernel;
   const way = frontEnd === 'auto' ? null : frontEnd;
-  if (probe !== undefined) checks.push(...(await probeChecks(() => probe(btf, way), checks.every(canRun))));
+  checks.push(...sizeChecks(config));
+  let reports: readonly ProbeReport[] = [];
+  if (probe !== undefined && checks.every(canRun)) {
+    try {
+      reports = await probe(btf, way);
+      checks.push(...reports.flatMap(toChecks));
+    } catch (error) {
+      checks.push(lost('probes', 'load', reasonOf(error), 'See the lines above.', true));
+    }
+  }
+  if (pid !== null && examine !== undefined) {
+    for (const { name, state, detail } of await examine(pid, config, reports)) {
+      checks.push({
+        group: `process ${pid}`,
+        name,
+        state: state === 'no' ? 'lost' : state,
+        isRequired: false,
+        detail,
+        remedy: '',
+      });
+    }
+  }
   print(args.has('json') ? renderJson(checks) : renderText(checks));
   return checks.every(canRun) ? EXIT.ok : EXIT.environment;
 }
@@ -59,20 +89,47 @@ function addonCheck(ok: (name: string, detail: string) => Check): Check {
   }
 }
 
-async function probeChecks(probe: () => ReturnType<Probe>, canLoad: boolean): Promise<Check[]> {
-  if (!canLoad) return [];
-  try {
-    return (await probe()).map(toCheck);
-  } catch (error) {
-    return [lost('probes', 'load', reasonOf(error), 'See the lines above.', true)];
-  }
+/** A line for the way that was taken, and one for each that was not. */
+function toChecks({ group, way, refused, isRequired, loss }: ProbeReport): Check[] {
+  const others = refused.map(({ way: name, reason }): Check => {
+    const [first = ''] = reason.split('\n', 1);
+    return {
+      group: 'probes',
+      name: '',
+      state: 'note',
+      isRequired: false,
+      detail: `not by ${name}: ${first}`,
+      remedy: '',
+    };
+  });
+  const taken: Check =
+    way === null
+      ? lost('probes', group, `lost: ${loss}`, '', isRequired)
+      : { group: 'probes', name: group, state: 'ok', isRequired, detail: `by ${way}`, remedy: '' };
+  return [taken, ...others];
 }
 
-function toCheck({ group, way, refused, isRequired, loss }: ProbeReport): Check {
-  const reasons = refused.map(refusal => `not by ${refusal.way}: ${refusal.reason}`).join('; ');
-  if (way === null) return lost('probes', group, `${reasons}; lost: ${loss}`, '', isRequired);
-  const detail = reasons === '' ? `by ${way}` : `by ${way}; ${reasons}`;
-  return { group: 'probes', name: group, state: 'ok', isRequired, detail, remedy: '' };
+function sizeChecks({ kernel }: Config): Check[] {
+  const size = (name: string, detail: string): Check => {
+    return { group: 'sizes', name, state: 'ok', isRequired: false, detail, remedy: '' };
+  };
+  return [
+    size('data ring', `${kernel.dataRingBytes / 1024} KiB`),
+    size('control ring', `${kernel.controlRingBytes / 1024} KiB`),
+    size('connections', `${kernel.maxConnections} at a time`),
+  ];
+}
+
+function pidFrom(args: Arguments): number | null {
+  const text = args.last('pid');
+  if (text === undefined) return null;
+  const pid = Number(text);
+  if (!Number.isSafeInteger(pid) || pid < 1)
+    throw new AgentError('USAGE', {
+      problem: `--pid ${text}: a process id was expected`,
+      help: 'underspan doctor --help',
+    });
+  return pid;
 }
 
 export function renderJson(checks: readonly Check[]): string {

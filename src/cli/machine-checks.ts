@@ -164,10 +164,18 @@ function settingChecks({ root }: MachineOptions): Check[] {
     stats === '1'
       ? note('settings', 'bpf_stats', 'on: each probe run costs some 50 ns more (sysctl kernel.bpf_stats_enabled)')
       : check('settings', 'bpf_stats', 'off'),
-    hasTracefs
-      ? check('settings', 'tracefs', 'mounted (not used: the probes attach by BTF)')
-      : check('settings', 'tracefs', 'not mounted (not used: the probes attach by BTF)'),
+    check('settings', 'tracefs', `${hasTracefs ? '' : 'not '}mounted (only the kprobe front end needs it)`),
+    cgroupCheck(root),
   ];
+}
+
+function cgroupCheck(root: string): Check {
+  const hasUnified = existsSync(`${root}/sys/fs/cgroup/cgroup.controllers`);
+  return check(
+    'settings',
+    'cgroup',
+    hasUnified ? 'version 2' : 'version 1 or hybrid (container names still come from it)',
+  );
 }
 
 function check(group: string, name: string, detail: string): Check {

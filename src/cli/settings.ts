@@ -7,7 +7,7 @@ import { type Arguments, usageError } from './command.js';
 /** Selection flags and the selector criterion of each. */
 const CRITERIA = { pid: 'pid', exe: 'exe', script: 'script', command: 'command', container: 'container' } as const;
 
-type Mode = 'run' | 'trace' | 'record' | 'replay';
+type Mode = 'run' | 'trace' | 'record' | 'replay' | 'doctor';
 
 const QUICK_LOOK: readonly Setting[] = [
   { path: 'traces.exporters', value: ['console'], flag: 'trace' },
@@ -17,6 +17,7 @@ const QUICK_LOOK: readonly Setting[] = [
 ];
 const OF_MODE: Readonly<Record<Mode, readonly Setting[]>> = {
   run: [],
+  doctor: [],
   trace: QUICK_LOOK,
   record: [],
   replay: [{ path: 'admin.enabled', value: false, flag: 'replay' }],
@@ -24,9 +25,9 @@ const OF_MODE: Readonly<Record<Mode, readonly Setting[]>> = {
 
 /** The settings that a command line makes. */
 export function settingsFrom(args: Arguments, mode: Mode): Setting[] {
-  const explicit = [...setFlags(args), ...logLevel(args)];
-  // A recording holds what was selected when it was made.
-  if (mode !== 'replay') explicit.push(...selection(args));
+  const explicit = [...setFlags(args), ...logLevel(args), ...btfFile(args)];
+  // A recording holds what was selected when it was made; the doctor's --pid selects nothing.
+  if (mode !== 'replay' && mode !== 'doctor') explicit.push(...selection(args));
   const isExplicit = (path: string): boolean => explicit.some(setting => setting.path === path);
   return [...OF_MODE[mode].filter(setting => !isExplicit(setting.path)), ...explicit];
 }
@@ -38,6 +39,11 @@ function setFlags(args: Arguments): Setting[] {
     const path = text.slice(0, equals).trim();
     return { path, value: text.slice(equals + 1), flag: `--set ${path}` };
   });
+}
+
+function btfFile(args: Arguments): Setting[] {
+  const file = args.last('btf');
+  return file === undefined ? [] : [{ path: 'kernel.btf', value: file, flag: '--btf' }];
 }
 
 function logLevel(args: Arguments): Setting[] {

@@ -3,9 +3,11 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { MAIN, runUnderspan, spawnAgent } from '../support/agent.js';
-import { type Child, freePort, runCommand, temporaryDirectory, until } from '../support/processes.js';
+import { collectSpans, get, MAIN, runUnderspan, spawnAgent } from '../support/agent.js';
+import { startOtlpReceiver } from '../support/otlp-receiver.js';
+import { Child, freePort, runCommand, temporaryDirectory, until } from '../support/processes.js';
 import { type Server, startNodeServer } from '../support/servers.js';
+import { pathOfSpan, SERVER, serviceOf } from '../support/spans.js';
 
 function configFile(text: string): string {
   const file = path.join(temporaryDirectory('config'), 'underspan.yaml');
@@ -179,4 +181,78 @@ test('help, version and doctor need no privileges', async () => {
   const doctor = await runUnderspan(['doctor', '--json']);
   assert.equal(doctor.exitCode, 0, doctor.describe());
   assert.equal(typeof JSON.parse(doctor.stdout), 'object');
+});
+
+const CAPABILITIES = '-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search';
+/** Not root, and nothing but what the README asks for. */
+const CAPABLE = [
+  ...['--reuid=65534', '--regid=65534', '--clear-groups'],
+  ...[`--inh-caps=${CAPABILITIES}`, `--ambient-caps=${CAPABILITIES}`, `--bounding-set=${CAPABILITIES}`],
+];
+
+test('not root, with the four capabilities: every probe attaches, and the services of others are traced by name', async () => {
+  const server = await startNodeServer({ env: { OTEL_SERVICE_NAME: 'of another user' } });
+  const receiver = await startOtlpReceiver({ grpc: false, http: true });
+  const port = await freePort();
+  const agent = new Child('setpriv', [...CAPABLE, process.execPath, MAIN, 'run', '--pid', String(server.pids()[0])], {
+    env: {
+      UNDERSPAN_ADMIN_PORT: String(port),
+      OTEL_TRACES_EXPORTER: 'otlp',
+      OTEL_METRICS_EXPORTER: 'none',
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.httpUrl,
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
+      OTEL_BSP_SCHEDULE_DELAY: '200',
+    },
+  });
+  try {
+    const isReady = async (): Promise<true | null> =>
+      (await get(`http://127.0.0.1:${port}/readyz`)).status === 200 ? true : null;
+    await until('the agent to be ready', 20_000, isReady, 100);
+    await get(`${server.url}/status/200/capable`);
+    const spans = await collectSpans(receiver, span => span.kind === SERVER, 1);
+    assert.deepEqual(
+      spans.map(span => [serviceOf(span), pathOfSpan(span)]),
+      [['of another user', '/status/200/capable']],
+    );
+    const told = await runCommand('setpriv', [...CAPABLE, process.execPath, MAIN, 'doctor', '--json']);
+    assert.equal(told.exitCode, 0, told.describe());
+    const { checks } = JSON.parse(told.stdout) as { checks: { group: string; name: string; state: string }[] };
+    assert.deepEqual(
+      checks.filter(({ group, state }) => group === 'probes' && state === 'lost'),
+      [],
+    );
+  } finally {
+    await agent.stop(6000);
+    await server.stop();
+    await receiver.close();
+  }
+});
+
+test('doctor --pid: what is traced, by what; what is not, and why', async () => {
+  const examine = async (...args: string[]): Promise<Record<string, { state: string; detail: string }>> => {
+    const told = await runUnderspan(['doctor', '--json', '--pid', String(process.pid), ...args]);
+    assert.equal(told.exitCode, 0, told.describe());
+    const { checks } = JSON.parse(told.stdout) as {
+      checks: { group: string; name: string; state: string; detail: string }[];
+    };
+    const own = checks.filter(({ group }) => group === `process ${process.pid}`);
+    return Object.fromEntries(own.map(({ name, state, detail }) => [name, { state, detail }]));
+  };
+  const traced = await examine();
+  assert.equal(traced.selection?.state, 'ok');
+  assert.match(traced.probes?.detail ?? '', /^socket calls by \w+$/);
+  assert.match(traced.tls?.detail ?? '', /^openssl in .*node/);
+  const excluded = await examine('--set', 'selection.include=[{exe: no-such-program}]');
+  assert.equal(excluded.selection?.state, 'lost');
+  assert.match(excluded.selection?.detail ?? '', /none of the 1 include selectors matches/);
+});
+
+test('a forced front end is the one that is taken; a BTF file that is not there: one clear sentence, exit code 3', async () => {
+  const told = await runUnderspan(['doctor', '--json', '--set', 'kernel.front_end=syscall']);
+  assert.equal(told.exitCode, 0, told.describe());
+  const { checks } = JSON.parse(told.stdout) as { checks: { name: string; detail: string }[] };
+  assert.equal(checks.find(({ name }) => name === 'socket calls')?.detail, 'by syscall');
+  const missing = await runUnderspan(['run', '--btf', '/nowhere/btf'], { UNDERSPAN_ADMIN_PORT: '0' });
+  assert.equal(missing.exitCode, 3, missing.describe());
+  assert.match(missing.stderr, /no BTF at \/nowhere\/btf/);
 });

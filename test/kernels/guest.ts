@@ -16,7 +16,7 @@ import { CLIENT, type DecodedSpan, pidOf, SERVER } from '../support/spans.js';
 
 const REQUESTS = 20;
 /** An emulated kernel verifies and attaches programs slowly. */
-const READY_MS = 400_000;
+const READY_MS = 60_000;
 const SPANS_MS = 20_000;
 const FRONT_ENDS = ['fentry', 'kprobe', 'syscall'] as const;
 const RUNNER = fileURLToPath(new URL('../run.js', import.meta.url));
@@ -66,7 +66,6 @@ function runKernelTests(frontEnd: string, folder: string): void {
     env: {
       ...process.env,
       UNDERSPAN_TEST_FRONT_END: frontEnd,
-      UNDERSPAN_TEST_PATIENCE: '20',
       UNDERSPAN_TEST_PROGRAMS: file,
     },
     encoding: 'utf8',
@@ -123,7 +122,15 @@ async function spansOf(
   const deadline = Date.now() + SPANS_MS;
   while (receiver.spans().filter(isWanted).length < count && Date.now() < deadline) await sleep(200);
   await sleep(1500);
-  return receiver.spans().filter(isWanted);
+  // On a machine this slow a batch may be sent again before its answer comes; its spans keep their ids.
+  return [
+    ...new Map(
+      receiver
+        .spans()
+        .filter(isWanted)
+        .map(span => [span.spanId, span]),
+    ).values(),
+  ];
 }
 
 async function watchServers(frontEnd: string, targets: readonly Target[]): Promise<void> {

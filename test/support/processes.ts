@@ -145,6 +145,9 @@ export async function runCommand(
   return child.finished(options.timeoutMs ?? 20_000);
 }
 
+/** An emulated machine (test/kernels) is slow by this factor. */
+const PATIENCE = Number(process.env.UNDERSPAN_TEST_PATIENCE ?? 1);
+
 /** Polls until `probe` returns something other than null; throws with `what` after `timeoutMs`. */
 export async function until<T>(
   what: string,
@@ -152,7 +155,7 @@ export async function until<T>(
   probe: () => T | null | Promise<T | null>,
   intervalMs = 20,
 ): Promise<T> {
-  const deadline = Date.now() + timeoutMs;
+  const deadline = Date.now() + timeoutMs * PATIENCE;
   for (;;) {
     const result = await probe();
     if (result !== null) return result;
