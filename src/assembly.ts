@@ -102,6 +102,7 @@ export class Assembly {
       routes: this.#routes,
       metrics: this.#metrics,
       sampler: samplerOf(config),
+      parentEvidence: config.traces.parentEvidence,
       propagators: propagatorsOf(config),
       skipsInstrumented: config.traces.instrumentedServices === 'skip',
       onInstrumented: service => this.#tellInstrumented(service),

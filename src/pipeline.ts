@@ -22,6 +22,7 @@ import {
   type ConnectionOpenedEventCursor,
   type ConnectionStateEventCursor,
   type DataEventCursor,
+  DIRECTION_EGRESS,
   DIRECTION_INGRESS,
   type ProcessExecEventCursor,
   type ProcessExitEventCursor,
@@ -35,6 +36,7 @@ import { Histogram, WAIT_SECONDS_BOUNDS } from './signals/histogram.js';
 import type { Metrics } from './signals/metrics.js';
 import { SpanWriter } from './signals/span.js';
 import { firstInstantNs } from './signals/timeline.js';
+import { Causes, type CauseThreshold } from './traces/causes.js';
 import { IdSource, type TraceContext } from './traces/context.js';
 import { Correlator } from './traces/correlator.js';
 import { HeldExchanges } from './traces/held.js';
@@ -62,6 +64,8 @@ export interface PipelineOptions {
   readonly onInstrumented?: ((service: Service) => void) | undefined;
   /** How long a span waits for a client on another host; 0: nobody keeps the keys of other hosts. */
   readonly joinWaitNs: number;
+  /** The weakest evidence that makes a parent inside a process. */
+  readonly parentEvidence?: CauseThreshold;
   readonly headBytes: number;
   readonly maxExchanges: number;
   readonly responseTimeoutNs: number;
@@ -86,6 +90,10 @@ export interface PipelineOptions {
 /** A connect that failed has no connection to meet port criteria. */
 const ALL_PORTS = { include: 0xffffffff, exclude: 0xffffffff };
 const EXPIRY_INTERVAL_NS = 1e9;
+/** A call waits so long for the response to the request that it may have been made for. */
+const CLAIM_NS = 60e9;
+/** Runtimes that run many tasks on few threads: what a thread did last tells nothing there. */
+const MULTIPLEXED: ReadonlySet<string> = new Set(['go', 'erlang', 'dotnet']);
 
 export class Pipeline implements RecordHandler, ConnectionSink {
   readonly clock = new WallClock();
@@ -100,6 +108,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   readonly serverParents = { sequence: 0, remote_sequence: 0, header: 0, none: 0 };
   /** Seconds from the question after a client on another host to the answer. */
   readonly joinWaits = new Histogram(WAIT_SECONDS_BOUNDS);
+  readonly causes: Causes;
   sampler: Sampler;
   /** Share of traces whose spans the agent's budget allows (self/budget.ts). */
   affordableShare = 1;
@@ -116,6 +125,11 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.sampler = options.sampler;
     this.dispatcher = new Dispatcher(this);
     this.connections = new ConnectionTable(this, { headBytes: options.headBytes });
+    this.causes = new Causes({
+      threshold: options.parentEvidence ?? 'slice',
+      find: (slot, generation) => this.connections.find(slot, generation),
+      isMultiplexed: exchange => MULTIPLEXED.has(languageOf(exchange.service)),
+    });
     this.correlator = new Correlator(this.#ids, new Propagation(options.propagators));
     this.#instrumented = options.skipsInstrumented ? new InstrumentedServices() : null;
     this.remoteJoins =
@@ -162,6 +176,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   /** After a batch: lets go of what has waited long enough. `nowNs` is boot-clock time. */
   tick(nowNs: number): void {
     this.remoteJoins?.tick(nowNs);
+    this.causes.expire(nowNs - CLAIM_NS);
     this.#held.release(nowNs, this.#exportHeld);
     if (nowNs < this.#nextExpiryNs) return;
     this.#nextExpiryNs = nowNs + EXPIRY_INTERVAL_NS;
@@ -177,14 +192,15 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   /** The end of the input: what waits is exported, what is under way is dropped and counted. */
   finish(): EncodedTraces[] {
     this.remoteJoins?.finish();
-    this.#held.releaseAll(this.#exportHeld);
     this.connections.abandonAll();
+    this.#held.releaseAll(this.#exportHeld);
     return this.flush();
   }
 
   // -- records
 
   onData(event: DataEventCursor, bytes: Uint8Array, payload: number): void {
+    if (event.direction === DIRECTION_EGRESS) this.causes.onWrite(event);
     this.connections.onData(event, bytes, payload);
   }
 
@@ -207,6 +223,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       Buffer.from(bytes.buffer, bytes.byteOffset + commAt, 16)
         .toString('utf8')
         .split('\0')[0] ?? '';
+    this.causes.forgetProcess(event.pid);
     this.#options.processes.onExec(event.pid, event.parentPid, args, comm, event.cgroupId, event.startNs, event.timeNs);
     this.#options.onProcess('exec', event.pid, event.parentPid);
   }
@@ -218,6 +235,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   onExit(event: ProcessExitEventCursor): void {
     this.connections.onProcessExit(event.pid);
+    this.causes.forgetProcess(event.pid);
     this.#options.processes.onExit(event.pid, event.timeNs);
     this.#options.onProcess('exit', event.pid, 0);
   }
@@ -267,6 +285,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     if (!connection.isCounted) return;
     const service = this.#serviceOf(connection);
     this.#options.metrics.connectionOpened(service, roleName(connection.role));
+    if (connection.role === ROLE_CLIENT) this.causes.onConnected(connection, event);
     if (connection.role !== ROLE_CLIENT || connection.connectNs === 0 || connection.establishedNs === 0) return;
     const { metrics, hasConnectSpans } = this.#options;
     metrics.connect(service, (connection.establishedNs - connection.connectNs) / 1e9, '');
@@ -291,6 +310,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   }
 
   onConnectionClosed(connection: Connection, event: ConnectionClosedEventCursor): void {
+    this.causes.onClosed(connection);
     if (!connection.isCounted) return;
     const service = this.#serviceOf(connection);
     const bytesIn = Math.max(0, event.bytesIngress - connection.reportedIn);
@@ -301,6 +321,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   /** Its end went unseen (a lost record, a process that died): all that is known of it has been told. */
   onConnectionLost(connection: Connection): void {
+    this.causes.onClosed(connection);
     if (!connection.isCounted) return;
     this.#options.metrics.connectionClosed(this.#serviceOf(connection), roleName(connection.openedRole), 0, 0);
   }
@@ -369,6 +390,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     exchange.connectionIndex = connection.isPreexisting ? 0 : connection.exchangeCount;
     exchange.isConnectionReused = connection.isPreexisting || connection.exchangeCount > 1;
     if (!exchange.isConnectionReused) this.#describeOpening(connection, exchange);
+    this.causes.begin(connection, exchange);
     if ((connection.flags & CONNECTION_PAIR_UNSURE) === 0) {
       // The request may begin behind the first byte of the record (pipelining).
       const seq = (connection.seq + (position - connection.seqPosition)) >>> 0;
@@ -390,6 +412,10 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     exchange.connectSpan1 = connection.connectSpan1;
   }
 
+  onResponseStart(connection: Connection, exchange: Exchange): void {
+    this.causes.respond(connection, exchange);
+  }
+
   onRequestHead(_connection: Connection, exchange: Exchange, head: MessageHead): void {
     if (carriesOtlp(head)) {
       if (exchange.kind === KIND_SERVER || carriesTraces(head))
@@ -400,6 +426,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.#options.metrics.requestStarted(exchange);
     exchange.requestId = head.traceHeaders?.requestId ?? '';
     this.correlator.onHead(exchange, head);
+    if (exchange.parentEvidence === '') this.causes.settle(exchange);
     this.remoteJoins?.onHead(exchange);
   }
 
@@ -486,8 +513,14 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   #end(exchange: Exchange): void {
     this.#active--;
     this.correlator.finish(exchange);
+    this.causes.end(exchange);
     this.#options.metrics.requestEnded(exchange);
   }
+}
+
+function languageOf(service: Service | null): string {
+  const language = service?.attributes.find(([key]) => key === 'telemetry.sdk.language')?.[1];
+  return typeof language === 'string' ? language : '';
 }
 
 function roleName(role: number): 'client' | 'server' | 'unknown' {

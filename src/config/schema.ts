@@ -235,6 +235,12 @@ export const CONFIG_SCHEMA = {
           help: 'Processes that export traces by OTLP themselves: skip leaves to them the requests that they serve and the calls that they put a header into. Metrics see them all the same.',
         },
         join: JOIN_SECTION,
+        parent_evidence: {
+          type: 'choice',
+          choices: ['none', 'goroutine', 'fork', 'thread', 'slice', 'loop'],
+          default: 'slice',
+          help: 'The weakest evidence inside a process that makes a request the parent of a call; weaker ones become span links.',
+        },
         connect_spans: {
           type: 'boolean',
           default: true,

@@ -1,6 +1,6 @@
 // All state of one connection: identity, addresses, its two streams, the protocol spoken, the times of the bytes at hand.
 // Small on purpose: parsers and exchanges hold state only while a message is under way.
-import type { Peer } from '../exchanges/exchange.js';
+import type { Exchange, Peer } from '../exchanges/exchange.js';
 import type { Matcher } from '../exchanges/matcher.js';
 import {
   CONNECTION_PREEXISTING,
@@ -10,6 +10,7 @@ import {
   ROLE_UNKNOWN,
 } from '../records/records.gen.js';
 import type { TraceContext } from '../traces/context.js';
+import type { CallCount } from '../traces/process-work.js';
 import { Stream } from './stream.js';
 import { TcpFacts } from './tcp-facts.js';
 
@@ -98,6 +99,10 @@ export class Connection {
 
   // -- what exchanges need from the connection's life
   exchangeCount = 0;
+  /** The thread that took the last request; calls of the process to this peer; the request that it was opened for. */
+  takerTid = 0;
+  peerCalls: CallCount | null = null;
+  connectFor: Exchange | null = null;
   connectTrace: TraceContext | null = null;
   connectSpan0 = 0;
   connectSpan1 = 0;

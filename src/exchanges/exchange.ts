@@ -4,6 +4,7 @@
 import type { ConnectionEnd } from '../connections/connection.js';
 import type { Service } from '../enrichment/service.js';
 import type { TraceContext } from '../traces/context.js';
+import type { CallCount, ProcessWork } from '../traces/process-work.js';
 
 /** Values are OTLP's SpanKind. */
 export const KIND_SERVER = 2;
@@ -22,6 +23,9 @@ export interface Peer {
   /** `network.type`, '' for unix sockets. */
   readonly networkType: 'ipv4' | 'ipv6' | '';
 }
+
+/** How a call is known to be for a request, from the strongest evidence to the weakest: traces/causes.ts. */
+export type CauseGrade = 'goroutine' | 'fork' | 'thread' | 'slice' | 'loop';
 
 export class Exchange {
   readonly kind: ExchangeKind;
@@ -117,16 +121,36 @@ export class Exchange {
   pairResponseSeq = 0;
   pairTag = 0;
 
+  // -- in its process (traces/causes.ts)
+  /** The books of its process while it is under way. */
+  work: ProcessWork | null = null;
+  /** SERVER: being served; its response has begun; its calls that have no response, and all that were put down to it. */
+  isServing = false;
+  isAnswering = false;
+  calls = 0;
+  callCount = 0;
+  /** CLIENT: the request that it was sent for, and how that is known. */
+  cause: Exchange | null = null;
+  causeGrade: '' | CauseGrade = '';
+  /** CLIENT: what it was sent for if its thread turns out to serve several requests. */
+  loopCause: Exchange | null = null;
+  /** CLIENT: the evidence is too weak for a parent: a link. */
+  linked: Exchange | null = null;
+  peerCalls: CallCount | null = null;
+  /** CLIENT: its response has begun; the thread that took it. */
+  isReleased = false;
+  responseTid = 0;
+
   // -- trace
-  trace: TraceContext;
+  #trace: TraceContext;
   span0: number;
   span1: number;
   /** Parent span id, 0/0 for a root. */
   parent0 = 0;
   parent1 = 0;
   /** How the parent is known: '' (root), 'header' (a tracer's header), 'sequence' (socket pair), 'remote_sequence' (the same, of
-   *  a client on another host). */
-  parentEvidence: '' | 'header' | 'sequence' | 'remote_sequence' = '';
+   *  a client on another host), or what shows inside a process. */
+  parentEvidence: '' | 'header' | 'sequence' | 'remote_sequence' | CauseGrade = '';
   /** The exchange whose span is the parent, where it is on this host. */
   parentExchange: Exchange | null = null;
   /** CLIENT: its process wrote the header that names the parent, it did not hand it on. */
@@ -137,9 +161,17 @@ export class Exchange {
   constructor(kind: ExchangeKind, peer: Peer, trace: TraceContext, span0: number, span1: number) {
     this.kind = kind;
     this.peer = peer;
-    this.trace = trace;
+    this.#trace = trace;
     this.span0 = span0;
     this.span1 = span1;
+  }
+
+  get trace(): TraceContext {
+    return this.#trace.root;
+  }
+
+  set trace(trace: TraceContext) {
+    this.#trace = trace;
   }
 
   /** First instant of the span. */

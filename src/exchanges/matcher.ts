@@ -9,6 +9,8 @@ import { type Exchange, KIND_SERVER, type Peer } from './exchange.js';
 export interface ExchangeSink {
   /** The first byte of a request, at `position` of its stream: gives identity to a new exchange. */
   beginExchange(connection: Connection, position: number): Exchange;
+  /** The first byte of its response was given, or taken; again after an interim one. */
+  onResponseStart(connection: Connection, exchange: Exchange): void;
   /** The request's head is known: context and parents can be. */
   onRequestHead(connection: Connection, exchange: Exchange, head: MessageHead): void;
   /** Everything of the exchange is known that will be. */
@@ -78,6 +80,8 @@ export class Matcher {
   owedResponses = 0;
   /** A response began to which no request is known, while one was still being read: a request was missed behind that. */
   isAstray = false;
+  /** The exchange whose response began last. */
+  lastResponded: Exchange | null = null;
   readonly #connection: Connection;
   readonly #sink: ExchangeSink;
   readonly #pending: Pending[] = [];
@@ -97,6 +101,17 @@ export class Matcher {
       onMessageEnd: (position, bodyBytes) => this.#responseEnded(position, bodyBytes),
       requestMethod: () => this.#answering()?.exchange.method ?? '',
     };
+  }
+
+  /** The one request that has not been answered in full; null if there is none, or another one behind it. */
+  get soleRequest(): Exchange | null {
+    let sole: Exchange | null = null;
+    for (const { exchange, isResponseDone } of this.#pending) {
+      if (isResponseDone) continue;
+      if (sole !== null) return null;
+      sole = exchange;
+    }
+    return sole;
   }
 
   /** Requests whose response has not begun. */
@@ -205,6 +220,8 @@ export class Matcher {
     exchange.responseStart = position;
     exchange.responseFirstNs = connection.firstNs;
     exchange.responseTakenNs = connection.takenNs;
+    this.lastResponded = exchange;
+    this.#sink.onResponseStart(connection, exchange);
   }
 
   #responseHead(head: MessageHead): void {

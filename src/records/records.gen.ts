@@ -1601,6 +1601,22 @@ export const EVENT_CONNECTION_FLAG_NAMES: Readonly<Record<number, string>> = {
   512: 'ended',
 };
 
+export const CAUSE_TAKEN = 1;
+export const CAUSE_ENDED = 2;
+export const CAUSE_WAITED = 4;
+export const CAUSE_WOKEN = 8;
+export const CAUSE_LOOPS = 16;
+export const CAUSE_INHERITED = 32;
+/** Names of enum event_cause_flag, without prefix. */
+export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
+  1: 'taken',
+  2: 'ended',
+  4: 'waited',
+  8: 'woken',
+  16: 'loops',
+  32: 'inherited',
+};
+
 export const VERDICT_HEAD = 0;
 export const VERDICT_STREAM = 1;
 export const VERDICT_IGNORE = 2;

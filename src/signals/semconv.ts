@@ -60,7 +60,8 @@ export const IO_READ_CALLS = attributeKey('underspan.io.read_calls');
 export const IO_WRITE_CALLS = attributeKey('underspan.io.write_calls');
 export const IO_READ_BYTES = attributeKey('underspan.io.read_bytes');
 export const IO_WRITE_BYTES = attributeKey('underspan.io.write_bytes');
-/** How the parent is known: `header` (traceparent, b3 ...) `sequence` (socket pair), `remote_sequence` (another host). Absent on roots. */
+/** How the parent is known: `header` (traceparent, b3 ...), `sequence` (socket pair), `remote_sequence` (another host), or a grade
+ *  of traces/causes.ts. Absent on roots. */
 export const PARENT_EVIDENCE = attributeKey('underspan.parent.evidence');
 /** True: the head was longer than what was captured, attributes taken from headers may be missing. */
 export const REQUEST_HEAD_TRUNCATED = attributeKey('underspan.request.head_truncated');

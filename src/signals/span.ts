@@ -304,6 +304,8 @@ export class SpanWriter {
     this.#writeUndelivered(exchange);
     if (exchange.connectionEnd !== '') encoder.string(semconv.CONNECTION_END, exchange.connectionEnd);
     if (exchange.parentEvidence !== '') encoder.string(semconv.PARENT_EVIDENCE, exchange.parentEvidence);
+    const { linked } = exchange;
+    if (linked !== null) encoder.link(linked.trace, linked.span0, linked.span1);
     if (exchange.connectTrace !== null && (exchange.connectSpan0 !== 0 || exchange.connectSpan1 !== 0)) {
       encoder.link(exchange.connectTrace, exchange.connectSpan0, exchange.connectSpan1);
     }

@@ -42,8 +42,33 @@ export class TraceContext {
   state = '';
   /** The ids came from an incoming header: someone else's decision to sample is to be honoured. */
   isRemote = false;
-  /** Questions to other hosts that may still change the ids: until then no span of the trace leaves. */
+  /** Questions whose answers may still change the ids: until then no span of the trace leaves. */
   waiting = 0;
+  #into: TraceContext | null = null;
+
+  /** The trace that this one has become part of; itself if none. */
+  get root(): TraceContext {
+    if (this.#into === null) return this;
+    const root = this.#into.root;
+    this.#into = root;
+    return root;
+  }
+
+  /** Becomes part of `other`. False if both were named by others, and differently. */
+  join(other: TraceContext): boolean {
+    const from = this.root;
+    const into = other.root;
+    if (from === into) return true;
+    if (from.isRemote && into.isRemote && !from.hasIdsOf(into)) return false;
+    into.waiting += from.waiting;
+    from.waiting = 0;
+    from.#into = into;
+    return true;
+  }
+
+  hasIdsOf({ id0, id1, id2, id3 }: TraceContext): boolean {
+    return this.id0 === id0 && this.id1 === id1 && this.id2 === id2 && this.id3 === id3;
+  }
 
   setRandom(ids: IdSource): void {
     this.id0 = ids.nonZeroWord();

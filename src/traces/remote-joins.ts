@@ -79,7 +79,7 @@ export class RemoteJoins {
   readonly #waiting = new Map<number, Question>();
   #nextNumber = 0;
   /** Clients that were offered while their trace waited. */
-  readonly #provisional = new Map<TraceContext, Exchange[]>();
+  #provisional: Exchange[] = [];
   readonly #offerWords = new WordList(MAX_WORDS);
   readonly #questionWords = new WordList(MAX_WORDS);
   /** The time of the last tick. */
@@ -104,7 +104,7 @@ export class RemoteJoins {
     if (isUp) return;
     for (const question of [...this.#waiting.values()]) this.#settle(question, 'away');
     this.#clients = [];
-    this.#provisional.clear();
+    this.#provisional = [];
     this.#offerWords.take();
     this.#questionWords.take();
   }
@@ -134,6 +134,7 @@ export class RemoteJoins {
       else if (age >= (ASK_AT[question.steps] ?? Number.POSITIVE_INFINITY)) this.#ask(question, age, nowNs);
       else if (age >= 1 && nowNs - question.askedNs >= LAST_ANSWER * waitNs) this.#expire(question);
     }
+    if (this.#provisional.length > 0) this.#offerSettled();
     // Behind the questions: the calls of a server that does not wait any more are final.
     if (this.#clients.length === 0) return;
     for (const client of this.#clients) this.#offer(client);
@@ -186,9 +187,7 @@ export class RemoteJoins {
     if (!this.#putOffer(exchange, trace.waiting > 0)) return;
     this.offers.sent++;
     if (trace.waiting === 0) return;
-    const known = this.#provisional.get(trace);
-    if (known === undefined) this.#provisional.set(trace, [exchange]);
-    else known.push(exchange);
+    this.#provisional.push(exchange);
   }
 
   #putOffer(exchange: Exchange, isProvisional: boolean): boolean {
@@ -217,7 +216,8 @@ export class RemoteJoins {
   }
 
   #adopt(question: Question, answer: Uint32Array, outcome: QuestionOutcome): void {
-    const { exchange, trace } = question;
+    const { exchange } = question;
+    const trace = question.trace.root;
     const [, , id0 = 0, id1 = 0, id2 = 0, id3 = 0, span0 = 0, span1 = 0, flags = 0] = answer;
     const isSame = trace.id0 === id0 && trace.id1 === id1 && trace.id2 === id2 && trace.id3 === id3;
     if (exchange.parentEvidence === 'sequence') {
@@ -246,15 +246,20 @@ export class RemoteJoins {
 
   /** The question is over: whoever waited for it goes on, and what was offered meanwhile is offered as final. */
   #settle(question: Question, outcome: QuestionOutcome): void {
-    const { trace } = question;
     this.questions[outcome]++;
     this.#waiting.delete(question.number);
-    trace.waiting--;
-    if (trace.waiting > 0) return;
-    const clients = this.#provisional.get(trace);
-    if (clients === undefined) return;
-    this.#provisional.delete(trace);
-    for (const client of clients) if (this.#putOffer(client, false)) this.offers.again++;
+    question.trace.root.waiting--;
+    this.#offerSettled();
+  }
+
+  /** What does not wait any more, for an answer or for evidence inside its process, is offered as final. */
+  #offerSettled(): void {
+    const still: Exchange[] = [];
+    for (const client of this.#provisional) {
+      if (client.trace.waiting > 0) still.push(client);
+      else if (this.#putOffer(client, false)) this.offers.again++;
+    }
+    this.#provisional = still;
   }
 }
 

@@ -110,11 +110,62 @@ export interface Piece {
   readonly bytes: Uint8Array;
 }
 
+/** struct event_cause. */
+interface Cause {
+  slot: number;
+  generation: number;
+  seq: number;
+  flags: number;
+}
+
+/** What a thread has taken last: bpf/cause.h. */
+export class Thread {
+  cause: Cause = { slot: 0, generation: 0, seq: 0, flags: 0 };
+  request: Cause = { slot: 0, generation: 0, seq: 0, flags: 0 };
+
+  taken(role: number, slot: number, generation: number, seq: number, isEnd = false): void {
+    const loops = this.cause.flags & gen.CAUSE_LOOPS;
+    const flags = gen.CAUSE_TAKEN | loops | (isEnd ? gen.CAUSE_ENDED : 0);
+    this.cause = { slot, generation, seq: seq >>> 0, flags };
+    if (role !== gen.ROLE_CLIENT && !isEnd) this.request = { ...this.cause };
+  }
+
+  /** For any of several descriptors: epoll_wait, select. */
+  waited(): void {
+    this.cause.flags |= gen.CAUSE_WAITED | gen.CAUSE_LOOPS;
+    this.request.flags |= gen.CAUSE_WAITED | gen.CAUSE_LOOPS;
+  }
+
+  /** By an eventfd, a pipe, an accept, a timer that is watched. */
+  woken(): void {
+    this.cause.flags |= gen.CAUSE_WOKEN;
+    this.request.flags |= gen.CAUSE_WOKEN;
+  }
+
+  /** A process that this thread forks. */
+  forked(): Thread {
+    const child = new Thread();
+    child.request = { ...this.request, flags: this.request.flags | gen.CAUSE_INHERITED };
+    return child;
+  }
+}
+
 /** What one or more stories left on the rings, in order of time. */
 export class Tape {
+  /** By thread id. */
+  readonly threads = new Map<number, Thread>();
   readonly pieces: Piece[] = [];
   /** The clock that all stories of the tape share; each step takes a millisecond unless it says when it happened. */
   nowNs = T0;
+
+  thread(tid: number): Thread {
+    let thread = this.threads.get(tid);
+    if (thread === undefined) {
+      thread = new Thread();
+      this.threads.set(tid, thread);
+    }
+    return thread;
+  }
 
   add(ring: RingName, timeNs: number, bytes: Uint8Array): void {
     this.pieces.push({ ring, timeNs, bytes });
@@ -204,6 +255,17 @@ export function writeAddress(bytes: Uint8Array, at: number, local: Address, remo
   writeField(within, gen.EventAddressCursor, 'localPort', local.port);
   writeField(within, gen.EventAddressCursor, 'remotePort', remote.port);
   writeField(within, gen.EventAddressCursor, 'family', local.address.includes(':') ? 10 : 2);
+}
+
+function causeFields<N extends 'cause' | 'request'>(
+  name: N,
+  { slot, generation, seq, flags }: Cause,
+): Record<`${N}${'Slot' | 'Generation' | 'Seq' | 'Flags'}`, number> {
+  const entries = { Slot: slot, Generation: generation, Seq: seq, Flags: flags };
+  return Object.fromEntries(Object.entries(entries).map(([part, value]) => [`${name}${part}`, value])) as Record<
+    `${N}${'Slot' | 'Generation' | 'Seq' | 'Flags'}`,
+    number
+  >;
 }
 
 export interface StoryOptions {
@@ -347,6 +409,9 @@ export class Story {
     times: { connectNs?: number; establishedNs?: number; acceptedNs?: number; at?: number; isLost?: boolean } = {},
   ): this {
     const at = this.#time(times.at);
+    const { cause } = this.tape.thread(this.tid);
+    const isClient = this.role === gen.ROLE_CLIENT;
+    if (!isClient) this.tape.thread(this.tid).woken();
     const path = Buffer.from(this.#unixPath ?? '', 'latin1');
     const bytes = record(gen.ConnectionOpenedEventCursor, gen.EVENT_CONNECTION_OPENED, {
       timeNs: at,
@@ -362,6 +427,7 @@ export class Story {
       include: 0xffff_ffff,
       pathBytes: path.length,
       ...this.tcp,
+      ...(isClient ? causeFields('cause', cause) : {}),
     });
     const cursor = new gen.ConnectionOpenedEventCursor();
     if (this.#unixPath === null) writeAddress(bytes, cursor.addressLocalOffset, this.local, this.remote);
@@ -383,6 +449,7 @@ export class Story {
     this.#callsIn++;
     this.#transferred(gen.DIRECTION_INGRESS, bytes, at, 0, step);
     this.ingressSeq = (this.ingressSeq + bytes.length) >>> 0;
+    this.tape.thread(this.tid).taken(this.role, this.slot, this.generation, this.ingressSeq);
     return this;
   }
 
@@ -508,7 +575,13 @@ export class Story {
       direction,
       flags,
       runDirection: this.direction,
+      ...(direction === gen.DIRECTION_EGRESS ? this.#causes() : {}),
     };
+  }
+
+  #causes(): NumberFields<gen.DataEventCursor> {
+    const { cause, request } = this.tape.thread(this.tid);
+    return { ...causeFields('cause', cause), ...causeFields('request', request) };
   }
 
   #prev(run: Run): {
@@ -542,6 +615,9 @@ export class Story {
     const at = this.#time(step.at);
     const seq = direction === gen.DIRECTION_INGRESS ? this.ingressSeq : this.egressSeq;
     const fields = { ...this.#dataFields(direction, at, 0, 0, seq, flags, this.run), errorNumber };
+    if (direction === gen.DIRECTION_INGRESS) {
+      this.tape.thread(this.tid).taken(this.role, this.slot, this.generation, seq, true);
+    }
     if (this.verdict === gen.VERDICT_IGNORE) return this;
     this.#emit(at, record(gen.DataEventCursor, gen.EVENT_DATA, fields), step, false, direction);
     return this;

@@ -17,6 +17,7 @@ import {
 import type { Certificate } from './certificate.js';
 import { BODY_SIZES, type Profile, planRequest } from './load-plan.js';
 import { Child, freePort, isListening, processTree, runCommand, temporaryDirectory, until } from './processes.js';
+import { fillTemplate } from './templates.js';
 
 const SERVICES = path.resolve('test/services');
 
@@ -119,14 +120,6 @@ function writeFiles(directory: string): void {
   for (const size of BODY_SIZES) writeFileSync(path.join(directory, 'files', `${size}.bin`), Buffer.alloc(size, 'f'));
 }
 
-function fillTemplate(name: string, values: Readonly<Record<string, string>>): string {
-  return readFileSync(path.join(SERVICES, name), 'utf8').replace(/@([A-Z]+)@/g, (_, key: string) => {
-    const value = values[key];
-    if (value === undefined) throw new Error(`${name}: nothing to fill in for @${key}@`);
-    return value;
-  });
-}
-
 function logFile(directory: string): { logPath: string; readLog: () => string } {
   const logPath = path.join(directory, 'access.log');
   return { logPath, readLog: () => (existsSync(logPath) ? readFileSync(logPath, 'utf8') : '') };
@@ -185,7 +178,7 @@ export async function startNginx(
   const configPath = path.join(directory, 'nginx.conf');
   writeFileSync(
     configPath,
-    fillTemplate('nginx.conf', {
+    fillTemplate(path.join(SERVICES, 'nginx.conf'), {
       DIR: directory,
       LISTEN:
         options.socketPath === undefined
@@ -224,7 +217,10 @@ export async function startApache(options: { certificate?: Certificate } = {}): 
           'LoadModule ssl_module /usr/lib/apache2/modules/mod_ssl.so',
           `SSLEngine on\nSSLCertificateFile ${certificate.file}\nSSLCertificateKeyFile ${certificate.key}`,
         ].join('\n');
-  writeFileSync(configPath, fillTemplate('apache.conf', { DIR: directory, PORT: String(port), TLS: tls }));
+  writeFileSync(
+    configPath,
+    fillTemplate(path.join(SERVICES, 'apache.conf'), { DIR: directory, PORT: String(port), TLS: tls }),
+  );
   const { readLog } = logFile(directory);
   const child = new Child('apache2', ['-f', configPath, '-DFOREGROUND']);
   return new Server({

@@ -1,0 +1,297 @@
+// Inside a process: which request was being served when another one was sent? In: exchanges as they begin, are responded to
+// and end, and with each write what its thread had taken last (bpf/cause.h). Out: the parent of a client exchange, with the
+// grade of its evidence, or none: where two parents are possible, no parent is set. ARCHITECTURE.md, "Parents inside a
+// process", says what each grade rests on and what counts against it.
+import type { Connection } from '../connections/connection.js';
+import { type CauseGrade, type Exchange, KIND_CLIENT, KIND_SERVER } from '../exchanges/exchange.js';
+import {
+  CAUSE_ENDED,
+  CAUSE_INHERITED,
+  CAUSE_LOOPS,
+  CAUSE_TAKEN,
+  CAUSE_WAITED,
+  CAUSE_WOKEN,
+  type ConnectionOpenedEventCursor,
+  type DataEventCursor,
+  DIRECTION_INGRESS,
+} from '../records/records.gen.js';
+import { Claims } from './claims.js';
+import { ProcessWork } from './process-work.js';
+import { Take } from './take.js';
+
+/** From the strongest to the weakest. */
+export const CAUSE_GRADES: readonly CauseGrade[] = ['goroutine', 'fork', 'thread', 'slice', 'loop'];
+/** The weakest grade that makes a parent; `none`: none does. */
+export type CauseThreshold = CauseGrade | 'none';
+
+export interface CausesOptions {
+  readonly threshold: CauseThreshold;
+  readonly find: (slot: number, generation: number) => Connection | null;
+  /** Does the process run a loop whose timers and deferred callbacks are seen? */
+  readonly isGuarded: (pid: number) => boolean;
+  /** Does the program run many tasks on few threads? Then a thread tells nothing. */
+  readonly isMultiplexed: (exchange: Exchange) => boolean;
+}
+
+/** Requests that a process of several loops has to take on the thread of the connection's last one, before its slices count. */
+const PINNED_MIN = 32;
+/** Calls of one request that become its children: a request that lasts for ever (a subscription) makes no endless trace. */
+const MAX_CALLS = 1024;
+
+export class Causes {
+  /** Client exchanges by the grade of what was found. */
+  readonly found: Record<CauseGrade | 'none', number> = {
+    goroutine: 0,
+    fork: 0,
+    thread: 0,
+    slice: 0,
+    loop: 0,
+    none: 0,
+  };
+  readonly #options: CausesOptions;
+  readonly #works = new Map<number, ProcessWork>();
+  readonly #claims: Claims;
+  /** Of the record at hand: the thread's last take, and its last from a connection that it has not opened itself. */
+  readonly #take = new Take();
+  readonly #request = new Take();
+
+  constructor(options: CausesOptions) {
+    this.#options = options;
+    this.#claims = new Claims((client, server, grade) => this.#adopt(client, server, grade));
+  }
+
+  /** A write is at hand. */
+  onWrite(event: DataEventCursor): void {
+    this.#take.set(event.causeSlot, event.causeGeneration, event.causeSeq, event.causeFlags);
+    this.#request.set(event.requestSlot, event.requestGeneration, event.requestSeq, event.requestFlags);
+  }
+
+  /** A process has connected: what it did so for will be what it sends first. */
+  onConnected(connection: Connection, event: ConnectionOpenedEventCursor): void {
+    const take = new Take();
+    take.set(event.causeSlot, event.causeGeneration, event.causeSeq, event.causeFlags);
+    const work = this.#workOf(connection.pid);
+    const request = this.#ofSlice(take, connection, work);
+    if (request === null) return;
+    connection.connectFor = request;
+    work.engage(request);
+  }
+
+  onClosed(connection: Connection): void {
+    this.#disengage(connection);
+  }
+
+  /** The process has ended, or runs another program. */
+  forgetProcess(pid: number): void {
+    this.#works.delete(pid);
+  }
+
+  /** The first byte of a request was taken, or given. */
+  begin(connection: Connection, exchange: Exchange): void {
+    const work = this.#workOf(exchange.pid);
+    exchange.work = work;
+    if (exchange.kind === KIND_SERVER) {
+      this.#noteTaker(connection, exchange, work);
+      work.serve(exchange);
+      return;
+    }
+    exchange.peerCalls = connection.peerCalls ??= work.peer(peerKey(connection));
+    this.#findCause(connection, exchange, work);
+    work.callBegins(exchange.peerCalls);
+    if (exchange.cause !== null) work.engage(exchange.cause);
+    this.#disengage(connection);
+  }
+
+  /** The request's head was seen, and no header of it says where it belongs. */
+  settle(exchange: Exchange): void {
+    const { cause, causeGrade } = exchange;
+    if (exchange.kind !== KIND_CLIENT) return;
+    if (cause === null || causeGrade === '') this.#adopt(exchange, null, 'none');
+    else if (causeGrade === 'thread') this.#claims.add(exchange, cause);
+    else this.#adopt(exchange, cause, causeGrade);
+  }
+
+  /** The first byte of a response was given, or taken. */
+  respond(connection: Connection, exchange: Exchange): void {
+    const { work } = exchange;
+    if (work === null) return;
+    if (exchange.kind === KIND_SERVER) {
+      if (exchange.isServing && !exchange.isAnswering) this.#judgeThread(connection, exchange, work);
+      work.answer(exchange);
+      return;
+    }
+    exchange.responseTid = connection.tid;
+    if (connection.tid !== exchange.tid) work.isMigrating = true;
+    this.#release(exchange, work);
+  }
+
+  /** Nothing more comes of it. */
+  end(exchange: Exchange): void {
+    const { work } = exchange;
+    if (work === null) return;
+    exchange.work = null;
+    if (exchange.kind === KIND_SERVER) {
+      this.#claims.refuse(exchange);
+      work.served(exchange);
+      return;
+    }
+    this.#release(exchange, work);
+    if (exchange.peerCalls !== null) work.callEnds(exchange.peerCalls);
+    exchange.peerCalls = null;
+  }
+
+  /** Claims that have waited since before `ns` are given up. */
+  expire(ns: number): void {
+    this.#claims.expire(ns);
+  }
+
+  #workOf(pid: number): ProcessWork {
+    let work = this.#works.get(pid);
+    if (work === undefined) {
+      work = new ProcessWork();
+      this.#works.set(pid, work);
+    }
+    return work;
+  }
+
+  #release(exchange: Exchange, work: ProcessWork): void {
+    if (exchange.isReleased || exchange.peerCalls === null) return;
+    exchange.isReleased = true;
+    work.callResponds(exchange.peerCalls);
+    if (exchange.cause !== null) work.release(exchange.cause);
+  }
+
+  #disengage(connection: Connection): void {
+    if (connection.connectFor === null) return;
+    this.#works.get(connection.pid)?.release(connection.connectFor);
+    connection.connectFor = null;
+  }
+
+  /** Do connections stay with the thread that took from them first? */
+  #noteTaker(connection: Connection, exchange: Exchange, work: ProcessWork): void {
+    if (work.firstTid === 0) work.firstTid = exchange.tid;
+    else if (work.firstTid !== exchange.tid) work.hasManyTakers = true;
+    if (connection.takerTid === exchange.tid) work.pinned++;
+    else if (connection.takerTid !== 0) work.isMigrating = true;
+    connection.takerTid = exchange.tid;
+  }
+
+  #findCause(connection: Connection, exchange: Exchange, work: ProcessWork): void {
+    const take = this.#take;
+    if ((this.#request.flags & CAUSE_INHERITED) !== 0) this.#setCause(exchange, this.#ofFork(), 'fork');
+    else if ((take.flags & CAUSE_LOOPS) !== 0) {
+      const { connectFor } = connection;
+      const isFirst = connection.exchangeCount === 1 && connection.connectNs > 0;
+      const request = isFirst ? connectFor : this.#ofSlice(take, connection, work);
+      if (this.#options.isGuarded(exchange.pid)) {
+        this.#setCause(exchange, request, 'slice');
+        return;
+      }
+      exchange.loopCause = request;
+    }
+    if (exchange.cause === null) this.#setCause(exchange, this.#ofThread(exchange, work), 'thread');
+    if (exchange.cause === null) this.#setCause(exchange, exchange.loopCause, 'loop');
+  }
+
+  #setCause(exchange: Exchange, request: Exchange | null, grade: CauseGrade): void {
+    if (request === null || !request.isServing || request.callCount >= MAX_CALLS) return;
+    request.callCount++;
+    exchange.cause = request;
+    exchange.causeGrade = grade;
+  }
+
+  /** The request that the parent process's thread had taken last when it forked this one. */
+  #ofFork(): Exchange | null {
+    if ((this.#request.flags & CAUSE_WAITED) !== 0) return null;
+    return this.#requestOf(this.#request);
+  }
+
+  /** The request that the thread took last, if it has not waited for several descriptors since. */
+  #ofThread(exchange: Exchange, work: ProcessWork): Exchange | null {
+    if (work.isInterleaved || this.#isMultiplexed(exchange, work) || (this.#request.flags & CAUSE_WAITED) !== 0)
+      return null;
+    const request = this.#requestOf(this.#request);
+    return request !== null && request.tid === exchange.tid && request.pid === exchange.pid ? request : null;
+  }
+
+  #isMultiplexed(exchange: Exchange, work: ProcessWork): boolean {
+    work.isMultiplexed ??= this.#options.isMultiplexed(exchange);
+    return work.isMultiplexed;
+  }
+
+  /** Whatever the loop's thread has taken last, it is still at that. */
+  #ofSlice(take: Take, connection: Connection, work: ProcessWork): Exchange | null {
+    const { flags } = take;
+    if ((flags & CAUSE_LOOPS) === 0 || (flags & CAUSE_TAKEN) === 0) return null;
+    if ((flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED)) !== 0) return null;
+    if (work.isMigrating || (work.hasManyTakers && work.pinned < PINNED_MIN)) return null;
+    const request = this.#requestOf(take);
+    if (request !== null) return request;
+    const call = this.#callOf(take);
+    const caller = call?.cause ?? null;
+    if (call === null || caller === null || !caller.isServing || call.causeGrade === 'thread') return null;
+    connection.peerCalls ??= work.peer(peerKey(connection));
+    return work.isSole(caller, connection.peerCalls) ? caller : null;
+  }
+
+  /** The one request that was taken there and has not been answered; null if there are several. */
+  #requestOf(take: Take): Exchange | null {
+    if ((take.flags & CAUSE_TAKEN) === 0) return null;
+    const connection = this.#options.find(take.slot, take.generation);
+    const matcher = connection?.matcher ?? null;
+    if (connection === null || matcher === null || !connection.isSynced) return null;
+    if (connection.requestDirection !== DIRECTION_INGRESS) return null;
+    const request = matcher.soleRequest;
+    return request !== null && isBehind(connection, take.seq, request.requestStart) ? request : null;
+  }
+
+  /** The call whose response was taken there. */
+  #callOf(take: Take): Exchange | null {
+    const connection = this.#options.find(take.slot, take.generation);
+    const matcher = connection?.matcher ?? null;
+    if (connection === null || matcher === null || !connection.isSynced) return null;
+    if (connection.requestDirection === DIRECTION_INGRESS) return null;
+    const call = matcher.lastResponded;
+    return call !== null && isBehind(connection, take.seq, call.responseStart) ? call : null;
+  }
+
+  /** A thread gives the response to a request: was it at that request all the time? */
+  #judgeThread(connection: Connection, request: Exchange, work: ProcessWork): void {
+    const last = this.#requestOf(this.#request);
+    if (last !== null && last !== request && last.pid === request.pid && last.tid === connection.tid) {
+      if ((this.#request.flags & CAUSE_LOOPS) === 0) work.isInterleaved = true;
+    }
+    const isOneAtATime =
+      last === request &&
+      connection.tid === request.tid &&
+      (this.#request.flags & CAUSE_WAITED) === 0 &&
+      !work.isInterleaved;
+    if (isOneAtATime) this.#claims.grant(request);
+    else this.#claims.refuse(request);
+  }
+
+  #adopt(client: Exchange, server: Exchange | null, grade: CauseGrade | 'none'): void {
+    this.found[grade]++;
+    if (server === null || grade === 'none') return;
+    const { threshold } = this.#options;
+    const isStrong = threshold !== 'none' && CAUSE_GRADES.indexOf(grade) <= CAUSE_GRADES.indexOf(threshold);
+    if (!isStrong) {
+      client.linked = server;
+      return;
+    }
+    if (!client.trace.join(server.trace)) return;
+    client.parent0 = server.span0;
+    client.parent1 = server.span1;
+    client.parentEvidence = grade;
+  }
+}
+
+/** Is the byte at stream position `start` among those up to sequence number `seq`? */
+function isBehind(connection: Connection, seq: number, start: number): boolean {
+  const { ingress } = connection;
+  return ingress.hasSeq && ingress.position + ((seq - ingress.nextSeq) | 0) > start;
+}
+
+function peerKey({ peer }: Connection): string {
+  return `${peer.remoteAddress}:${peer.remotePort}`;
+}

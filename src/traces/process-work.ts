@@ -1,0 +1,126 @@
+// The books of one process: which requests it is serving, which of them have called somebody and wait, how many calls are
+// under way. They answer one question: may a request that is being served be waiting in a queue of the program (a pool of
+// connections, a limit on calls)? If so, a call that is sent when another one's response has been read may be the waiting
+// request's, and nothing that can be seen from outside tells whose it is.
+//
+// A queue that is not empty refills: as many calls as are allowed are under way. So there is none if every other request has
+// a call under way, or if more calls have been under way at once than are now.
+import type { Exchange } from '../exchanges/exchange.js';
+
+/** Calls of a process, to one peer or to all. */
+export class CallCount {
+  /** Calls whose response has not ended. */
+  underWay = 0;
+  /** Calls whose response has not begun: of those it is certain that they are under way at once. */
+  #unanswered = 0;
+  /** The most that there have been of them. */
+  peak = 0;
+
+  begin(): void {
+    this.underWay++;
+    if (++this.#unanswered > this.peak) this.peak = this.#unanswered;
+  }
+
+  respond(): void {
+    this.#unanswered--;
+  }
+
+  end(): void {
+    this.underWay--;
+  }
+
+  /** One call more than now would still be fewer than there have been: nothing holds calls back. */
+  get isBelowPeak(): boolean {
+    return this.underWay + 1 < this.peak;
+  }
+}
+
+export class ProcessWork {
+  /** Requests being served. */
+  serving = 0;
+  /** Of those: nothing sent yet, nobody called that has not responded. */
+  idle = 0;
+  /** A request has called several at once: one that waits for a call may still have another one queued. */
+  #hasParallelCalls = false;
+  readonly #calls = new CallCount();
+  readonly #peers = new Map<string, CallCount>();
+  /** A thread gave the response to one request while it was serving another: its threads tell nothing. */
+  isInterleaved = false;
+  /** Its runtime runs many tasks on few threads; null: not asked yet. */
+  isMultiplexed: boolean | null = null;
+  /** Threads take each other's connections over: what one did last says nothing of what it does next. */
+  isMigrating = false;
+  /** The thread that took a request first, and how many were taken by the thread that its connection was taken by before. */
+  firstTid = 0;
+  hasManyTakers = false;
+  pinned = 0;
+
+  peer(key: string): CallCount {
+    let count = this.#peers.get(key);
+    if (count === undefined) {
+      if (this.#peers.size >= MAX_PEERS) return this.#calls;
+      count = new CallCount();
+      this.#peers.set(key, count);
+    }
+    return count;
+  }
+
+  /** A request is being served from now on. */
+  serve(request: Exchange): void {
+    request.isServing = true;
+    this.serving++;
+    this.idle++;
+  }
+
+  /** Its response has begun. */
+  answer(request: Exchange): void {
+    if (!request.isServing || request.isAnswering) return;
+    request.isAnswering = true;
+    if (request.calls === 0) this.idle--;
+  }
+
+  /** It is over. */
+  served(request: Exchange): void {
+    if (!request.isServing) return;
+    this.answer(request);
+    request.isServing = false;
+    this.serving--;
+  }
+
+  /** A request's own call begins, or its connect. */
+  engage(request: Exchange): void {
+    if (request.calls++ > 0) this.#hasParallelCalls = true;
+    else if (request.isServing && !request.isAnswering) this.idle--;
+  }
+
+  /** It has been responded to. */
+  release(request: Exchange): void {
+    if (--request.calls === 0 && request.isServing && !request.isAnswering) this.idle++;
+  }
+
+  callBegins(peer: CallCount): void {
+    this.#calls.begin();
+    if (peer !== this.#calls) peer.begin();
+  }
+
+  callResponds(peer: CallCount): void {
+    this.#calls.respond();
+    if (peer !== this.#calls) peer.respond();
+  }
+
+  callEnds(peer: CallCount): void {
+    this.#calls.end();
+    if (peer !== this.#calls) peer.end();
+  }
+
+  /** Nobody but `request` can be the one that calls `peer` now. */
+  isSole(request: Exchange, peer: CallCount): boolean {
+    if (this.serving === 1) return true;
+    if (this.#calls.isBelowPeak && peer.isBelowPeak) return true;
+    const own = request.calls === 0 && !request.isAnswering ? 1 : 0;
+    return this.idle === own && !this.#hasParallelCalls;
+  }
+}
+
+/** Peers that are counted one by one; more share the count of all. */
+const MAX_PEERS = 256;

@@ -1,0 +1,237 @@
+// Chains of real services for the correctness of traces: each request's path names it and all that it causes
+// (/c/7 calls /c/7.1, /c/7.2 ...), so every span's right parent is known from its path alone, which Underspan never looks at
+// for that. In: which links, and how they call. Out: running services, load, and a judgement of the spans.
+import { writeFileSync } from 'node:fs';
+import http from 'node:http';
+import path from 'node:path';
+import { Child, freePort, isListening, processTree, runCommand, temporaryDirectory, until } from './processes.js';
+import { CLIENT, type DecodedSpan, pathOfSpan, pidOf, SERVER, serviceOf } from './spans.js';
+import { fillTemplate } from './templates.js';
+
+const SERVICES = path.resolve('test/services/chain');
+
+export type LinkKind = 'nginx' | 'node' | 'gunicorn' | 'gthread' | 'puma' | 'go' | 'java' | 'cgi';
+
+export interface LinkOptions {
+  readonly kind: LinkKind;
+  /** Names of the links that each request calls, in this order; repeated for several calls of one. */
+  readonly calls?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface Link {
+  readonly name: string;
+  readonly kind: LinkKind;
+  readonly port: number;
+  readonly child: Child;
+}
+
+let goBinary: Promise<string> | null = null;
+let javaClasses: Promise<string> | null = null;
+
+async function compileGo(): Promise<string> {
+  const binary = path.join(temporaryDirectory('chain-go'), 'chain');
+  const env = { GOFLAGS: '', GO111MODULE: 'off', GOTOOLCHAIN: 'local', CGO_ENABLED: '0' };
+  const build = await runCommand('go', ['build', '-o', binary, path.join(SERVICES, 'go.go')], {
+    env,
+    timeoutMs: 180_000,
+  });
+  if (build.exitCode !== 0) throw new Error(`go build failed: ${build.describe()}`);
+  return binary;
+}
+
+async function compileJava(): Promise<string> {
+  const directory = temporaryDirectory('chain-java');
+  const build = await runCommand('javac', ['-d', directory, path.join(SERVICES, 'Chain.java')], { timeoutMs: 120_000 });
+  if (build.exitCode !== 0) throw new Error(`javac failed: ${build.describe()}`);
+  return directory;
+}
+
+async function commandOf(
+  kind: LinkKind,
+  port: number,
+  next: readonly string[],
+  options: Readonly<Record<string, string>>,
+): Promise<readonly [string, readonly string[]]> {
+  const directory = temporaryDirectory(`chain-${kind}`);
+  switch (kind) {
+    case 'node':
+      return [process.execPath, [path.join(SERVICES, 'node.mjs')]];
+    case 'gunicorn':
+    case 'gthread': {
+      const workers = ['--bind', `127.0.0.1:${port}`, '--workers', options.WORKERS ?? '2'];
+      const threads = kind === 'gthread' ? ['--worker-class', 'gthread', '--threads', options.THREADS ?? '8'] : [];
+      const places = ['--chdir', SERVICES, '--worker-tmp-dir', directory, '--keep-alive', '30'];
+      return ['gunicorn', [...workers, ...threads, ...places, 'wsgi:app']];
+    }
+    case 'puma':
+      return ['puma', ['-C', path.join(SERVICES, 'puma.rb')]];
+    case 'go':
+      goBinary ??= compileGo();
+      return [await goBinary, []];
+    case 'java':
+      javaClasses ??= compileJava();
+      return ['java', ['-Xmx128m', '-cp', await javaClasses, 'Chain']];
+    case 'nginx': {
+      const file = path.join(directory, 'nginx.conf');
+      const to = (next[0] ?? '').replace('http://', '');
+      const values = { DIR: directory, PORT: String(port), NEXT: to, WORKERS: '1', KEEP: '64' };
+      writeFileSync(file, fillTemplate(path.join(SERVICES, 'nginx.conf'), { ...values, ...options }));
+      return ['nginx', ['-p', directory, '-c', file]];
+    }
+    case 'cgi': {
+      const file = path.join(directory, 'apache.conf');
+      const values = { DIR: directory, PORT: String(port), CGI: path.join(SERVICES, 'call.cgi') };
+      writeFileSync(file, fillTemplate(path.join(SERVICES, 'apache.conf'), values));
+      return ['apache2', ['-f', file, '-DFOREGROUND']];
+    }
+  }
+}
+
+/** Links by name; those that are called have to stand before those that call them. */
+export class Chain {
+  readonly links = new Map<string, Link>();
+  readonly #pids = new Map<number, string>();
+
+  async add(name: string, { kind, calls = [], env = {} }: LinkOptions): Promise<Link> {
+    const port = await freePort();
+    const next = calls.map(called => `http://127.0.0.1:${this.link(called).port}`);
+    const [command, args] = await commandOf(kind, port, next, env);
+    const child = new Child(command, args, {
+      env: { PYTHONDONTWRITEBYTECODE: '1', ...env, PORT: String(port), NEXT: next.join(','), OTEL_SERVICE_NAME: name },
+    });
+    const link = { name, kind, port, child };
+    this.links.set(name, link);
+    await until(`${name} to listen`, 20_000, () => {
+      if (!child.isRunning) throw new Error(`${name} did not start: ${child.describe()}`);
+      return isListening({ port });
+    });
+    return link;
+  }
+
+  link(name: string): Link {
+    const link = this.links.get(name);
+    if (link === undefined) throw new Error(`no link ${name}`);
+    return link;
+  }
+
+  pids(): number[] {
+    for (const { name, child } of this.links.values()) {
+      for (const pid of processTree(child.pid)) this.#pids.set(pid, name);
+    }
+    return [...this.#pids.keys()];
+  }
+
+  /** The link whose span it is: by its process, or by the name that its programs were given. */
+  linkOf(span: DecodedSpan): Link | undefined {
+    return this.links.get(this.#pids.get(pidOf(span)) ?? serviceOf(span));
+  }
+
+  /** The agent's configuration: these processes and what they fork, nothing else of the machine. */
+  selection(): string {
+    return `selection:\n  include:\n${this.pids()
+      .map(pid => `    - pid: ${pid}\n`)
+      .join('')}`;
+  }
+
+  /** Sends /c/FROM .. /c/(FROM+COUNT-1) to a link, `concurrency` at a time over kept connections. */
+  async load(name: string, from: number, count: number, concurrency: number): Promise<void> {
+    const { port } = this.link(name);
+    const agent = new http.Agent({ keepAlive: true, maxSockets: concurrency });
+    let next = from;
+    const player = async (): Promise<void> => {
+      while (next < from + count) await ask(port, `/c/${next++}`, agent);
+    };
+    await Promise.all(Array.from({ length: concurrency }, player));
+    agent.destroy();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.links.values()].map(({ child }) => child.stop()));
+  }
+}
+
+function ask(port: number, target: string, agent: http.Agent): Promise<void> {
+  return new Promise((resolve, reject) => {
+    http
+      .get({ host: '127.0.0.1', port, path: target, agent }, response => {
+        response.resume().on('end', () => {
+          if (response.statusCode === 200) resolve();
+          else reject(new Error(`${target}: ${response.statusCode}`));
+        });
+      })
+      .on('error', reject);
+  });
+}
+
+/** How many spans have the parent that they should have. */
+export interface Verdict {
+  right: number;
+  none: number;
+  wrong: number;
+  /** A few of the wrong ones, for messages. */
+  readonly examples: string[];
+}
+
+export interface Judgement {
+  /** By link: its calls, whose parent is a request of the same link. */
+  readonly calls: Map<string, Verdict>;
+  /** Requests that came from another link, whose parent is that link's call. */
+  readonly requests: Verdict;
+  /** Calls that no request caused. */
+  readonly background: Verdict;
+}
+
+function newVerdict(): Verdict {
+  return { right: 0, none: 0, wrong: 0, examples: [] };
+}
+
+/** The path of the request that caused a call: its own for a proxy, else without the last part. */
+function causeOf(kind: LinkKind, target: string): string {
+  return kind === 'nginx' ? target : target.replace(/\.\d+$/, '');
+}
+
+function judge(
+  verdict: Verdict,
+  span: DecodedSpan,
+  expected: DecodedSpan | undefined,
+  all: Map<string, DecodedSpan>,
+): void {
+  if (span.parentSpanId === '') {
+    if (expected === undefined) verdict.right++;
+    else verdict.none++;
+  } else if (span.parentSpanId === expected?.spanId && span.traceId === expected.traceId) verdict.right++;
+  else {
+    verdict.wrong++;
+    const parent = all.get(span.parentSpanId);
+    const evidence = String(span.attributes.get('underspan.parent.evidence'));
+    const name = parent === undefined ? 'a span that is not there' : `${serviceOf(parent)} ${pathOfSpan(parent)}`;
+    if (verdict.examples.length < 8)
+      verdict.examples.push(`${serviceOf(span)} ${pathOfSpan(span)} under ${name} (${evidence})`);
+  }
+}
+
+export function judgeSpans(chain: Chain, spans: readonly DecodedSpan[], entry: string): Judgement {
+  const judgement = { calls: new Map<string, Verdict>(), requests: newVerdict(), background: newVerdict() };
+  const all = new Map(spans.map(span => [span.spanId, span]));
+  const requests = new Map<string, DecodedSpan>();
+  const calls = new Map<string, DecodedSpan>();
+  for (const span of spans) {
+    if (span.kind === SERVER) requests.set(`${chain.linkOf(span)?.name} ${pathOfSpan(span)}`, span);
+    else if (span.kind === CLIENT) calls.set(`${pathOfSpan(span)} ${String(span.attributes.get('server.port'))}`, span);
+  }
+  for (const span of spans) {
+    const link = chain.linkOf(span);
+    const target = pathOfSpan(span);
+    if (link === undefined || !target.startsWith('/c/')) continue;
+    if (span.kind === CLIENT && target === '/c/tick') judge(judgement.background, span, undefined, all);
+    else if (span.kind === CLIENT) {
+      const verdict = judgement.calls.get(link.name) ?? newVerdict();
+      judgement.calls.set(link.name, verdict);
+      judge(verdict, span, requests.get(`${link.name} ${causeOf(link.kind, target)}`), all);
+    } else if (span.kind === SERVER && link.name !== entry) {
+      judge(judgement.requests, span, calls.get(`${target} ${link.port}`), all);
+    }
+  }
+  return judgement;
+}

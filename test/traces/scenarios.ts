@@ -1,0 +1,90 @@
+// The scenarios of the correctness table: chains of real services, and how they are asked.
+import type { LinkOptions } from '../support/chain.js';
+
+export interface Scenario {
+  readonly name: string;
+  /** In the order in which they start: the called before those that call. The last one is asked. */
+  readonly links: Readonly<Record<string, LinkOptions>>;
+  readonly concurrency: readonly number[];
+  /** Requests at a concurrency of 1; more for more. */
+  readonly requests: number;
+}
+
+const LEAF: LinkOptions = { kind: 'go', env: { THINK_MS: '2' } };
+const ALL = [1, 10, 50];
+const think = { THINK_MS: '5' };
+
+export const SCENARIOS: readonly Scenario[] = [
+  {
+    name: 'nginx, kept connections',
+    links: { leaf: LEAF, nginx: { kind: 'nginx', calls: ['leaf'] } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'nginx, new connections',
+    links: { leaf: LEAF, nginx: { kind: 'nginx', calls: ['leaf'], env: { KEEP: '1' } } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'node, one call',
+    links: { leaf: LEAF, node: { kind: 'node', calls: ['leaf'] } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'node, three calls in turn',
+    links: { leaf: LEAF, node: { kind: 'node', calls: ['leaf', 'leaf', 'leaf'] } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'node, three calls at once',
+    links: { leaf: LEAF, node: { kind: 'node', calls: ['leaf', 'leaf', 'leaf'], env: { MODE: 'parallel' } } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'gunicorn sync, two calls',
+    links: { leaf: LEAF, gunicorn: { kind: 'gunicorn', calls: ['leaf', 'leaf'] } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'gunicorn threads, two calls, think time',
+    links: { leaf: LEAF, gthread: { kind: 'gthread', calls: ['leaf', 'leaf'], env: think } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'puma, two calls',
+    links: { leaf: LEAF, puma: { kind: 'puma', calls: ['leaf', 'leaf'] } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'java, three calls, think time',
+    links: { leaf: LEAF, java: { kind: 'java', calls: ['leaf', 'leaf', 'leaf'], env: think } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'apache prefork, CGI',
+    links: { leaf: LEAF, cgi: { kind: 'cgi', calls: ['leaf', 'leaf'] } },
+    concurrency: [1, 10],
+    requests: 20,
+  },
+  {
+    name: 'go, three calls in turn',
+    links: { leaf: LEAF, go: { kind: 'go', calls: ['leaf', 'leaf', 'leaf'], env: think } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'go, three calls at once',
+    links: { leaf: LEAF, go: { kind: 'go', calls: ['leaf', 'leaf', 'leaf'], env: { MODE: 'parallel' } } },
+    concurrency: ALL,
+    requests: 100,
+  },
+];

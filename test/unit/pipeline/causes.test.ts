@@ -1,0 +1,279 @@
+// Parents inside a process: what a thread had taken last, and whatever speaks against it.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import type { DecodedSpan } from '../../../src/otlp/decode.js';
+import { requestText, responseText, type Story } from '../../support/record-builder.js';
+import { attribute, Harness } from './harness.js';
+
+const PID = 100;
+
+class Process {
+  readonly harness: Harness;
+  readonly tid: number;
+
+  constructor(harness: Harness, tid = PID) {
+    this.harness = harness;
+    this.tid = tid;
+  }
+
+  server(): Story {
+    return this.harness.server({ pid: PID, tid: this.tid }).opened();
+  }
+
+  /** A connection of a pool: nobody in particular opened it. */
+  pooled(): Story {
+    this.wait();
+    return this.harness.client({ pid: PID, tid: this.tid, local: { address: '10.0.0.1', port: 50000 } }).opened();
+  }
+
+  wait(): void {
+    this.harness.tape.thread(this.tid).waited();
+  }
+
+  wake(): void {
+    this.harness.tape.thread(this.tid).woken();
+  }
+}
+
+function loop(options: { isGuarded?: boolean } = {}): Process {
+  return new Process(new Harness({ hasConnectSpans: false, isGuarded: () => options.isGuarded ?? true }));
+}
+
+function threads(): Process {
+  return new Process(new Harness({ hasConnectSpans: false }));
+}
+
+/** `/call < /request (grade)` of each call, `/call` where it has no parent. */
+function parents(spans: readonly DecodedSpan[]): string[] {
+  const paths = new Map(spans.map(span => [span.spanId, String(attribute(span, 'url.path'))]));
+  return spans
+    .filter(({ kind }) => kind === 3)
+    .map(span => {
+      const call = String(attribute(span, 'url.path'));
+      if (span.parentSpanId === '') return call;
+      const parent = spans.find(({ spanId }) => spanId === span.parentSpanId);
+      assert.equal(parent?.traceId, span.traceId, `${call} is in its parent's trace`);
+      return `${call} < ${paths.get(span.parentSpanId)} (${attribute(span, 'underspan.parent.evidence')})`;
+    })
+    .sort();
+}
+
+const ask = (path: string): string => requestText(`GET ${path}`);
+
+test('a thread that serves one request at a time: its calls are for it, whatever else it reads meanwhile', () => {
+  const process = threads();
+  const { harness } = process;
+  const server = process.server();
+  const database = harness.client({ pid: PID, tid: PID }).opened();
+  const call = harness.client({ pid: PID, tid: PID }).opened();
+  for (const path of ['/a', '/b']) {
+    server.read(ask(path));
+    database.wrote('\x00\x01query').read('\x00\x02rows');
+    call.wrote(ask(`${path}1`)).read(responseText(200));
+    database.wrote('\x00\x01query').read('\x00\x02rows');
+    call.wrote(ask(`${path}2`)).read(responseText(200));
+    server.wrote(responseText(200));
+  }
+  const expected = ['/a1 < /a (thread)', '/a2 < /a (thread)', '/b1 < /b (thread)', '/b2 < /b (thread)'];
+  assert.deepEqual(parents(harness.finish()), expected);
+});
+
+test('the trace of a call and of all that it caused waits until the thread has been judged', () => {
+  const process = threads();
+  const { harness } = process;
+  const server = process.server();
+  const call = harness.client({ pid: PID, tid: PID, egressSeq: 100, ingressSeq: 900 }).opened();
+  const called = harness.server({ pid: 300, tid: 300, egressSeq: 900, ingressSeq: 100 }).opened();
+  server.read(ask('/a'));
+  call.wrote(ask('/a1'));
+  called.read(ask('/a1')).wrote(responseText(200));
+  call.read(responseText(200));
+  assert.deepEqual(harness.play(), [], 'nothing of the trace leaves');
+  server.wrote(responseText(200));
+  const spans = harness.finish();
+  assert.equal(spans.length, 3);
+  assert.equal(new Set(spans.map(({ traceId }) => traceId)).size, 1);
+});
+
+test('threads that serve several requests at once tell nothing', () => {
+  const process = threads();
+  const { harness } = process;
+  const [first, second] = [process.server(), process.server()];
+  const call = harness.client({ pid: PID, tid: PID }).opened();
+  first.read(ask('/a'));
+  second.read(ask('/b'));
+  call.wrote(ask('/x')).read(responseText(200));
+  first.wrote(responseText(200));
+  second.wrote(responseText(200));
+  first.read(ask('/c'));
+  call.wrote(ask('/y')).read(responseText(200));
+  first.wrote(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/x', '/y']);
+});
+
+test('a call whose response the thread did not wait for is not put down to its request', () => {
+  const process = threads();
+  const { harness } = process;
+  const server = process.server();
+  const call = harness.client({ pid: PID, tid: PID }).opened();
+  server.read(ask('/a'));
+  call.wrote(ask('/a1'));
+  server.wrote(responseText(200));
+  call.read(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/a1']);
+});
+
+test('a request that was answered causes nothing any more', () => {
+  for (const process of [threads(), loop()]) {
+    const { harness } = process;
+    const call = process.pooled();
+    const server = process.server();
+    server.read(ask('/a')).wrote(responseText(200));
+    call.wrote(ask('/later')).read(responseText(200));
+    assert.deepEqual(parents(harness.finish()), ['/later']);
+  }
+});
+
+test('an event loop: what it sends before it takes from the next is for what it took', () => {
+  const process = loop();
+  const { harness } = process;
+  const [x, y] = [process.pooled(), process.pooled()];
+  const [first, second] = [process.server(), process.server()];
+  process.wait();
+  first.read(ask('/a'));
+  x.wrote(ask('/a1'));
+  second.read(ask('/b'));
+  y.wrote(ask('/b1'));
+  process.wait();
+  y.read(responseText(200));
+  y.wrote(ask('/b2'));
+  x.read(responseText(200));
+  x.wrote(ask('/a2'));
+  process.wait();
+  x.read(responseText(200));
+  first.wrote(responseText(200));
+  y.read(responseText(200));
+  second.wrote(responseText(200));
+  const expected = ['/a1 < /a (slice)', '/a2 < /a (slice)', '/b1 < /b (slice)', '/b2 < /b (slice)'];
+  assert.deepEqual(parents(harness.finish()), expected);
+});
+
+test("what a loop sends after it has waited, or was woken otherwise, is nobody's", () => {
+  for (const interrupt of ['wait', 'wake'] as const) {
+    const process = loop();
+    const { harness } = process;
+    const call = process.pooled();
+    const server = process.server();
+    process.wait();
+    server.read(ask('/a'));
+    process[interrupt]();
+    call.wrote(ask('/timer')).read(responseText(200));
+    server.wrote(responseText(200));
+    assert.deepEqual(parents(harness.finish()), ['/timer'], interrupt);
+  }
+});
+
+test("a request that may be waiting for a call makes the call of another one's response nobody's", () => {
+  const process = loop();
+  const { harness } = process;
+  const call = process.pooled();
+  const [first, second] = [process.server(), process.server()];
+  process.wait();
+  first.read(ask('/a'));
+  call.wrote(ask('/a1'));
+  second.read(ask('/b'));
+  process.wait();
+  call.read(responseText(200));
+  call.wrote(ask('/b1')); // the pool had one connection: /b was waiting for it
+  process.wait();
+  call.read(responseText(200));
+  first.wrote(responseText(200));
+  second.wrote(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/a1 < /a (slice)', '/b1']);
+});
+
+test('a connection that a request opened carries its call, whatever was read before it could be written', () => {
+  const process = loop();
+  const { harness } = process;
+  const [first, second] = [process.server(), process.server()];
+  process.wait();
+  first.read(ask('/a'));
+  const call = harness.client({ pid: PID, tid: PID }).opened({ connectNs: 1, establishedNs: 2 });
+  second.read(ask('/b'));
+  call.wrote(ask('/a1'));
+  process.wait();
+  call.read(responseText(200));
+  first.wrote(responseText(200));
+  second.wrote(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/a1 < /a (slice)']);
+});
+
+test('a loop whose timers cannot be seen gives links, and parents only to those who ask for them', () => {
+  for (const parentEvidence of ['slice', 'loop'] as const) {
+    const harness = new Harness({ hasConnectSpans: false, parentEvidence });
+    const process = new Process(harness);
+    const call = process.pooled();
+    const server = process.server();
+    process.wait();
+    server.read(ask('/a'));
+    call.wrote(ask('/a1'));
+    process.wait();
+    call.read(responseText(200));
+    server.wrote(responseText(200));
+    const spans = harness.finish();
+    assert.deepEqual(parents(spans), [parentEvidence === 'loop' ? '/a1 < /a (loop)' : '/a1']);
+    const asked = spans.find(({ kind }) => kind === 3);
+    const served = spans.find(({ kind }) => kind === 2);
+    if (parentEvidence === 'slice') assert.equal(asked?.links[0]?.spanId, served?.spanId);
+  }
+});
+
+test('a forked process goes on with the request that was taken last', () => {
+  const process = threads();
+  const { harness } = process;
+  const server = process.server();
+  server.read(ask('/a'));
+  harness.tape.threads.set(400, harness.tape.thread(PID).forked());
+  harness.tape.forked(400, PID);
+  const call = harness.client({ pid: 400, tid: 400 }).opened();
+  call.wrote(ask('/a1')).read(responseText(200));
+  server.wrote(responseText(200));
+  call.wrote(ask('/a2')).read(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/a1 < /a (fork)', '/a2']);
+});
+
+test('pipelined requests are several candidates', () => {
+  const process = threads();
+  const { harness } = process;
+  const server = process.server();
+  const call = harness.client({ pid: PID, tid: PID }).opened();
+  server.read(ask('/a') + ask('/b'));
+  call.wrote(ask('/x')).read(responseText(200));
+  server.wrote(responseText(200) + responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/x']);
+});
+
+test('a header outweighs what the thread did', () => {
+  const process = threads();
+  const { harness } = process;
+  const server = process.server();
+  const call = harness.client({ pid: PID, tid: PID }).opened();
+  server.read(ask('/a'));
+  const header = 'traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+  call.wrote(requestText('GET /a1', ['Host: a', header])).read(responseText(200));
+  server.wrote(responseText(200));
+  const asked = harness.finish().find(({ kind }) => kind === 3);
+  assert.equal(asked?.parentSpanId, 'b7ad6b7169203331');
+});
+
+test('a request that lasts for ever has no endless trace', () => {
+  const process = threads();
+  const { harness } = process;
+  const server = process.server();
+  const call = harness.client({ pid: PID, tid: PID }).opened();
+  server.read(ask('/a'));
+  for (let turn = 0; turn < 300; turn++) call.wrote(ask(`/${turn}`)).read(responseText(200));
+  server.wrote(responseText(200));
+  const found = parents(harness.finish()).filter(line => line.includes('<'));
+  assert.equal(found.length, 256);
+});
