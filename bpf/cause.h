@@ -12,6 +12,8 @@
  * socket); a loop has a listener, a connection and what it calls. */
 #define POLL_OWN_MAX 2
 
+#define CAUSE_OF_THREAD (CAUSE_LOOPS | CAUSE_GUARDED)
+
 /* Bytes up to `seq` were taken from the connection. */
 static __always_inline void cause_taken(struct thread_state *thread, struct connection *c,
 					__u32 slot, __u32 seq, __u32 flags)
@@ -23,7 +25,7 @@ static __always_inline void cause_taken(struct thread_state *thread, struct conn
 	cause->slot = slot;
 	cause->generation = c->generation;
 	cause->seq = seq;
-	cause->flags = (cause->flags & CAUSE_LOOPS) | CAUSE_TAKEN | flags;
+	cause->flags = (cause->flags & CAUSE_OF_THREAD) | CAUSE_TAKEN | flags;
 	if (c->role == ROLE_CLIENT || flags & CAUSE_ENDED)
 		return;
 	request->slot = slot;

@@ -78,6 +78,7 @@ enum event_cause_flag {
 	CAUSE_WAITED = 4, /* since then the thread has waited for any of several descriptors: epoll, poll, select, io_uring */
 	CAUSE_WOKEN = 8, /* since then it has accepted a connection, or read an eventfd, a timerfd, a pipe */
 	CAUSE_LOOPS = 16, /* of the thread, not of the take: it has waited so at some time */
+	CAUSE_GUARDED = 64, /* of the thread: its loop's timers and deferred callbacks are watched, and mean CAUSE_WOKEN */
 	CAUSE_INHERITED = 32, /* the take was the parent's, before it forked this process */
 };
 

@@ -31,6 +31,7 @@
 #include "process.bpf.c"
 #include "tls.h"
 #include "tls_openssl.bpf.c"
+#include "loop.bpf.c"
 
 /* The probe-read helpers are for GPL-compatible programs only. */
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -306,9 +306,12 @@ export class LiveSource implements Source {
     else this.#watcher.onExit(pid);
   }
 
-  #tellLibrary({ library, path, ok, detail }: LibraryReport): void {
-    const text = ok ? `TLS of ${library} in ${path} is read` : `TLS of ${library} in ${path} is not read: ${detail}`;
-    this.#post({ type: 'log', level: ok ? 'info' : 'warn', key: `tls ${path}`, text });
+  #tellLibrary({ kind, library, path, ok, detail }: LibraryReport): void {
+    const isTls = kind === 'tls';
+    const what = `${isTls ? 'TLS' : 'the event loop'} of ${library} in ${path} is`;
+    const done = isTls ? 'read' : 'watched';
+    const text = ok ? `${what} ${done}` : `${what} not ${done}: ${detail}`;
+    this.#post({ type: 'log', level: ok ? 'info' : 'warn', key: `${kind} ${path}`, text });
   }
 
   #setProcess(pid: number, include: number, exclude: number): boolean {

@@ -475,8 +475,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   #export(exchange: Exchange): void {
     this.correlator.end(exchange);
+    if (exchange.kind === KIND_SERVER) this.serverParents[serverEvidence(exchange)]++;
     this.#passOver(exchange);
-    if (exchange.kind === KIND_SERVER) this.serverParents[exchange.parentEvidence || 'none']++;
     const service = exchange.service as Service;
     const route =
       exchange.kind === KIND_SERVER ? this.#options.routes.route(service, exchange.target, exchange.status) : '';
@@ -516,6 +516,12 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.causes.end(exchange);
     this.#options.metrics.requestEnded(exchange);
   }
+}
+
+/** How a request's parent is known: never by what shows inside a process, that is for calls. */
+function serverEvidence({ parentEvidence }: Exchange): 'header' | 'sequence' | 'remote_sequence' | 'none' {
+  const isKnown = parentEvidence === 'header' || parentEvidence === 'sequence' || parentEvidence === 'remote_sequence';
+  return isKnown ? parentEvidence : 'none';
 }
 
 function languageOf(service: Service | null): string {

@@ -1,10 +1,11 @@
-// Finds the TLS libraries that observed processes have mapped, and puts probes on them: once per file, told apart by device
+// Finds the TLS libraries and the event loops that observed processes have mapped, and puts probes on them: once per file, told apart by device
 // and inode, by way of /proc/PID/map_files, which reaches files in other mount namespaces and files that have been deleted.
 // In: processes that exist, were started or turned out to speak TLS. Out: attached probes, a report per library. Bounded:
 // files looked into, probes attached, processes looked at per turn.
 import { readFileSync } from 'node:fs';
 import { reasonOf } from '../errors.js';
 import { Executable, type FoundSymbol } from './executable.js';
+import { EVENT_LOOPS, LOOP_SYMBOLS } from './loop-probes.js';
 import { ALL_SYMBOLS, BUFFER_PROBE, type LibraryProbe, TLS_LIBRARIES } from './tls-libraries.js';
 
 /** The kernel's side. */
@@ -13,8 +14,9 @@ export interface UserProbes {
   attachUser(program: string, path: string, offsets: readonly number[], isReturn: boolean): void;
 }
 
-/** What became of a library. */
+/** What became of a library, or of an event loop. */
 export interface LibraryReport {
+  readonly kind: 'tls' | 'loop';
   readonly library: string;
   readonly path: string;
   readonly ok: boolean;
@@ -36,6 +38,7 @@ interface MappedFile {
   readonly handle: string;
 }
 
+const SYMBOLS: readonly string[] = [...ALL_SYMBOLS, ...LOOP_SYMBOLS];
 const FILES_MAX = 16384;
 const QUEUE_MAX = 65536;
 /** When a new program is looked at: libraries are mapped within a moment, some are loaded later. */
@@ -110,16 +113,38 @@ export class TlsAttacher {
     const executable = Executable.open(file.handle);
     if (executable === null) return;
     try {
-      const symbols = executable.dynamicSymbols(ALL_SYMBOLS);
-      const library = TLS_LIBRARIES.find(({ needs }) => needs.every(name => symbols.has(name)));
-      if (library === undefined) {
-        if (symbols.has(BUFFER_PROBE.symbol)) this.#attach(file, [BUFFER_PROBE], symbols);
-        return;
-      }
-      const detail = this.#attach(file, library.probes, symbols);
-      this.#options.onReport({ library: library.name, path: file.path, ok: detail === '', detail });
+      const symbols = executable.dynamicSymbols(SYMBOLS);
+      this.#attachTls(file, symbols);
+      this.#attachLoop(file, symbols);
     } finally {
       executable.close();
+    }
+  }
+
+  #attachTls(file: MappedFile, symbols: ReadonlyMap<string, FoundSymbol>): void {
+    const library = TLS_LIBRARIES.find(({ needs }) => needs.every(name => symbols.has(name)));
+    if (library === undefined) {
+      if (symbols.has(BUFFER_PROBE.symbol)) this.#attach(file, [BUFFER_PROBE], symbols);
+      return;
+    }
+    const detail = this.#attach(file, library.probes, symbols);
+    this.#options.onReport({ kind: 'tls', library: library.name, path: file.path, ok: detail === '', detail });
+  }
+
+  #attachLoop(file: MappedFile, symbols: ReadonlyMap<string, FoundSymbol>): void {
+    const { probes, onReport } = this.#options;
+    for (const { name, deferred, turned } of EVENT_LOOPS) {
+      const turn = symbols.get(turned);
+      const found = deferred.flatMap(symbol => symbols.get(symbol)?.offset ?? []);
+      if (turn === undefined || found.length < deferred.length) continue;
+      let detail = '';
+      try {
+        if (found.length > 0) probes.attachUser('loop_deferred', file.handle, found, false);
+        probes.attachUser('loop_turned', file.handle, [turn.offset], false);
+      } catch (error) {
+        detail = reasonOf(error);
+      }
+      onReport({ kind: 'loop', library: name, path: file.path, ok: detail === '', detail });
     }
   }
 
@@ -146,7 +171,7 @@ export class TlsAttacher {
     if (this.#isFull) return;
     this.#isFull = true;
     const detail = `more than ${FILES_MAX} different files are mapped: the rest are not looked into`;
-    this.#options.onReport({ library: '', path, ok: false, detail });
+    this.#options.onReport({ kind: 'tls', library: '', path, ok: false, detail });
   }
 }
 

@@ -126,6 +126,12 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
     isRequired: false,
     loss: 'no spans of encrypted requests: TLS connections are seen from outside only',
   },
+  {
+    name: 'event loops',
+    ways: [way('uprobe', ...['loop_deferred', 'loop_turned'].map(name => ({ name, isForFiles: true })))],
+    isRequired: false,
+    loss: 'calls of Node.js and nginx are not joined with the request that caused them, by a link at most',
+  },
 ];
 
 /** A way that was not taken. */

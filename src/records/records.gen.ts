@@ -1606,6 +1606,7 @@ export const CAUSE_ENDED = 2;
 export const CAUSE_WAITED = 4;
 export const CAUSE_WOKEN = 8;
 export const CAUSE_LOOPS = 16;
+export const CAUSE_GUARDED = 64;
 export const CAUSE_INHERITED = 32;
 /** Names of enum event_cause_flag, without prefix. */
 export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
@@ -1614,6 +1615,7 @@ export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
   4: 'waited',
   8: 'woken',
   16: 'loops',
+  64: 'guarded',
   32: 'inherited',
 };
 

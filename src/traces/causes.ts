@@ -6,6 +6,7 @@ import type { Connection } from '../connections/connection.js';
 import { type CauseGrade, type Exchange, KIND_CLIENT, KIND_SERVER } from '../exchanges/exchange.js';
 import {
   CAUSE_ENDED,
+  CAUSE_GUARDED,
   CAUSE_INHERITED,
   CAUSE_LOOPS,
   CAUSE_TAKEN,
@@ -27,8 +28,6 @@ export type CauseThreshold = CauseGrade | 'none';
 export interface CausesOptions {
   readonly threshold: CauseThreshold;
   readonly find: (slot: number, generation: number) => Connection | null;
-  /** Does the process run a loop whose timers and deferred callbacks are seen? */
-  readonly isGuarded: (pid: number) => boolean;
   /** Does the program run many tasks on few threads? Then a thread tells nothing. */
   readonly isMultiplexed: (exchange: Exchange) => boolean;
 }
@@ -183,7 +182,7 @@ export class Causes {
       const { connectFor } = connection;
       const isFirst = connection.exchangeCount === 1 && connection.connectNs > 0;
       const request = isFirst ? connectFor : this.#ofSlice(take, connection, work);
-      if (this.#options.isGuarded(exchange.pid)) {
+      if ((take.flags & CAUSE_GUARDED) !== 0) {
         this.#setCause(exchange, request, 'slice');
         return;
       }
@@ -280,6 +279,7 @@ export class Causes {
       return;
     }
     if (!client.trace.join(server.trace)) return;
+    client.parentExchange = server;
     client.parent0 = server.span0;
     client.parent1 = server.span1;
     client.parentEvidence = grade;

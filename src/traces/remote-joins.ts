@@ -249,7 +249,6 @@ export class RemoteJoins {
     this.questions[outcome]++;
     this.#waiting.delete(question.number);
     question.trace.root.waiting--;
-    this.#offerSettled();
   }
 
   /** What does not wait any more, for an answer or for evidence inside its process, is offered as final. */

@@ -124,7 +124,7 @@ export class Thread {
   request: Cause = { slot: 0, generation: 0, seq: 0, flags: 0 };
 
   taken(role: number, slot: number, generation: number, seq: number, isEnd = false): void {
-    const loops = this.cause.flags & gen.CAUSE_LOOPS;
+    const loops = this.cause.flags & (gen.CAUSE_LOOPS | gen.CAUSE_GUARDED);
     const flags = gen.CAUSE_TAKEN | loops | (isEnd ? gen.CAUSE_ENDED : 0);
     this.cause = { slot, generation, seq: seq >>> 0, flags };
     if (role !== gen.ROLE_CLIENT && !isEnd) this.request = { ...this.cause };
@@ -140,6 +140,12 @@ export class Thread {
   woken(): void {
     this.cause.flags |= gen.CAUSE_WOKEN;
     this.request.flags |= gen.CAUSE_WOKEN;
+  }
+
+  /** A turn of a loop that is watched. */
+  turned(): void {
+    this.woken();
+    this.cause.flags |= gen.CAUSE_GUARDED;
   }
 
   /** A process that this thread forks. */

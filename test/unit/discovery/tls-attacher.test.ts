@@ -29,8 +29,8 @@ function attacher(refuse = false) {
 test('the OpenSSL in an executable is probed, returns before entries', () => {
   const { tls, attached, reports } = attacher();
   assert.ok(tls.look(process.pid));
-  const report = reports.find(({ path }) => path === process.execPath);
-  assert.deepEqual(report, { library: 'openssl', path: process.execPath, ok: true, detail: '' });
+  const report = reports.find(({ kind, path }) => kind === 'tls' && path === process.execPath);
+  assert.deepEqual(report, { kind: 'tls', library: 'openssl', path: process.execPath, ok: true, detail: '' });
   const ofNode = attached.filter(({ path }) => path === attached[0]?.path);
   assert.equal(ofNode[0]?.program, 'ssl_call_exit');
   assert.equal(ofNode[0]?.isReturn, true);
@@ -42,6 +42,17 @@ test('the OpenSSL in an executable is probed, returns before entries', () => {
     ofNode[0]?.path ?? '',
     new RegExp(`^/proc/${process.pid}/map_files/[1-9a-f][0-9a-f]*-[1-9a-f][0-9a-f]*$`),
   );
+});
+
+test('the event loop of Node.js is watched, what every turn passes through last', () => {
+  const { tls, attached, reports } = attacher();
+  tls.look(process.pid);
+  assert.deepEqual(
+    reports.filter(({ kind }) => kind === 'loop').map(({ library, ok }) => [library, ok]),
+    [['node', true]],
+  );
+  const programs = attached.map(({ program }) => program).filter(program => program.startsWith('loop_'));
+  assert.deepEqual(programs, ['loop_deferred', 'loop_turned']);
 });
 
 test('a file is looked into once', () => {

@@ -35,8 +35,10 @@ class Process {
   }
 }
 
-function loop(options: { isGuarded?: boolean } = {}): Process {
-  return new Process(new Harness({ hasConnectSpans: false, isGuarded: () => options.isGuarded ?? true }));
+function loop(): Process {
+  const process = new Process(new Harness({ hasConnectSpans: false }));
+  process.harness.tape.thread(PID).turned();
+  return process;
 }
 
 function threads(): Process {
