@@ -158,7 +158,7 @@ int BPF_PROG(tcp_destroy_sock, struct sock *sk)
 	return 0;
 }
 
-static __noinline void data_ready(struct sock *sk)
+static __always_inline void data_ready(struct sock *sk)
 {
 	__u64 key = (__u64)sk;
 	struct birth *birth;
