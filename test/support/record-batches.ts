@@ -1,8 +1,7 @@
 // Records a real server under real load into test/fixtures/batches/, for test/unit/pipeline/batches.test.ts. By hand, as root,
 // when there is reason to: `node dist/test/support/record-batches.js [NAME...]`. Out: NAME.bin.gz, what `underspan record`
-// wrote, and NAME.json, what the server's own access log says of the same requests. Names of this machine are replaced.
+// wrote, and NAME.json, what the server's own access log says of the same requests. The path of the checkout is replaced.
 import { readFileSync, writeFileSync } from 'node:fs';
-import { hostname } from 'node:os';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { RecordingReader, RecordingWriter } from '../../src/recording.js';
@@ -32,17 +31,10 @@ const SERVERS: Readonly<Record<string, () => Promise<Server>>> = {
   puma: () => startPuma({ threads: 4 }),
 };
 
-/** The same bytes with this machine's names replaced by others of the same length: the file's lengths stay right. */
+/** The same bytes with the path of this checkout replaced by another of the same length: the file's lengths stay right. */
 function anonymous(bytes: Buffer): Buffer {
-  let text = bytes.toString('latin1');
-  for (const [name, letter] of [
-    [process.cwd(), 'a'],
-    [hostname(), 'h'],
-  ] as const) {
-    const other = name.startsWith('/') ? `/${letter.repeat(name.length - 1)}` : letter.repeat(name.length);
-    text = text.replaceAll(name, other);
-  }
-  return Buffer.from(text, 'latin1');
+  const here = process.cwd();
+  return Buffer.from(bytes.toString('latin1').replaceAll(here, `/${'a'.repeat(here.length - 1)}`), 'latin1');
 }
 
 /** Copies a recording without what it says of processes that come and go on the machine: the facts of ours are frames. */
