@@ -1,12 +1,14 @@
 // Builds the pipeline from the configuration, the same for live and replay: what differs comes in as arguments. Also turns
 // the pipeline's snapshots and closed connections into messages.
 import type { Config } from './config/schema.js';
+import { compileGlob } from './discovery/glob.js';
 import { compileNameRules } from './discovery/selector.js';
 import type { HostFacts } from './enrichment/host.js';
 import { ProcessTable } from './enrichment/process.js';
 import type { ProcessFacts, ProcessFactsSource } from './enrichment/process-facts.js';
 import { RouteTable } from './enrichment/route.js';
 import type { Service } from './enrichment/service.js';
+import type { Exchange } from './exchanges/exchange.js';
 import type { ConnectionSummary } from './exporters/console-connection.js';
 import type { FromWorker, WorkerStart } from './messages.js';
 import { type ClosedConnection, Pipeline } from './pipeline.js';
@@ -14,9 +16,12 @@ import { CONNECTION_RESET_RECEIVED, CONNECTION_RESET_SENT, ROLE_CLIENT, ROLE_SER
 import { observePipeline } from './self/agent-metrics.js';
 import { Counters } from './self/counters.js';
 import { joinFamilies, observeJoins } from './self/join-metrics.js';
+import { statusError } from './signals/http-status.js';
 import { Metrics } from './signals/metrics.js';
 import type { Propagator } from './traces/propagation.js';
 import { Sampler } from './traces/sampler.js';
+import { Sampling } from './traces/sampling.js';
+import { TailSampling } from './traces/tail.js';
 
 export type Post = (message: FromWorker, transfer?: readonly ArrayBuffer[]) => void;
 
@@ -48,8 +53,27 @@ function routeOptions(config: Config): {
   };
 }
 
-function samplerOf(config: Config): Sampler {
-  return new Sampler(config.traces.sampler, config.traces.samplerArg);
+function samplingOf(config: Config): Sampling {
+  const { sampler, samplerArg, sampling } = config.traces;
+  const rules = sampling.rules.map(({ service, path, ratio }) => {
+    const isService = service === undefined ? () => true : compileGlob(service);
+    const isPath = path === undefined ? () => true : compileGlob(path);
+    return { matches: (name: string, target: string) => isService(name) && isPath(target), ratio };
+  });
+  return new Sampling(new Sampler(sampler, samplerArg), rules);
+}
+
+function tailOf(config: Config): TailSampling | null {
+  const { keepErrors, keepSlowerThanMs, keepResent, waitMs } = config.traces.sampling;
+  if (!keepErrors && keepSlowerThanMs === 0 && !keepResent) return null;
+  const isError = ({ kind, errorType, status }: Exchange): boolean =>
+    errorType !== '' || statusError(kind, status) !== '';
+  return new TailSampling({
+    isError: keepErrors ? isError : null,
+    slowNs: keepSlowerThanMs * 1e6,
+    keepsResent: keepResent,
+    waitNs: waitMs * 1e6,
+  });
 }
 
 /** Baggage is never exported, and `none` is nobody's format. */
@@ -101,8 +125,10 @@ export class Assembly {
       processes: this.processes,
       routes: this.#routes,
       metrics: this.#metrics,
-      sampler: samplerOf(config),
       parentEvidence: config.traces.parentEvidence,
+      sampling: samplingOf(config),
+      tail: tailOf(config),
+      traceLimits: { maxRequests: config.traces.maxRequestsPerTrace, maxAgeNs: config.traces.maxTraceAgeMs * 1e6 },
       propagators: propagatorsOf(config),
       skipsInstrumented: config.traces.instrumentedServices === 'skip',
       onInstrumented: service => this.#tellInstrumented(service),
@@ -134,7 +160,7 @@ export class Assembly {
   reload(config: Config): void {
     this.processes.setRules(nameRules(config));
     this.#routes.configure(routeOptions(config));
-    this.pipeline.sampler = samplerOf(config);
+    this.pipeline.sampling = samplingOf(config);
   }
 
   /** After a batch: lets go of what has waited, hands over what is to be told to other hosts. */

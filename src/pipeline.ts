@@ -43,7 +43,9 @@ import { HeldExchanges } from './traces/held.js';
 import { InstrumentedServices } from './traces/instrumented.js';
 import { Propagation, type Propagator } from './traces/propagation.js';
 import { RemoteJoins } from './traces/remote-joins.js';
-import type { Sampler } from './traces/sampler.js';
+import type { Sampling } from './traces/sampling.js';
+import type { TailSampling } from './traces/tail.js';
+import { type TraceLimitOptions, TraceLimits } from './traces/trace-limits.js';
 
 /** Everything of a connection's life, for `underspan trace --connections`. */
 export interface ClosedConnection {
@@ -56,7 +58,9 @@ export interface PipelineOptions {
   readonly processes: ProcessTable;
   readonly routes: RouteTable;
   readonly metrics: Metrics;
-  readonly sampler: Sampler;
+  readonly sampling: Sampling;
+  readonly tail: TailSampling | null;
+  readonly traceLimits: TraceLimitOptions;
   readonly propagators?: readonly Propagator[];
   /** Spans of services that export traces themselves are left to these. */
   readonly skipsInstrumented: boolean;
@@ -109,7 +113,11 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   /** Seconds from the question after a client on another host to the answer. */
   readonly joinWaits = new Histogram(WAIT_SECONDS_BOUNDS);
   readonly causes: Causes;
-  sampler: Sampler;
+  /** Begin a trace of their own where the one that a header names has grown too long. */
+  readonly traceLimits: TraceLimits;
+  sampling: Sampling;
+  /** null: what is not sampled is not looked at again. */
+  tail: TailSampling | null;
   /** Share of traces whose spans the agent's budget allows (self/budget.ts). */
   affordableShare = 1;
   readonly #options: PipelineOptions;
@@ -122,7 +130,9 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   constructor(options: PipelineOptions) {
     this.#options = options;
-    this.sampler = options.sampler;
+    this.sampling = options.sampling;
+    this.tail = options.tail;
+    this.traceLimits = new TraceLimits(options.traceLimits);
     this.dispatcher = new Dispatcher(this);
     this.connections = new ConnectionTable(this, { headBytes: options.headBytes });
     this.causes = new Causes({
@@ -130,7 +140,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       find: (slot, generation) => this.connections.find(slot, generation),
       isMultiplexed: exchange => MULTIPLEXED.has(languageOf(exchange.service)),
     });
-    this.correlator = new Correlator(this.#ids, new Propagation(options.propagators));
+    this.correlator = new Correlator(this.#ids, this.traceLimits, new Propagation(options.propagators));
     this.#instrumented = options.skipsInstrumented ? new InstrumentedServices() : null;
     this.remoteJoins =
       options.joinWaitNs > 0 && options.wantsSpans ? this.#createRemoteJoins(options.joinWaitNs) : null;
@@ -154,13 +164,13 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   /** These, and the finished ones that wait for their client: counted apart from the ledger, which has to agree. */
   get openExchanges(): number {
-    return this.#active + this.#held.size;
+    return this.#active + this.#held.size + (this.tail?.size ?? 0);
   }
 
   #createRemoteJoins(waitNs: number): RemoteJoins {
     return new RemoteJoins({
       waitNs,
-      isSampled: exchange => this.sampler.isSampled(exchange.trace),
+      isSampled: exchange => this.sampling.isSampled(exchange),
       isLeftOut: exchange => this.#isLeftOut(exchange),
       onFound: seconds => this.joinWaits.record(seconds),
     });
@@ -178,6 +188,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.remoteJoins?.tick(nowNs);
     this.causes.expire(nowNs - CLAIM_NS);
     this.#held.release(nowNs, this.#exportHeld);
+    this.tail?.release(nowNs, this.#writeHeld);
     if (nowNs < this.#nextExpiryNs) return;
     this.#nextExpiryNs = nowNs + EXPIRY_INTERVAL_NS;
     this.connections.expire(nowNs - this.#options.responseTimeoutNs, nowNs);
@@ -194,6 +205,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.remoteJoins?.finish();
     this.connections.abandonAll();
     this.#held.releaseAll(this.#exportHeld);
+    this.tail?.releaseAll(this.#writeHeld);
     return this.flush();
   }
 
@@ -294,7 +306,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     connection.connectTrace = trace;
     connection.connectSpan0 = this.#ids.nonZeroWord();
     connection.connectSpan1 = this.#ids.word();
-    if (!this.sampler.isSampled(trace)) return;
+    if (!this.sampling.isSampledAlone(trace)) return;
     this.#writer.writeConnect({
       service,
       trace,
@@ -338,7 +350,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     if (!hasConnectSpans || !wantsSpans || peer.transport === 'unix' || this.#instrumented?.has(service) === true)
       return;
     const trace = this.correlator.newTrace();
-    if (!this.sampler.isSampled(trace)) return;
+    if (!this.sampling.isSampledAlone(trace)) return;
     this.#writer.writeConnect({
       service,
       trace,
@@ -473,21 +485,36 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   readonly #exportHeld = (exchange: Exchange): void => this.#export(exchange);
 
+  readonly #writeHeld = (exchange: Exchange): void => this.#write(exchange);
+
+  /** Its place in its trace is final: it is counted, and told unless its trace is still to be decided. */
   #export(exchange: Exchange): void {
     this.correlator.end(exchange);
+    const isSampled = this.#options.wantsSpans && this.sampling.isSampled(exchange);
     if (exchange.kind === KIND_SERVER) this.serverParents[serverEvidence(exchange)]++;
     this.#passOver(exchange);
+    if (exchange.kind === KIND_SERVER) {
+      exchange.route = this.#options.routes.route(exchange.service as Service, exchange.target, exchange.status);
+    }
+    this.#options.metrics.recordExchange(exchange, exchange.route);
+    if (isSampled || this.tail === null || !this.#options.wantsSpans || this.#isLeftOut(exchange))
+      this.#write(exchange);
+    else {
+      this.tail.note(exchange);
+      this.tail.hold(exchange, this.#writeHeld);
+    }
+  }
+
+  #write(exchange: Exchange): void {
     const service = exchange.service as Service;
-    const route =
-      exchange.kind === KIND_SERVER ? this.#options.routes.route(service, exchange.target, exchange.status) : '';
-    this.#options.metrics.recordExchange(exchange, route);
     const { oversized } = this.encoder.dropped;
     if (!this.#options.wantsSpans) this.ledger.drop(service, 'no_exporter');
     else if (this.#isLeftOut(exchange)) this.ledger.drop(service, 'instrumented');
-    else if (!this.sampler.isSampled(exchange.trace)) this.ledger.drop(service, 'sampled');
+    else if (!this.sampling.isSampled(exchange) && this.tail?.isKept(exchange) !== true)
+      this.ledger.drop(service, 'sampled');
     else if (!this.#isAffordable(exchange.trace)) this.ledger.drop(service, 'budget');
     else if (firstInstantNs(exchange) === 0) this.ledger.drop(service, 'untimed');
-    else if (!this.#writer.writeExchange(exchange, route)) this.ledger.drop(service, 'buffer_full');
+    else if (!this.#writer.writeExchange(exchange, exchange.route)) this.ledger.drop(service, 'buffer_full');
     else if (this.encoder.dropped.oversized > oversized) this.ledger.drop(service, 'oversized');
     else this.ledger.export(service);
   }

@@ -4,6 +4,7 @@
 import type { Resolve, Section } from './field.js';
 import { JOIN_SECTION } from './joins-schema.js';
 import { OTLP_SECTION } from './otlp-schema.js';
+import { SAMPLING_SECTION } from './sampling-schema.js';
 
 export type { PortRange } from './field.js';
 
@@ -220,6 +221,21 @@ export const CONFIG_SCHEMA = {
           env: ['OTEL_TRACES_SAMPLER_ARG'],
           reloads: true,
           help: 'Share of traces that the traceidratio samplers keep.',
+        },
+        sampling: SAMPLING_SECTION,
+        max_requests_per_trace: {
+          type: 'integer',
+          default: 10000,
+          min: 1,
+          max: 1000000000,
+          help: 'Requests on this host for which one trace id is taken from headers; later ones begin a trace with a link to it.',
+        },
+        max_trace_age_ms: {
+          type: 'integer',
+          default: 3600000,
+          min: 1000,
+          max: 604800000,
+          help: 'The same bound as milliseconds since a trace id was first seen.',
         },
         propagators: {
           type: 'words',
@@ -456,4 +472,5 @@ export type OtlpSettings = Config['otlp']['traces'];
 export type TracesExporter = Config['traces']['exporters'][number];
 export type MetricsExporter = Config['metrics']['exporters'][number];
 export type SamplerName = Config['traces']['sampler'];
+export type SamplingConfig = Config['traces']['sampling'];
 export type LogLevel = Config['log']['level'];

@@ -39,6 +39,8 @@ export class Exchange {
   method = '';
   /** Request target as sent: origin-form, absolute-form, authority-form or `*`. */
   target = '';
+  /** `http.route` of a SERVER, once it is known. */
+  route = '';
   /** Host header, '' if absent. */
   host = '';
   userAgent = '';
@@ -151,6 +153,8 @@ export class Exchange {
   /** How the parent is known: '' (root), 'header' (a tracer's header), 'sequence' (socket pair), 'remote_sequence' (the same, of
    *  a client on another host), or what shows inside a process. */
   parentEvidence: '' | 'header' | 'sequence' | 'remote_sequence' | CauseGrade = '';
+  /** The span of a header that was not made the parent, for a link; null if none. */
+  refusedParent: { readonly trace: TraceContext; readonly span0: number; readonly span1: number } | null = null;
   /** The exchange whose span is the parent, where it is on this host. */
   parentExchange: Exchange | null = null;
   /** CLIENT: its process wrote the header that names the parent, it did not hand it on. */

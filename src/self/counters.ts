@@ -37,6 +37,8 @@ export const SELF_METRICS = {
   'underspan.exports.failed': counter('{export}', 'Exports that were refused or timed out.', 'exporter'),
   'underspan.config.reloaded': counter('{reload}', 'Reloads of the configuration.', 'outcome'),
   'underspan.server_spans.joined': counter('{span}', 'SERVER spans by how their parent is known.', 'evidence'),
+  'underspan.traces.detached': counter('{request}', 'Requests whose header named a trace that had grown too long.', ''),
+  'underspan.traces.kept': counter('{request}', 'Requests that kept a trace which was not sampled.', 'reason'),
   'underspan.joins.offered': counter('{request}', 'Requests offered to the agents of other hosts.', 'outcome'),
   'underspan.joins.asked': counter('{request}', 'Requests whose client was looked for on other hosts.', 'outcome'),
   'underspan.joins.commands': counter('{command}', 'Commands to the server that the agents share.', 'outcome'),

@@ -1,13 +1,18 @@
-// How the parents of server spans were found, and what became of the search for clients on other hosts. In: the numbers of
+// How the parents of server spans were found, what kept or parted traces, and what became of the search for clients on other hosts. In: the numbers of
 // the pipeline. Out: series in a Counters, and the histogram of the waits.
 import type { Pipeline } from '../pipeline.js';
 import type { MetricFamily } from '../signals/metric-model.js';
 import { JOIN_OUTCOMES } from '../traces/remote-joins.js';
+import { TAIL_CAUSES } from '../traces/tail.js';
 import type { Counters } from './counters.js';
 
-export function observeJoins(counters: Counters, { serverParents, remoteJoins }: Pipeline): void {
+export function observeJoins(counters: Counters, { serverParents, remoteJoins, traceLimits, tail }: Pipeline): void {
   for (const evidence of Object.keys(serverParents) as (keyof typeof serverParents)[]) {
     counters.observe('underspan.server_spans.joined', evidence, () => serverParents[evidence]);
+  }
+  counters.observe('underspan.traces.detached', '', () => traceLimits.refused);
+  if (tail !== null) {
+    for (const cause of TAIL_CAUSES) counters.observe('underspan.traces.kept', cause, () => tail.found[cause]);
   }
   if (remoteJoins === null) return;
   for (const outcome of JOIN_OUTCOMES.offers) {

@@ -306,6 +306,8 @@ export class SpanWriter {
     if (exchange.parentEvidence !== '') encoder.string(semconv.PARENT_EVIDENCE, exchange.parentEvidence);
     const { linked } = exchange;
     if (linked !== null) encoder.link(linked.trace, linked.span0, linked.span1);
+    const { refusedParent } = exchange;
+    if (refusedParent !== null) encoder.link(refusedParent.trace, refusedParent.span0, refusedParent.span1);
     if (exchange.connectTrace !== null && (exchange.connectSpan0 !== 0 || exchange.connectSpan1 !== 0)) {
       encoder.link(exchange.connectTrace, exchange.connectSpan0, exchange.connectSpan1);
     }

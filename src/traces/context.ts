@@ -42,6 +42,10 @@ export class TraceContext {
   state = '';
   /** The ids came from an incoming header: someone else's decision to sample is to be honoured. */
   isRemote = false;
+  /** Decided by sampling.ts; null: not yet. */
+  isSampled: boolean | null = null;
+  /** The trace was begun in place of one that had grown too long: no header changes it any more. */
+  isDetached = false;
   /** Questions whose answers may still change the ids: until then no span of the trace leaves. */
   waiting = 0;
   #into: TraceContext | null = null;

@@ -6,8 +6,9 @@ import { type Exchange, KIND_CLIENT, KIND_SERVER } from '../exchanges/exchange.j
 import type { MessageHead } from '../protocols/protocol.js';
 import { type IdSource, TraceContext } from './context.js';
 import { PairTable } from './pairs.js';
-import { Propagation } from './propagation.js';
+import { Propagation, type RemoteParent } from './propagation.js';
 import { ReceivedContexts } from './received.js';
+import type { TraceLimits } from './trace-limits.js';
 
 export class Correlator {
   joined = 0;
@@ -16,9 +17,11 @@ export class Correlator {
   readonly #servers = new PairTable();
   readonly #propagation: Propagation;
   readonly #received = new ReceivedContexts();
+  readonly #limits: TraceLimits;
 
-  constructor(ids: IdSource, propagation = new Propagation()) {
+  constructor(ids: IdSource, limits: TraceLimits, propagation = new Propagation()) {
     this.#ids = ids;
+    this.#limits = limits;
     this.#propagation = propagation;
   }
 
@@ -77,11 +80,25 @@ export class Correlator {
     this.joined++;
   }
 
+  /** The trace that the header names has grown too long: another begins, with a link to it. */
+  #detach(exchange: Exchange, parent: RemoteParent, head: MessageHead): void {
+    const trace = new TraceContext();
+    const { id0, id1, id2, id3, flags, span0, span1 } = parent;
+    Object.assign(trace, { id0, id1, id2, id3, flags, state: head.traceparent === '' ? '' : head.tracestate });
+    exchange.refusedParent = { trace, span0, span1 };
+    exchange.trace.isDetached = true;
+  }
+
   /** The request's head may say where it belongs. */
   onHead(exchange: Exchange, head: MessageHead): void {
     const parent = this.#propagation.read(head);
     if (parent === null) return;
     const { trace } = exchange;
+    if (trace.isDetached) return;
+    if (!this.#limits.admits(parent, exchange.requestTakenNs)) {
+      this.#detach(exchange, parent, head);
+      return;
+    }
     trace.flags = parent.flags;
     trace.isRemote = !parent.isDeferred;
     if ((parent.id0 | parent.id1 | parent.id2 | parent.id3) === 0) return;

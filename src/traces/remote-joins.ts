@@ -3,11 +3,10 @@
 // under the key; the server's agent asks for it until it is there or the wait is over, and fills the ids in, which every span
 // that shares the TraceContext follows. Spans of a trace that waits are held by the pipeline (`trace.waiting`).
 // A client whose own trace still waits is offered as provisional and once more when that is settled; who finds a
-// provisional key goes on asking, and takes it at the end of the wait.
+// provisional key goes on asking, PROVISIONAL_WAITS times as long, and takes it then.
 // Bounded: MAX_QUESTIONS at a time, MAX_WORDS in a batch; what is beyond stays on its host, and is counted. While the store
 // is away nobody waits and nothing is kept.
 import { type Exchange, KIND_CLIENT } from '../exchanges/exchange.js';
-import type { TraceContext } from './context.js';
 import {
   ANSWER_WORDS,
   FLAG_PROVISIONAL,
@@ -25,6 +24,9 @@ const MAX_WORDS = 1 << 18;
 const ASK_AT = [0.02, 0.06, 0.12, 0.25, 0.5, 0.9] as const;
 /** The share that the last answer is given, also when this thread itself came late to ask. */
 const LAST_ANSWER = 0.1;
+/** A client that was found and waits itself is asked for so many waits, once in each half of one. */
+const PROVISIONAL_WAITS = 10;
+const ASK_AGAIN = 0.5;
 
 /** How questions and offers ended; one list for code and metrics. */
 export const JOIN_OUTCOMES = {
@@ -43,11 +45,10 @@ function zeros<K extends string>(keys: readonly K[]): Record<K, number> {
 class Question {
   readonly number: number;
   readonly exchange: Exchange;
-  readonly trace: TraceContext;
   /** Time of the first tick behind it; -1 before. */
   beganNs = -1;
-  /** Steps of ASK_AT that are behind it, and when it was asked last. */
-  steps = 0;
+  /** When it is asked next, in waits; when it was asked last. */
+  nextAge: number = ASK_AT[0];
   askedNs = 0;
   /** Answer words of a provisional offer. */
   provisional: Uint32Array | null = null;
@@ -55,7 +56,6 @@ class Question {
   constructor(number: number, exchange: Exchange) {
     this.number = number;
     this.exchange = exchange;
-    this.trace = exchange.trace;
   }
 }
 
@@ -78,7 +78,7 @@ export class RemoteJoins {
   #clients: Exchange[] = [];
   readonly #waiting = new Map<number, Question>();
   #nextNumber = 0;
-  /** Clients that were offered while their trace waited. */
+  /** Clients that were offered while their trace waited: offered again when it does not any more. */
   #provisional: Exchange[] = [];
   readonly #offerWords = new WordList(MAX_WORDS);
   readonly #questionWords = new WordList(MAX_WORDS);
@@ -131,10 +131,10 @@ export class RemoteJoins {
       if (question.beganNs < 0) question.beganNs = nowNs;
       const age = (nowNs - question.beganNs) / waitNs;
       if (question.exchange.parentEvidence === 'sequence') this.#settle(question, 'local');
-      else if (age >= (ASK_AT[question.steps] ?? Number.POSITIVE_INFINITY)) this.#ask(question, age, nowNs);
-      else if (age >= 1 && nowNs - question.askedNs >= LAST_ANSWER * waitNs) this.#expire(question);
+      else if (age >= question.nextAge) this.#ask(question, age, nowNs);
+      else if (age >= limitOf(question) && nowNs - question.askedNs >= LAST_ANSWER * waitNs) this.#expire(question);
     }
-    if (this.#provisional.length > 0) this.#offerSettled();
+    this.#offerAgain();
     // Behind the questions: the calls of a server that does not wait any more are final.
     if (this.#clients.length === 0) return;
     for (const client of this.#clients) this.#offer(client);
@@ -156,9 +156,14 @@ export class RemoteJoins {
       const check = answer[1] as number;
       const wanted = checkOf(question.exchange);
       if (check !== 0 && wanted !== 0 && check !== wanted) this.#settle(question, 'mismatch');
-      else if (((answer[8] as number) & FLAG_PROVISIONAL) !== 0) question.provisional = answer.slice();
+      else if (((answer[8] as number) & FLAG_PROVISIONAL) !== 0) this.#findProvisional(question, answer);
       else this.#adopt(question, answer, 'found');
     }
+  }
+
+  #findProvisional(question: Question, answer: Uint32Array): void {
+    if (question.provisional === null && question.nextAge === Number.POSITIVE_INFINITY) question.nextAge = 1;
+    question.provisional = answer.slice();
   }
 
   /** The end of the input: nobody waits any more. */
@@ -168,7 +173,8 @@ export class RemoteJoins {
   }
 
   #ask(question: Question, age: number, nowNs: number): void {
-    while (age >= (ASK_AT[question.steps] ?? Number.POSITIVE_INFINITY)) question.steps++;
+    const further = question.provisional === null ? Number.POSITIVE_INFINITY : age + ASK_AGAIN;
+    question.nextAge = ASK_AT.find(step => step > age) ?? further;
     question.askedNs = nowNs;
     const words = this.#questionWords;
     if (!words.reserve(QUESTION_WORDS)) return;
@@ -186,8 +192,17 @@ export class RemoteJoins {
     if (this.#options.isLeftOut(exchange)) return;
     if (!this.#putOffer(exchange, trace.waiting > 0)) return;
     this.offers.sent++;
-    if (trace.waiting === 0) return;
-    this.#provisional.push(exchange);
+    if (trace.waiting > 0) this.#provisional.push(exchange);
+  }
+
+  /** Traces that have settled since. */
+  #offerAgain(): void {
+    if (this.#provisional.length === 0) return;
+    this.#provisional = this.#provisional.filter(client => {
+      if (client.trace.waiting > 0) return true;
+      if (this.#putOffer(client, false)) this.offers.again++;
+      return false;
+    });
   }
 
   #putOffer(exchange: Exchange, isProvisional: boolean): boolean {
@@ -217,14 +232,14 @@ export class RemoteJoins {
 
   #adopt(question: Question, answer: Uint32Array, outcome: QuestionOutcome): void {
     const { exchange } = question;
-    const trace = question.trace.root;
+    const { trace } = exchange;
     const [, , id0 = 0, id1 = 0, id2 = 0, id3 = 0, span0 = 0, span1 = 0, flags = 0] = answer;
     const isSame = trace.id0 === id0 && trace.id1 === id1 && trace.id2 === id2 && trace.id3 === id3;
     if (exchange.parentEvidence === 'sequence') {
       this.#settle(question, 'local');
       return;
     }
-    if (!isSame && (exchange.parentEvidence !== '' || exchange.trace !== trace)) {
+    if (!isSame && (exchange.parentEvidence !== '' || trace.isDetached)) {
       // A header says another trace: it was written by whoever sent the request, and counts.
       this.#settle(question, 'conflict');
       return;
@@ -236,6 +251,7 @@ export class RemoteJoins {
       trace.id3 = id3;
       trace.flags = flags & FLAG_SAMPLED;
       trace.isRemote = true;
+      trace.isSampled = null;
     }
     exchange.parent0 = span0;
     exchange.parent1 = span1;
@@ -244,22 +260,17 @@ export class RemoteJoins {
     this.#settle(question, outcome);
   }
 
-  /** The question is over: whoever waited for it goes on, and what was offered meanwhile is offered as final. */
+  /** The question is over: whoever waited for it goes on. */
   #settle(question: Question, outcome: QuestionOutcome): void {
     this.questions[outcome]++;
     this.#waiting.delete(question.number);
-    question.trace.root.waiting--;
+    question.exchange.trace.waiting--;
   }
+}
 
-  /** What does not wait any more, for an answer or for evidence inside its process, is offered as final. */
-  #offerSettled(): void {
-    const still: Exchange[] = [];
-    for (const client of this.#provisional) {
-      if (client.trace.waiting > 0) still.push(client);
-      else if (this.#putOffer(client, false)) this.offers.again++;
-    }
-    this.#provisional = still;
-  }
+/** Waits after which a question is given up: longer for a client whose agent is there and does not know its trace yet. */
+function limitOf({ provisional }: Question): number {
+  return provisional === null ? 1 : PROVISIONAL_WAITS;
 }
 
 /** Could the other side be on another host? */

@@ -10,36 +10,35 @@ export type SamplerKind =
   | 'parentbased_always_off'
   | 'parentbased_traceidratio';
 
-export class Sampler {
-  readonly #kind: SamplerKind;
+/** A share of all trace ids. */
+export class Ratio {
   readonly #bound: number;
 
-  /** @param ratio 0 to 1, for the two ratio samplers */
-  constructor(kind: SamplerKind, ratio: number) {
-    this.#kind = kind;
+  /** @param ratio 0 to 1 */
+  constructor(ratio: number) {
     // The SDK's bound: at a ratio of 1 the largest folded id is in, too.
     this.#bound = ratio >= 1 ? 0x100000000 : Math.floor(Math.max(0, ratio) * 0xffffffff);
   }
 
-  isSampled(trace: TraceContext): boolean {
-    switch (this.#kind) {
-      case 'always_on':
-        return true;
-      case 'always_off':
-        return false;
-      case 'traceidratio':
-        return this.#byRatio(trace);
-      case 'parentbased_always_on':
-        return trace.isRemote ? (trace.flags & 1) === 1 : true;
-      case 'parentbased_always_off':
-        return trace.isRemote ? (trace.flags & 1) === 1 : false;
-      case 'parentbased_traceidratio':
-        return trace.isRemote ? (trace.flags & 1) === 1 : this.#byRatio(trace);
-    }
+  /** As the SDK's TraceIdRatioBasedSampler does it: the four words of the id, folded. */
+  has(trace: TraceContext): boolean {
+    return (trace.id0 ^ trace.id1 ^ trace.id2 ^ trace.id3) >>> 0 < this.#bound;
+  }
+}
+
+export class Sampler {
+  readonly #isParentBased: boolean;
+  readonly #ratio: Ratio;
+
+  /** @param ratio 0 to 1, for the two ratio samplers */
+  constructor(kind: SamplerKind, ratio: number) {
+    this.#isParentBased = kind.startsWith('parentbased_');
+    this.#ratio = new Ratio(kind.endsWith('always_on') ? 1 : kind.endsWith('always_off') ? 0 : ratio);
   }
 
-  /** As the SDK's TraceIdRatioBasedSampler does it: the four words of the id, folded. */
-  #byRatio(trace: TraceContext): boolean {
-    return (trace.id0 ^ trace.id1 ^ trace.id2 ^ trace.id3) >>> 0 < this.#bound;
+  /** @param rule in place of the sampler's own ratio */
+  isSampled(trace: TraceContext, rule: Ratio | null = null): boolean {
+    if (this.#isParentBased && trace.isRemote) return (trace.flags & 1) === 1;
+    return (rule ?? this.#ratio).has(trace);
   }
 }

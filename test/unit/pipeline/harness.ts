@@ -11,6 +11,7 @@ import { ROLE_CLIENT } from '../../../src/records/records.gen.js';
 import type { MetricFamily } from '../../../src/signals/metric-model.js';
 import { Metrics } from '../../../src/signals/metrics.js';
 import { Sampler } from '../../../src/traces/sampler.js';
+import { Sampling } from '../../../src/traces/sampling.js';
 import { MS, Story, type StoryOptions, Tape } from '../../support/record-builder.js';
 
 /** Longer than a server's span waits for its client: so much later `play` looks at the clock. */
@@ -48,7 +49,9 @@ export class Harness {
       }),
       routes,
       metrics: this.metrics,
-      sampler: new Sampler('parentbased_always_on', 1),
+      sampling: new Sampling(new Sampler('parentbased_always_on', 1)),
+      tail: null,
+      traceLimits: { maxRequests: 1e9, maxAgeNs: 1e18 },
       skipsInstrumented: true,
       onInstrumented: service => this.instrumented.push(service.name),
       joinWaitNs: 0,

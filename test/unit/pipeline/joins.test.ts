@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { CONNECTION_PAIR_UNSURE, ROLE_CLIENT } from '../../../src/records/records.gen.js';
 import { Sampler } from '../../../src/traces/sampler.js';
+import { Sampling } from '../../../src/traces/sampling.js';
 import { type Piece, requestText, responseText, type Story, Tape } from '../../support/record-builder.js';
 import { attribute, Harness, line } from './harness.js';
 
@@ -166,7 +167,7 @@ test('someone else’s decision to sample is honoured on both sides, and metrics
       [1],
     );
   }
-  const off = new Harness({ sampler: new Sampler('always_off', 0) });
+  const off = new Harness({ sampling: new Sampling(new Sampler('always_off', 0)) });
   off.client().opened({ connectNs: 1, establishedNs: 2 }).wrote(requestText('GET /a')).read(responseText());
   assert.equal(off.finish().length, 0);
 });

@@ -6,6 +6,7 @@ import type { TraceContext } from '../../../src/traces/context.js';
 import { ANSWER_WORDS, OFFER_WORDS, QUESTION_WORDS } from '../../../src/traces/join-batch.js';
 import type { RemoteJoins } from '../../../src/traces/remote-joins.js';
 import { Sampler } from '../../../src/traces/sampler.js';
+import { Sampling } from '../../../src/traces/sampling.js';
 import { MS, requestText, responseText, type Story } from '../../support/record-builder.js';
 import { attribute, Harness, HOLD_NS } from './harness.js';
 
@@ -210,7 +211,7 @@ test('client and server on one host, or over loopback: nothing is offered or ask
 
 test('the caller’s decision not to sample is honoured, and metrics see the request', () => {
   const keys = new Keys();
-  const [a, b] = [new Host({ sampler: new Sampler('parentbased_always_off', 0) }), new Host()];
+  const [a, b] = [new Host({ sampling: new Sampling(new Sampler('parentbased_always_off', 0)) }), new Host()];
   client(a, 1).wrote(requestText('GET /a')).read(responseText());
   server(b, 1).read(requestText('GET /a')).wrote(responseText());
   a.live(keys, 50);
@@ -219,7 +220,7 @@ test('the caller’s decision not to sample is honoured, and metrics see the req
   assert.deepEqual(b.harness.drops(), { sampled: 1 });
 });
 
-test('a provisional offer is taken only at the end of the wait', () => {
+test('a provisional offer is asked for again and again, and taken at the end of a longer wait', () => {
   const keys = new Keys();
   const [a, b] = [new Host(), new Host()];
   client(a, 1).wrote(requestText('GET /a')).read(responseText());
@@ -228,9 +229,10 @@ test('a provisional offer is taken only at the end of the wait', () => {
   keys.tamper(words => {
     words[words.length - 1] = (words[words.length - 1] as number) | 2;
   });
-  b.live(keys, 480);
+  b.live(keys, 4800);
   assert.equal(b.joins.waiting, 1);
-  b.live(keys, 80);
+  b.live(keys, 400);
+  assert.equal(b.joins.waiting, 0);
   assert.equal(b.joins.questions.provisional, 1);
   assertChild(only(b.end(), 2), only(a.end(), 3));
 });

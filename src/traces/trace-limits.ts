@@ -1,0 +1,46 @@
+// No trace grows for ever: a trace id that comes with requests again and again (a client that made its header once and for all,
+// a job that never ends) is taken over only so many times and for so long. In: ids from headers, with the time. Out: whether
+// they may still be taken over. Bounded: a table of fixed size, in which a trace takes the place of another one at times, and
+// is then counted anew.
+import type { RemoteParent } from './propagation.js';
+
+const SLOTS = 8192;
+
+class Count {
+  id0 = 0;
+  id1 = 0;
+  id2 = 0;
+  id3 = 0;
+  requests = 0;
+  firstNs = 0;
+}
+
+export interface TraceLimitOptions {
+  /** Requests on this host that one trace id is taken over for. */
+  readonly maxRequests: number;
+  readonly maxAgeNs: number;
+}
+
+export class TraceLimits {
+  /** Requests that began a trace of their own because of a limit. */
+  refused = 0;
+  readonly #options: TraceLimitOptions;
+  readonly #counts = Array.from({ length: SLOTS }, () => new Count());
+
+  constructor(options: TraceLimitOptions) {
+    this.#options = options;
+  }
+
+  /** A request comes with this context. */
+  admits({ id0, id1, id2, id3 }: RemoteParent, nowNs: number): boolean {
+    const count = this.#counts[(id2 ^ id3 ^ (id0 << 1)) & (SLOTS - 1)] as Count;
+    if (count.id0 !== id0 || count.id1 !== id1 || count.id2 !== id2 || count.id3 !== id3) {
+      Object.assign(count, { id0, id1, id2, id3, requests: 0, firstNs: nowNs });
+    }
+    count.requests++;
+    const { maxRequests, maxAgeNs } = this.#options;
+    if (count.requests <= maxRequests && nowNs - count.firstNs <= maxAgeNs) return true;
+    this.refused++;
+    return false;
+  }
+}

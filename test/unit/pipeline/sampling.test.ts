@@ -1,0 +1,106 @@
+// What is kept: rules by the first request of a trace, and traces that turn out to be worth it. Metrics see every request.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { Sampler } from '../../../src/traces/sampler.js';
+import { Sampling, type SamplingRule } from '../../../src/traces/sampling.js';
+import { type TailOptions, TailSampling } from '../../../src/traces/tail.js';
+import { MS, requestText, responseText } from '../../support/record-builder.js';
+import { attribute, Harness } from './harness.js';
+
+const SHOP = 100;
+const BUYER = 200;
+const TRACE = '0af7651916cd43dd8448eb211c80319c';
+
+function rule(service: string, path: string, ratio: number): SamplingRule {
+  const is = (wanted: string, text: string): boolean => wanted === '*' || wanted === text;
+  return { matches: (name, target) => is(service, name) && is(path, target), ratio };
+}
+
+/** A request of the buyer to the shop over connection `slot`, both on this host. */
+function call(harness: Harness, slot: number, path: string, fields: readonly string[] = [], status = 200): void {
+  const request = requestText(`GET ${path}`, ['Host: a', ...fields]);
+  const [mine, theirs] = [1000 * slot, 7000 * slot];
+  const client = harness.client({ slot, pid: BUYER, egressSeq: mine, ingressSeq: theirs }).opened().wrote(request);
+  const server = harness.server({ slot: 100 + slot, pid: SHOP, ingressSeq: mine, egressSeq: theirs });
+  server.opened().read(request).wrote(responseText(status));
+  client.read(responseText(status));
+}
+
+function paths(harness: Harness): string[] {
+  return harness.finish().map(span => `${span.kind} ${attribute(span, 'url.path')}`);
+}
+
+function make(
+  kind: 'parentbased_always_on' | 'parentbased_always_off',
+  rules: SamplingRule[],
+  tail?: Partial<TailOptions>,
+) {
+  return new Harness({
+    hasConnectSpans: false,
+    sampling: new Sampling(new Sampler(kind, 1), rules),
+    tail:
+      tail === undefined
+        ? null
+        : new TailSampling({ isError: null, slowNs: 0, keepsResent: false, waitNs: 50 * MS, ...tail }),
+  });
+}
+
+test('the first matching rule decides, for all of the trace, by its first request', () => {
+  const harness = make('parentbased_always_on', [
+    rule('buyer', '/keep', 1),
+    rule('buyer', '*', 0),
+    rule('shop', '*', 1),
+  ]);
+  call(harness, 1, '/keep?secret=1');
+  call(harness, 2, '/drop');
+  // Its first request on this host is the shop's own.
+  harness.server({ slot: 90, pid: SHOP }).opened().read(requestText('GET /from-outside')).wrote(responseText());
+  assert.deepEqual(paths(harness).sort(), ['2 /from-outside', '2 /keep', '3 /keep']);
+  assert.deepEqual(harness.drops(), { sampled: 2 });
+  assert.equal(harness.pointSum('http.server.active_requests'), 0);
+});
+
+test('a decision that came with the request goes before a rule', () => {
+  const harness = make('parentbased_always_on', [rule('*', '/yes', 0), rule('*', '/no', 1)]);
+  call(harness, 1, '/yes', [`traceparent: 00-${TRACE}-b7ad6b7169203331-01`]);
+  call(harness, 2, '/no', [`traceparent: 00-${TRACE}-b7ad6b7169203331-00`]);
+  assert.deepEqual(paths(harness).sort(), ['2 /yes', '3 /yes']);
+});
+
+const isError: TailOptions['isError'] = ({ status }) => status >= 500;
+
+test('a failure keeps its whole trace on this host, other traces are dropped when their wait is over', () => {
+  const harness = make('parentbased_always_off', [], { isError });
+  call(harness, 1, '/good');
+  call(harness, 2, '/bad', [], 503);
+  call(harness, 3, '/named', [`traceparent: 00-${TRACE}-b7ad6b7169203331-00`], 500);
+  assert.deepEqual(paths(harness).sort(), ['2 /bad', '2 /named', '3 /bad', '3 /named']);
+  assert.deepEqual(harness.drops(), { sampled: 2 });
+  assert.equal(harness.pipeline.tail?.found.error, 4);
+  assert.equal(harness.pipeline.tail?.size, 0);
+});
+
+test('what ended before the failure waits for it', () => {
+  const harness = make('parentbased_always_off', [], { isError, waitNs: 1000 * MS });
+  const header = [`traceparent: 00-${TRACE}-b7ad6b7169203331-00`];
+  call(harness, 1, '/first', header);
+  assert.equal(harness.play().length, 0);
+  assert.equal(harness.pipeline.openExchanges, 2);
+  call(harness, 2, '/second', header, 500);
+  assert.equal(harness.play().length, 0);
+  assert.deepEqual(paths(harness).sort(), ['2 /first', '2 /second', '3 /first', '3 /second']);
+});
+
+test('slow requests, and those during which TCP sent again', () => {
+  const slow = make('parentbased_always_off', [], { slowNs: 20 * MS });
+  const story = slow.server().opened().read(requestText('GET /slow'));
+  slow.tape.nowNs += 30 * MS;
+  story.wrote(responseText()).read(requestText('GET /fast')).wrote(responseText());
+  assert.deepEqual(paths(slow), ['2 /slow']);
+  const resent = make('parentbased_always_off', [], { keepsResent: true });
+  const client = resent.client().opened();
+  client.wrote(requestText('GET /a')).read(responseText()).wrote(requestText('GET /b'));
+  client.tcp = { tcpTotalRetrans: 3 };
+  client.read(responseText()).wrote(requestText('GET /c')).read(responseText());
+  assert.deepEqual(paths(resent), ['3 /b']);
+});
