@@ -245,7 +245,8 @@ function timelineFaults(span: DecodedSpan, phases: readonly string[]): string[] 
   }
   const difference = durationMs(span) - sum;
   // An answer that began before its request had ended: reading and writing overlap, and nothing is between them.
-  const overlaps = Number.isNaN(number(span, phases.includes(PROCESSING) ? PROCESSING : RESPONSE_WAIT));
+  const between = number(span, phases.includes(PROCESSING) ? PROCESSING : RESPONSE_WAIT);
+  const overlaps = Number.isNaN(between) || between === 0;
   if (difference < -0.001 && !overlaps) faults.push(`phases are ${-difference} ms longer than the span`);
   if (isComplete && difference > 0.001) faults.push(`phases leave ${difference} ms of the span out`);
   if (durationMs(span) < 0) faults.push('ends before it starts');
