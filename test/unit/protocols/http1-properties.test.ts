@@ -34,11 +34,14 @@ function checkLoss(conversation: Conversation, places: readonly number[], missin
   const pieces = split(conversation.bytes, places);
   const isMissing = (index: number): boolean => missing[index % missing.length] === true;
   const lossy = pieces.map<Piece>((piece, index) => (isMissing(index) ? piece.length : piece));
-  const first = pieces.findIndex((piece, index) => isMissing(index) && piece.length > 0);
-  const gap =
-    first < 0 ? conversation.bytes.length : pieces.slice(0, first).reduce((sum, piece) => sum + piece.length, 0);
+  const gaps: number[] = [];
+  let at = 0;
+  for (const [index, piece] of pieces.entries()) {
+    if (isMissing(index) && piece.length > 0) gaps.push(at);
+    at += piece.length;
+  }
   const run = replay(lossy, { ...conversation, isFinished: true });
-  checkSound(run.log, replay([conversation.bytes], conversation).log, gap);
+  checkSound(run.log, replay([conversation.bytes], conversation).log, gaps);
   checkResync(run, conversation.isRequest);
 }
 
