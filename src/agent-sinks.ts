@@ -2,6 +2,7 @@
 // delays another. In: encoded traces, metric snapshots, connection summaries. Out: exports, lines; every item that a queue
 // loses is counted in the agent's own metrics by cause.
 import type { Snapshot } from './agent-metrics-page.js';
+import { createQueues, type Queues } from './agent-queues.js';
 import { createFilter } from './cli/filters.js';
 import type { AgentOptions } from './cli/options.js';
 import { WallClock } from './clock.js';
@@ -18,10 +19,9 @@ import { type LineOutput, openOutput } from './exporters/console-output.js';
 import { LinePrinter } from './exporters/console-printer.js';
 import type { SpanView } from './exporters/console-span.js';
 import { Style } from './exporters/console-style.js';
-import type { Exporter } from './exporters/exporter.js';
+import type { Exporter, Log } from './exporters/exporter.js';
 import { createOtlpExporter } from './exporters/otlp.js';
-import { resolveOtlpTarget } from './exporters/otlp-settings.js';
-import { ExportQueue } from './exporters/queue.js';
+import { type OtlpSignal, resolveOtlpTarget } from './exporters/otlp-settings.js';
 import { loadThirdPartyExporter } from './exporters/third-party.js';
 import { MetricsRequestEncoder } from './otlp/metrics-request.js';
 import type { Counters } from './self/counters.js';
@@ -39,9 +39,6 @@ export interface AgentSinks {
   /** Delivers what waits, for at most `timeoutMs`. */
   close(timeoutMs: number): Promise<void>;
 }
-
-const METRICS_QUEUE_BYTES = 16 << 20;
-const METRICS_QUEUE_POINTS = 1_000_000;
 
 interface Terminal {
   readonly output: LineOutput;
@@ -67,30 +64,35 @@ function consoleExporter(terminal: Terminal, options: AgentOptions): Exporter {
   return new ConsoleTraceExporter({ ...terminal, ...filter });
 }
 
+/** The configured receiver, and those that get the same besides. */
+function otlpExporters(signal: OtlpSignal, config: Config, version: string, log: Log): Exporter[] {
+  const targets = [
+    resolveOtlpTarget(signal, {}, config.otlp[signal]),
+    ...config.otlp.also
+      .filter(({ signals }) => signals.includes(signal))
+      .map(({ signals, ...settings }) => resolveOtlpTarget(signal, settings, {})),
+  ];
+  return targets.map(target => createOtlpExporter(target, { userAgent: `underspan/${version}`, log }));
+}
+
 async function traceExporters(
   config: Config,
   options: AgentOptions,
   terminal: Terminal,
   version: string,
-  log: Logger,
+  log: Log,
 ): Promise<Exporter[]> {
   const { mode } = options;
   if (options.connections === true) return [];
   if (mode === 'trace') return [consoleExporter(terminal, options)];
   const exporters: Exporter[] = [];
-  const userAgent = `underspan/${version}`;
-  const write = (level: 'debug' | 'info' | 'warn' | 'error', message: string): void =>
-    log.limited(message, level, message);
   for (const name of config.traces.exporters) {
     if (name === 'console') exporters.push(consoleExporter(terminal, options));
-    if (name === 'otlp') {
-      const target = resolveOtlpTarget('traces', {}, config.otlp.traces);
-      exporters.push(createOtlpExporter(target, { userAgent, log: write }));
-    }
+    if (name === 'otlp') exporters.push(...otlpExporters('traces', config, version, log));
   }
   for (const { module, export: exported, options: constructorOptions } of config.exporters) {
     const timeoutMs = config.traces.exportTimeoutMs;
-    const third = { module, export: exported, options: constructorOptions, timeoutMs, log: write };
+    const third = { module, export: exported, options: constructorOptions, timeoutMs, log };
     exporters.push(await loadThirdPartyExporter(third));
   }
   return exporters;
@@ -106,49 +108,21 @@ export async function createSinks(
   counters: Counters,
 ): Promise<AgentSinks> {
   const terminal = openTerminal(options);
-  const write = (level: 'debug' | 'info' | 'warn' | 'error', message: string): void =>
-    log.limited(message, level, message);
-  const traces = (await traceExporters(config, options, terminal, version, log)).map(
-    exporter =>
-      new ExportQueue({
-        exporter,
-        log: write,
-        maxBytes: config.traces.maxQueueBytes,
-        maxItems: config.traces.maxQueueSize,
-      }),
-  );
+  const write: Log = (level, message) => log.limited(message, level, message);
   const hasMetrics = options.mode === 'run' || options.mode === 'record';
-  const metrics: ExportQueue[] = [];
-  if (hasMetrics && config.metrics.exporters.includes('otlp')) {
-    const target = resolveOtlpTarget('metrics', {}, config.otlp.metrics);
-    const exporter = createOtlpExporter(target, { userAgent: `underspan/${version}`, log: write });
-    metrics.push(
-      new ExportQueue({ exporter, log: write, maxBytes: METRICS_QUEUE_BYTES, maxItems: METRICS_QUEUE_POINTS }),
-    );
-  }
+  const exporters = {
+    traces: await traceExporters(config, options, terminal, version, write),
+    metrics:
+      hasMetrics && config.metrics.exporters.includes('otlp') ? otlpExporters('metrics', config, version, write) : [],
+  };
+  const queues = await createQueues(config, exporters, write, counters);
   const table = hasMetrics && config.metrics.exporters.includes('console') ? new ConsoleMetrics(terminal) : null;
-  observeQueues(counters, traces, 'spans');
-  observeQueues(counters, metrics, 'points');
-  return new Sinks(config, options, version, terminal, traces, metrics, table, events);
-}
-
-function observeQueues(counters: Counters, queues: readonly ExportQueue[], what: 'spans' | 'points'): void {
-  for (const queue of queues) {
-    counters.observe('underspan.queue.size', `${queue.name} ${what}`, () => queue.heldBytes);
-    counters.observe(`underspan.${what}.exported`, queue.name, () => queue.counts.sent);
-  }
-  const sum = (count: (queue: ExportQueue) => number): number =>
-    queues.reduce((total, queue) => total + count(queue), 0);
-  for (const cause of ['full', 'refused', 'expired', 'shutdown'] as const) {
-    counters.observe(`underspan.${what}.dropped`, `queue_${cause}`, () => sum(queue => queue.counts.dropped[cause]));
-  }
-  counters.observe(`underspan.${what}.dropped`, 'rejected', () => sum(queue => queue.counts.rejected));
+  return new Sinks(config, options, version, terminal, queues, table, events);
 }
 
 class Sinks implements AgentSinks {
   readonly #terminal: Terminal;
-  readonly #traces: readonly ExportQueue[];
-  readonly #metrics: readonly ExportQueue[];
+  readonly #queues: Queues;
   readonly #table: ConsoleMetrics | null;
   readonly #events: Events;
   readonly #clock = new WallClock();
@@ -162,14 +136,12 @@ class Sinks implements AgentSinks {
     options: AgentOptions,
     version: string,
     terminal: Terminal,
-    traces: readonly ExportQueue[],
-    metrics: readonly ExportQueue[],
+    queues: Queues,
     table: ConsoleMetrics | null,
     events: Events,
   ) {
     this.#terminal = terminal;
-    this.#traces = traces;
-    this.#metrics = metrics;
+    this.#queues = queues;
     this.#table = table;
     this.#events = events;
     this.#isJson = options.json === true;
@@ -189,20 +161,20 @@ class Sinks implements AgentSinks {
   }
 
   get wantsSpans(): boolean {
-    return this.#traces.length > 0;
+    return this.#queues.traces.length > 0;
   }
 
   offerTraces(bytes: Uint8Array, spanCount: number): void {
-    for (const queue of this.#traces) queue.offer(bytes, spanCount);
+    for (const queue of this.#queues.traces) queue.offer(bytes, spanCount);
   }
 
   offerMetrics({ families, nowNs, clock }: Snapshot): void {
     this.#clock.set(clock.offsetSeconds, clock.offsetNanos);
     this.#clock.convert(nowNs);
     this.#table?.show(families, nowNs, this.#clock.seconds * 1000 + this.#clock.nanos / 1e6);
-    if (this.#metrics.length === 0) return;
+    if (this.#queues.metrics.length === 0) return;
     for (const { bytes, pointCount } of this.#encoder.encode(families, nowNs)) {
-      for (const queue of this.#metrics) queue.offer(bytes, pointCount);
+      for (const queue of this.#queues.metrics) queue.offer(bytes, pointCount);
     }
     if (this.#encoder.dropped.oversized > 0) {
       this.#events.pointsDropped('oversized', this.#encoder.dropped.oversized);
@@ -229,7 +201,7 @@ class Sinks implements AgentSinks {
   }
 
   async close(timeoutMs: number): Promise<void> {
-    await Promise.all([...this.#traces, ...this.#metrics].map(queue => queue.close(timeoutMs)));
+    await this.#queues.close(timeoutMs);
     await this.#terminal.output.flush(timeoutMs);
     this.#terminal.output.close();
   }

@@ -42,6 +42,22 @@ function withVariables<const I extends Infix>(infix: I) {
 
 const COMMON = withVariables('');
 
+const FURTHER_RECEIVER = {
+  type: 'section',
+  help: 'A further receiver, with nothing of the settings above.',
+  required: ['endpoint'],
+  fields: {
+    ...FIELDS,
+    protocol: { ...FIELDS.protocol, default: 'grpc' },
+    signals: {
+      type: 'words',
+      choices: ['traces', 'metrics'],
+      default: ['traces', 'metrics'],
+      help: 'What it gets.',
+    },
+  },
+} as const satisfies Section;
+
 export const OTLP_SECTION = {
   type: 'section',
   help: 'Where OTLP goes. What stands here is for both signals; traces and metrics may differ below.',
@@ -56,6 +72,12 @@ export const OTLP_SECTION = {
     compression: { ...COMMON.compression, default: 'none' },
     timeout_ms: { ...COMMON.timeout_ms, default: 10000 },
     insecure: { ...COMMON.insecure, default: false },
+    also: {
+      type: 'list',
+      item: FURTHER_RECEIVER,
+      max: 8,
+      help: 'Further receivers of the same; none of them delays another.',
+    },
     traces: {
       type: 'section',
       help: 'For traces only, the fields as above. An endpoint is used as it is written. [OTEL_EXPORTER_OTLP_TRACES_*]',

@@ -347,6 +347,41 @@ export const CONFIG_SCHEMA = {
       },
     },
     otlp: OTLP_SECTION,
+    queue: {
+      type: 'section',
+      help: 'What an OTLP destination that is away or slow leaves undelivered is kept on disk; otherwise nothing is written.',
+      fields: {
+        enabled: { type: 'boolean', default: true, help: 'Keep it on disk; else in memory only.' },
+        directory: {
+          type: 'text',
+          format: 'path',
+          default: '/var/lib/underspan/queue',
+          env: ['UNDERSPAN_QUEUE_DIR'],
+          help: 'Folder; one agent at a time uses it.',
+        },
+        max_bytes: {
+          type: 'integer',
+          default: 1024 * MIB,
+          min: 16 * MIB,
+          max: 1024 * 1024 * MIB,
+          help: 'Bytes on disk of all destinations together (compressed); beyond, the oldest is dropped and counted.',
+        },
+        max_age_ms: {
+          type: 'integer',
+          default: 3600000,
+          min: 1000,
+          max: 604800000,
+          help: 'Milliseconds after which it is not worth delivering any more.',
+        },
+        min_free_bytes: {
+          type: 'integer',
+          default: 512 * MIB,
+          min: 0,
+          max: 1024 * 1024 * MIB,
+          help: 'Free space of the file system that is left to others.',
+        },
+      },
+    },
     exporters: { type: 'list', item: THIRD_PARTY_EXPORTER, max: 16, help: 'Span exporters of third parties.' },
     resource: {
       type: 'section',

@@ -53,6 +53,7 @@ const TICK_MS = 100;
 /** Spans as trees, for people. */
 export class ConsoleTraceExporter implements Exporter {
   readonly name = 'console';
+  readonly canBeAway = false;
   readonly counts: ConsoleCounts = { received: 0, skipped: 0, filtered: 0, leftOut: 0, dropped: 0, shown: 0 };
   readonly #style: Style;
   readonly #printer: LinePrinter;
@@ -205,6 +206,7 @@ export interface ConsoleJsonOptions {
 /** Spans as lines of JSON, for programs. Nothing is held back or sampled. */
 export class ConsoleJsonExporter implements Exporter {
   readonly name = 'console-json';
+  readonly canBeAway = false;
   readonly #filter: SpanFilter;
   readonly #printer: LinePrinter;
 

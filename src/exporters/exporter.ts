@@ -17,6 +17,8 @@ export const EXPORTED: ExportResult = { kind: 'ok' };
 export interface Exporter {
   /** For logs and counters: the kind of exporter and where it sends to. */
   readonly name: string;
+  /** It may say `unavailable`, so that what it is given is worth keeping. */
+  readonly canBeAway: boolean;
   /** Sends one Export...ServiceRequest with `itemCount` spans or data points. Never rejects. */
   export(bytes: Uint8Array, itemCount: number): Promise<ExportResult>;
   /** Gives up what is in flight after `timeoutMs`, and closes. Never rejects. */

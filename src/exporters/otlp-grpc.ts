@@ -36,6 +36,7 @@ const asIs = (bytes: Buffer): Buffer => bytes;
 
 export class OtlpGrpcExporter implements Exporter {
   readonly name: string;
+  readonly canBeAway = true;
   readonly #target: OtlpTarget;
   readonly #log: Log;
   readonly #metadata = new Metadata();

@@ -1,12 +1,20 @@
-// Encoded requests on their way to one destination: bounded in bytes and in items, sent a few at a time, in order.
+// Encoded requests on their way to one destination, in order: a bounded line in memory, and behind it (ahead of it in
+// order) a backlog on disk for as long as the destination is away or slower than what comes in.
 //
-//   offer -> waiting -> in flight -> sent | rejected by the receiver | dropped by cause
+//   offer -> waiting ---------------------> in flight -> sent | rejected by the receiver | dropped by cause
+//               '-> storing -> backlog -----'
 //
-// A destination that is unavailable keeps its requests: after a growing pause one of them is tried, until it is taken or
-// older than `maxAgeMs`. When the bounds are reached the oldest waiting request goes, since the newest spans are what an
-// operator looks at. What was offered is always the sum of what waits, flies, was sent, was rejected and was dropped.
+// Healthy: nothing touches the disk. Unavailable: after a growing pause one request is tried, until it is taken; meanwhile
+// everything, also what is in flight, is stored. Then the backlog is sent at its own pace, and what comes in is stored
+// behind it until nothing is left. Without a backlog the line keeps what it can until it is older than `maxAgeMs`. When the
+// bounds are reached the oldest request goes. What was offered, or found on disk, is always the sum of what waits, flies, is
+// kept, was sent, was rejected and was dropped.
+import type { Backlog, Handed } from '../backlog/backlog.js';
 import { reasonOf } from '../errors.js';
+import { Backoff } from './backoff.js';
 import type { Exporter, ExportResult, Log } from './exporter.js';
+import { Pace } from './pace.js';
+import { type Request, Storing } from './storing.js';
 
 export interface ExportQueueOptions {
   readonly exporter: Exporter;
@@ -14,13 +22,17 @@ export interface ExportQueueOptions {
   /** Bounds of waiting and flying requests together. */
   readonly maxBytes: number;
   readonly maxItems: number;
+  /** The queue closes it. */
+  readonly backlog?: Backlog | null;
   /** Requests in flight at once; default 2. */
   readonly concurrency?: number;
-  /** How long a request is tried again; default 5 minutes. */
+  /** How long a request is tried again without a backlog; default 5 minutes. */
   readonly maxAgeMs?: number;
   /** First pause after a failure, doubled up to `maxPauseMs`; defaults 1 s and 30 s. */
   readonly minPauseMs?: number;
   readonly maxPauseMs?: number;
+  /** Of the backlog, besides twice of what comes in; default 4 MiB. */
+  readonly catchUpBytesPerSecond?: number;
 }
 
 /** Why items were lost here; all counts are items (spans or data points). */
@@ -40,27 +52,22 @@ export interface QueueCounts {
   sent: number;
   /** Rejected by the receiver out of requests that it took. */
   rejected: number;
+  /** Attempts (not items) that found the destination unavailable. */
+  failures: number;
   readonly dropped: QueueDrops;
 }
 
-interface Request {
-  readonly bytes: Uint8Array;
-  readonly itemCount: number;
-  readonly offeredAtMs: number;
-  /** Order of arrival. */
-  readonly serial: number;
-}
+type Final = Exclude<ExportResult, { kind: 'unavailable' }>;
 
-/** A receiver may ask for no longer pause than this. */
-const MAX_RETRY_AFTER_MS = 600_000;
-/** While the agent ends, failures are followed by short pauses only. */
-const FLUSH_PAUSE_MS = 250;
+/** Of the time to close, for deliveries; the rest is for the disk. */
+const FLUSH_SHARE = 0.7;
 
 export class ExportQueue {
   readonly counts: QueueCounts = {
     offered: 0,
     sent: 0,
     rejected: 0,
+    failures: 0,
     dropped: { full: 0, refused: 0, expired: 0, shutdown: 0 },
   };
   readonly #exporter: Exporter;
@@ -69,19 +76,22 @@ export class ExportQueue {
   readonly #maxItems: number;
   readonly #concurrency: number;
   readonly #maxAgeMs: number;
-  readonly #minPauseMs: number;
-  readonly #maxPauseMs: number;
+  readonly #backoff: Backoff;
+  readonly #pace: Pace;
+  readonly #backlog: Backlog | null;
+  readonly #storing: Storing | null;
   readonly #waiting: Request[] = [];
   readonly #flying = new Set<Request>();
+  /** Requests of the backlog. */
+  #flyingKept = 0;
+  /** One is being read from it, or waits for its time. */
+  #isTaking = false;
   #heldBytes = 0;
   #heldItems = 0;
   #serial = 0;
-  #failures = 0;
-  #unavailableSinceMs = 0;
-  #pauseTimer: NodeJS.Timeout | null = null;
   #isFlushing = false;
   #isClosed = false;
-  #onIdle: (() => void)[] = [];
+  #onIdle: ((isDone: boolean) => void)[] = [];
 
   constructor(options: ExportQueueOptions) {
     this.#exporter = options.exporter;
@@ -90,8 +100,24 @@ export class ExportQueue {
     this.#maxItems = options.maxItems;
     this.#concurrency = options.concurrency ?? 2;
     this.#maxAgeMs = options.maxAgeMs ?? 300_000;
-    this.#minPauseMs = options.minPauseMs ?? 1000;
-    this.#maxPauseMs = options.maxPauseMs ?? 30_000;
+    this.#backoff = new Backoff(options.minPauseMs ?? 1000, options.maxPauseMs ?? 30_000, () => this.#pump());
+    this.#pace = new Pace(options.catchUpBytesPerSecond ?? 4 << 20);
+    this.#backlog = options.backlog ?? null;
+    this.#storing =
+      this.#backlog === null
+        ? null
+        : new Storing(this.#backlog, {
+            waiting: this.#waiting,
+            flying: this.#flying,
+            release: request => this.#release(request),
+            onEnd: () => this.#pump(),
+            log: message => this.#log('warn', `${this.name}: ${message}`),
+          });
+    const keptItems = this.#backlog?.itemCount ?? 0;
+    if (keptItems > 0) {
+      this.#log('info', `${this.name}: ${keptItems} items were kept on disk and will be sent`);
+      setImmediate(() => this.#pump());
+    }
   }
 
   get name(): string {
@@ -108,8 +134,13 @@ export class ExportQueue {
     return this.#heldItems;
   }
 
+  /** What is on disk; null if nothing ever will be. */
+  get keptIn(): Pick<Backlog, 'itemCount' | 'byteLength' | 'recovered' | 'dropped'> | null {
+    return this.#backlog;
+  }
+
   get isUnavailable(): boolean {
-    return this.#failures > 0;
+    return this.#backoff.isFailing;
   }
 
   /** Takes a request for delivery; makes room at the expense of the oldest. Never throws, never blocks. */
@@ -130,39 +161,68 @@ export class ExportQueue {
     }
     this.#heldBytes += bytes.length;
     this.#heldItems += itemCount;
-    this.#waiting.push({ bytes, itemCount, offeredAtMs: performance.now(), serial: this.#serial++ });
+    const nowMs = performance.now();
+    this.#pace.observe(bytes.length, nowMs);
+    this.#waiting.push({
+      bytes,
+      itemCount,
+      offeredAtMs: nowMs,
+      serial: this.#serial++,
+      keptAs: null,
+      isSettled: false,
+    });
     this.#pump();
   }
 
-  /** Resolves when nothing is held any more (true) or after `timeoutMs` (false). Pauses are cut short meanwhile. */
+  /** Resolves when nothing is held in memory any more (true) or after `timeoutMs` (false). Pauses are cut short meanwhile. */
   async flush(timeoutMs: number): Promise<boolean> {
-    if (this.#waiting.length === 0 && this.#flying.size === 0) return true;
+    if (this.#isIdle) return true;
     this.#isFlushing = true;
-    this.#resume();
+    this.#backoff.end();
     const isDone = await new Promise<boolean>(resolve => {
       const timer = setTimeout(() => resolve(false), timeoutMs);
-      this.#onIdle.push(() => {
+      this.#onIdle.push(done => {
         clearTimeout(timer);
-        resolve(true);
+        resolve(done);
       });
     });
     this.#isFlushing = false;
     return isDone;
   }
 
-  /** Flushes, drops and counts what is left, and shuts the exporter down, within `timeoutMs` in all. */
+  /** Flushes, stores or drops and counts what is left, and shuts the exporter down, within `timeoutMs` in all. */
   async close(timeoutMs: number): Promise<void> {
     const endMs = performance.now() + timeoutMs;
-    await this.flush(timeoutMs);
+    if (this.#storing === null) await this.flush(timeoutMs);
+    else {
+      if (!this.#isKeeping) await this.flush(timeoutMs * FLUSH_SHARE);
+      await this.#storing.storeAll(Math.max(0, endMs - performance.now()));
+    }
     this.#isClosed = true;
-    this.#cancelPause();
+    this.#backoff.cancel();
     for (const request of [...this.#waiting, ...this.#flying]) {
+      if (request.keptAs !== null) continue;
       this.counts.dropped.shutdown += request.itemCount;
       this.#release(request);
     }
     this.#waiting.length = 0;
     this.#flying.clear();
     await this.#exporter.shutdown(Math.max(0, endMs - performance.now()));
+    await this.#backlog?.close();
+  }
+
+  /** The way leads through the disk. */
+  get #isKeeping(): boolean {
+    if (this.#backlog === null || this.#storing === null) return false;
+    return this.#storing.isBusy || this.#backlog.itemCount > 0 || (this.#backoff.isFailing && !this.#storing.isRefused);
+  }
+
+  get #isSlow(): boolean {
+    return this.#heldBytes > this.#maxBytes / 2 || this.#heldItems > this.#maxItems / 2;
+  }
+
+  get #isIdle(): boolean {
+    return this.#waiting.length === 0 && this.#flying.size === 0 && this.#storing?.isBusy !== true;
   }
 
   #hasRoom(bytes: number, itemCount: number): boolean {
@@ -174,89 +234,118 @@ export class ExportQueue {
     this.#heldItems -= request.itemCount;
   }
 
-  /** Sends what may be sent; after a failure one request alone goes ahead. */
+  /** Stores what must be stored, sends what may be sent; after a failure one request alone goes ahead. */
   #pump(): void {
-    if (this.#pauseTimer !== null || this.#isClosed) return;
-    const limit = this.#failures > 0 ? 1 : this.#concurrency;
-    while (this.#flying.size < limit) {
-      const request = this.#waiting.shift();
-      if (request === undefined) break;
-      this.#flying.add(request);
-      void this.#send(request);
+    if (this.#isClosed) return;
+    const isKeeping = this.#isKeeping || (this.#backlog !== null && this.#isSlow);
+    if (isKeeping) this.#storing?.start();
+    if (!this.#backoff.isPausing) {
+      const limit = this.#backoff.isFailing ? 1 : this.#concurrency;
+      while (this.#flying.size + this.#flyingKept < limit) {
+        if (this.#backlog !== null && this.#isKeeping) {
+          // What flies was offered before what is kept.
+          if (this.#isTaking || this.#flying.size > 0 || this.#backlog.itemCount === 0) break;
+          void this.#takeKept(this.#backlog);
+        } else {
+          const request = this.#waiting.shift();
+          if (request === undefined) break;
+          this.#flying.add(request);
+          void this.#send(request);
+        }
+      }
     }
-    if (this.#flying.size === 0 && this.#waiting.length === 0) {
-      for (const resolve of this.#onIdle.splice(0)) resolve();
-    }
+    if (this.#isIdle) for (const resolve of this.#onIdle.splice(0)) resolve(true);
   }
 
   async #send(request: Request): Promise<void> {
-    let result: ExportResult;
-    try {
-      result = await this.#exporter.export(request.bytes, request.itemCount);
-    } catch (error) {
-      result = { kind: 'refused', code: 'internal', message: reasonOf(error) };
-    }
+    const result = await this.#export(request.bytes, request.itemCount);
     // close() has given it up and counted it meanwhile.
     if (!this.#flying.delete(request)) return;
     if (result.kind === 'unavailable') this.#keep(request, result.message, result.retryAfterMs);
-    else this.#settle(request, result);
+    else {
+      request.isSettled = true;
+      // Its copy on disk may have made room for others and been counted.
+      const isCounted = request.keptAs !== null && this.#backlog?.forget(request.keptAs, request.itemCount) === false;
+      if (request.keptAs === null) this.#release(request);
+      this.#settle(isCounted ? 0 : request.itemCount, result);
+    }
     this.#pump();
   }
 
-  #settle(request: Request, result: Exclude<ExportResult, { kind: 'unavailable' }>): void {
-    this.#release(request);
-    if (this.#failures > 0) {
-      const seconds = ((performance.now() - this.#unavailableSinceMs) / 1000).toFixed(1);
-      this.#log('info', `${this.name}: available again after ${seconds} s`);
-      this.#failures = 0;
+  /** Takes the oldest of the backlog in its own time, and sends it. */
+  async #takeKept(backlog: Backlog): Promise<void> {
+    this.#isTaking = true;
+    const handed = await backlog.next();
+    const waitMs = handed === null ? 0 : this.#pace.take(handed.bytes.length, performance.now());
+    if (waitMs > 0) await new Promise(resolve => setTimeout(resolve, waitMs).unref());
+    this.#isTaking = false;
+    if (this.#isClosed) return;
+    if (handed !== null) void this.#sendKept(backlog, handed);
+    // All of it may be in flight.
+    if (handed !== null || backlog.itemCount === 0) this.#pump();
+  }
+
+  async #sendKept(backlog: Backlog, handed: Handed): Promise<void> {
+    this.#flyingKept++;
+    const result = await this.#export(handed.bytes, handed.itemCount);
+    this.#flyingKept--;
+    if (this.#isClosed) return;
+    if (result.kind === 'unavailable') {
+      backlog.putBack(handed);
+      this.#fail(result.message, result.retryAfterMs);
+    } else {
+      this.#settle(handed.itemCount, result);
+      void backlog.settle(handed);
     }
+    this.#pump();
+  }
+
+  async #export(bytes: Uint8Array, itemCount: number): Promise<ExportResult> {
+    try {
+      return await this.#exporter.export(bytes, itemCount);
+    } catch (error) {
+      return { kind: 'refused', code: 'internal', message: reasonOf(error) };
+    }
+  }
+
+  #settle(itemCount: number, result: Final): void {
+    const failedMs = this.#backoff.succeed();
+    if (failedMs > 0) this.#log('info', `${this.name}: available again after ${(failedMs / 1000).toFixed(1)} s`);
     if (result.kind === 'refused') {
-      this.counts.dropped.refused += request.itemCount;
-      this.#log('warn', `${this.name}: refused ${request.itemCount} items: ${result.message}`);
+      this.counts.dropped.refused += itemCount;
+      this.#log('warn', `${this.name}: refused ${itemCount} items: ${result.message}`);
       return;
     }
-    const rejected = result.kind === 'partial' ? Math.min(result.rejected, request.itemCount) : 0;
-    this.counts.sent += request.itemCount - rejected;
+    const rejected = result.kind === 'partial' ? Math.min(result.rejected, itemCount) : 0;
+    this.counts.sent += itemCount - rejected;
     this.counts.rejected += rejected;
     if (result.kind === 'partial') {
-      this.#log('warn', `${this.name}: rejected ${rejected} of ${request.itemCount} items: ${result.message}`);
+      this.#log('warn', `${this.name}: rejected ${rejected} of ${itemCount} items: ${result.message}`);
     }
   }
 
-  /** Puts a request back to its place, unless it is too old, and pauses. */
+  /** Puts a request back to its place, unless it is stored or too old, and pauses. */
   #keep(request: Request, message: string, retryAfterMs: number | null): void {
-    const nowMs = performance.now();
-    if (this.#failures === 0) {
-      this.#unavailableSinceMs = nowMs;
-      this.#log('warn', `${this.name}: unavailable, keeping up to ${this.#maxItems} items: ${message}`);
+    if (request.keptAs === null && !(this.#storing?.has(request) ?? false)) {
+      if (this.#backlog === null && performance.now() - request.offeredAtMs > this.#maxAgeMs) {
+        this.counts.dropped.expired += request.itemCount;
+        this.#release(request);
+      } else {
+        const later = this.#waiting.findIndex(other => other.serial > request.serial);
+        this.#waiting.splice(later < 0 ? this.#waiting.length : later, 0, request);
+      }
     }
-    if (nowMs - request.offeredAtMs > this.#maxAgeMs) {
-      this.counts.dropped.expired += request.itemCount;
-      this.#release(request);
-    } else {
-      const later = this.#waiting.findIndex(other => other.serial > request.serial);
-      this.#waiting.splice(later < 0 ? this.#waiting.length : later, 0, request);
+    this.#fail(message, retryAfterMs);
+  }
+
+  #fail(message: string, retryAfterMs: number | null): void {
+    this.counts.failures++;
+    if (!this.#backoff.isFailing) {
+      const room = this.#backlog === null ? `keeping up to ${this.#maxItems} items` : 'keeping everything on disk';
+      this.#log('warn', `${this.name}: unavailable, ${room}: ${message}`);
     }
-    // Requests that flew together fail together: that is one failure.
-    if (this.#pauseTimer !== null) return;
-    const grown = Math.min(this.#minPauseMs * 2 ** this.#failures, this.#maxPauseMs);
-    this.#failures++;
-    this.#pause(Math.max(grown * (0.8 + 0.4 * Math.random()), Math.min(retryAfterMs ?? 0, MAX_RETRY_AFTER_MS)));
-  }
-
-  #pause(pauseMs: number): void {
-    const timer = setTimeout(() => this.#resume(), this.#isFlushing ? Math.min(pauseMs, FLUSH_PAUSE_MS) : pauseMs);
-    timer.unref();
-    this.#pauseTimer = timer;
-  }
-
-  #cancelPause(): void {
-    if (this.#pauseTimer !== null) clearTimeout(this.#pauseTimer);
-    this.#pauseTimer = null;
-  }
-
-  #resume(): void {
-    this.#cancelPause();
-    this.#pump();
+    this.#backoff.fail(retryAfterMs, this.#isFlushing);
+    // With a backlog nobody needs to wait for a destination that is away.
+    if (this.#backlog !== null) for (const resolve of this.#onIdle.splice(0)) resolve(false);
   }
 }

@@ -113,6 +113,8 @@ export async function spawnAgent(options: AgentOptions): Promise<Child> {
     OTEL_BSP_SCHEDULE_DELAY: '200',
     // What a busy machine makes the agent cost must not decide what is exported: budget.test.ts has limits of its own.
     UNDERSPAN_LIMITS_CPU: '0',
+    // What one test's agent could not deliver is nothing for the next one's receiver.
+    UNDERSPAN_QUEUE_ENABLED: 'false',
   };
   if (options.endpoint !== undefined) {
     env.OTEL_TRACES_EXPORTER = 'otlp';

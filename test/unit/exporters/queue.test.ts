@@ -17,6 +17,7 @@ const REFUSED: ExportResult = { kind: 'refused', code: '3', message: 'no' };
 /** Answers by a function; keeps the first byte of every request that it was asked to send. */
 class ScriptedExporter implements Exporter {
   readonly name = 'scripted';
+  readonly canBeAway = true;
   readonly asked: number[] = [];
   flying = 0;
   maxFlying = 0;
@@ -139,6 +140,7 @@ test('what is refused is dropped once, what is rejected in part is counted apart
     offered: 30,
     sent: 16,
     rejected: 4,
+    failures: 0,
     dropped: { full: 0, refused: 10, expired: 0, shutdown: 0 },
   });
   assert.deepEqual(lines, ['warn scripted: refused 10 items: no', 'warn scripted: rejected 4 of 10 items: old']);
