@@ -238,7 +238,7 @@ test('a destination that says nothing at the end keeps the agent no longer than 
   destination.state = 'silent';
   const first = await newQueue(destination, folder);
   for (let i = 0; i < 10; i++) first.queue.offer(request(i), 1);
-  await first.queue.close(400);
+  await first.queue.close(3000);
   assert.equal(first.queue.counts.dropped.shutdown, 0);
   destination.state = 'here';
   const second = await newQueue(destination, folder);
