@@ -1,6 +1,7 @@
-// Makes a checkout ready on a machine that has nothing but Node and npm: `node setup.mjs build|test|bench|kernels`, called
-// by `npm start`, `npm test`, `npm run bench` and `npm run test:kernels`. Installs missing Debian packages (as root), npm packages, and builds what
-// is older than its sources; with nothing to do it takes a few milliseconds. No dependencies, and no service is started.
+// Makes a checkout ready on a machine that has nothing but Node and npm: `node setup.mjs build|test|bench|kernels|backends`,
+// called by `npm start`, `npm test`, `npm run bench`, `npm run test:kernels` and `npm run test:backends`. Installs missing
+// Debian packages (as root), npm packages, and builds what is older than its sources; with nothing to do it takes a few
+// milliseconds. No dependencies, and no service is started.
 import { spawn, spawnSync } from 'node:child_process';
 import {
   existsSync,
@@ -52,6 +53,7 @@ const TEST = [
   { has: 'redis-server', packages: ['redis-server'], service: 'redis-server' },
   { has: 'nft', packages: ['nftables'] },
   { has: 'ip', packages: ['iproute2'] },
+  { has: 'systemd-analyze', packages: ['systemd'] },
 ];
 const KERNELS = [
   ...TEST,
@@ -63,11 +65,17 @@ const KERNELS = [
   { has: 'zstd', packages: ['zstd'] },
   { has: '/usr/include/liburing.h', packages: ['liburing-dev'] },
 ];
+const BACKENDS = [
+  ...TEST,
+  { has: 'prometheus', packages: ['prometheus'], service: 'prometheus' },
+  { has: 'pip3', packages: ['python3-pip'] },
+];
 const NEEDS = {
   build: BUILD,
   test: [...BUILD, ...TEST],
   bench: [...BUILD, ...LOAD],
   kernels: [...BUILD, ...KERNELS],
+  backends: [...BUILD, ...BACKENDS],
 };
 
 /** What a build makes, and what it is made from. */

@@ -2,12 +2,15 @@
 // the image holds what the agent opens. No container engine is needed; that the programs of others accept their files was
 // checked by hand (compose-spec's JSON schema, promtool), since neither can be had at test time without a network.
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join, normalize } from 'node:path';
-import test from 'node:test';
-import { parse } from 'yaml';
+import test, { describe } from 'node:test';
+import { parse, parseAllDocuments } from 'yaml';
 import { CapabilitySet, missingForProbes } from '../../../src/cli/capabilities.js';
 import { loadConfig } from '../../../src/config/load.js';
+import { EXIT } from '../../../src/errors.js';
 
 type Tree = { readonly [key: string]: Tree };
 
@@ -232,4 +235,124 @@ test('the Dockerfile that compose builds is this one, from the root of the check
   assert.ok(statSync(join(context, build.dockerfile)).isFile());
   assert.equal(dirname(build.dockerfile), 'docker');
   assert.ok(existsSync(join(context, 'package.json')));
+});
+
+test('dashboards: provisioned from where compose mounts them, and each its own', () => {
+  const { providers } = readYaml<{ providers: readonly { options: { path: string } }[] }>(
+    'docker/grafana/provisioning/dashboards/dashboards.yaml',
+  );
+  const mounts = (compose.services.grafana?.volumes ?? []).map(volume => volume.split(':'));
+  const source = mounts.find(([, target]) => target === providers[0]?.options.path)?.[0] ?? '';
+  const folder = join('docker', source);
+  const uids = new Set<string>();
+  const known = new Set(
+    readYaml<{ datasources: readonly { uid: string }[] }>(
+      'docker/grafana/provisioning/datasources/datasources.yaml',
+    ).datasources.map(({ uid }) => uid),
+  );
+  for (const file of readdirSync(folder)) {
+    const text = readFileSync(join(folder, file), 'utf8');
+    const dashboard = JSON.parse(text) as { uid: string; panels: readonly { id: number; title: string }[] };
+    assert.ok(!uids.has(dashboard.uid), file);
+    uids.add(dashboard.uid);
+    assert.equal(new Set(dashboard.panels.map(({ id }) => id)).size, dashboard.panels.length, file);
+    for (const [, uid = ''] of text.matchAll(/"datasource": \{\s*"type": "\w+",\s*"uid": "(\w+)"/g))
+      assert.ok(known.has(uid));
+  }
+  assert.equal(uids.size, 3);
+});
+
+describe('Kubernetes', () => {
+  const documents = parseAllDocuments(readFileSync('docker/kubernetes.yaml', 'utf8')).map(
+    document => document.toJS() as Tree & { readonly kind: string; readonly metadata: { readonly name: string } },
+  );
+  const objectOf = (kind: string): Tree => {
+    const found = documents.find(document => document.kind === kind);
+    assert.ok(found, kind);
+    return found;
+  };
+  const pod = at(objectOf('DaemonSet'), 'spec', 'template', 'spec') as Tree;
+  const container = (pod.containers as unknown as readonly Tree[])[0] as Tree;
+  const env = new Map(
+    (container.env as unknown as readonly { name: string; value?: string }[]).map(({ name, value }) => [name, value]),
+  );
+
+  test('what the pods refer to is there', () => {
+    assert.equal(pod.serviceAccountName, at(objectOf('ServiceAccount'), 'metadata', 'name'));
+    const selector = at(objectOf('DaemonSet'), 'spec', 'selector', 'matchLabels');
+    assert.deepEqual(at(objectOf('DaemonSet'), 'spec', 'template', 'metadata', 'labels'), selector);
+    const volumes = new Set((pod.volumes as unknown as readonly { name: string }[]).map(({ name }) => name));
+    const mounts = container.volumeMounts as unknown as readonly { name: string; mountPath: string }[];
+    for (const { name } of mounts) assert.ok(volumes.has(name), name);
+    const directory = env.get('UNDERSPAN_QUEUE_DIR') ?? '';
+    assert.ok(mounts.some(({ mountPath }) => directory.startsWith(`${mountPath}/`)));
+  });
+
+  test('least privileges: the four capabilities, no more, no token, nothing to write to but the state', () => {
+    assert.equal(pod.automountServiceAccountToken, false);
+    assert.equal(at(objectOf('ServiceAccount'), 'automountServiceAccountToken'), false);
+    const context = container.securityContext as Tree;
+    assert.deepEqual(at(context, 'capabilities'), { drop: ['ALL'], add: compose.services.agent?.cap_add });
+    assert.equal(context.allowPrivilegeEscalation, false);
+    assert.equal(context.privileged, false);
+    assert.equal(context.readOnlyRootFilesystem, true);
+    assert.equal(documents.filter(({ kind }) => /Role/.test(kind)).length, 0);
+  });
+
+  test('its probes ask the paths and the port that the agent answers', () => {
+    const ports = container.ports as unknown as readonly { name: string; containerPort: number }[];
+    const { config } = loadConfig({ environment: {} });
+    assert.deepEqual(ports, [{ name: 'metrics', containerPort: config.admin.port }]);
+    for (const [probe, path] of [
+      ['startupProbe', '/readyz'],
+      ['readinessProbe', '/readyz'],
+      ['livenessProbe', '/healthz'],
+    ] as const) {
+      assert.deepEqual(at(container, probe, 'httpGet'), { path, port: 'metrics' });
+    }
+    assert.ok(env.has('OTEL_EXPORTER_PROMETHEUS_HOST'), 'the loopback default is not reached from outside of the pod');
+  });
+
+  test('its configuration is one that this agent takes', () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'underspan-k8s-')), 'underspan.yaml');
+    writeFileSync(file, String(at(objectOf('ConfigMap'), 'data', 'underspan.yaml')));
+    const given = [...env].flatMap(([name, value]) =>
+      name !== 'NODE_NAME' && value !== undefined ? [[name, value]] : [],
+    );
+    const { config, warnings } = loadConfig({ file, environment: Object.fromEntries(given) });
+    rmSync(dirname(file), { recursive: true });
+    assert.deepEqual(warnings, []);
+    assert.deepEqual(config.traces.exporters, ['otlp']);
+  });
+});
+
+describe('systemd', () => {
+  const unit = readFileSync('docker/underspan.service', 'utf8');
+  const setting = (key: string): string => new RegExp(`^${key}=(.*)$`, 'm').exec(unit)?.[1] ?? '';
+
+  test('systemd takes the unit without a word, and finds it well contained', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'underspan-unit-'));
+    const file = join(folder, 'underspan.service');
+    // It also looks for the program, which is elsewhere on this machine.
+    writeFileSync(file, unit.replace('/usr/bin/node', process.execPath));
+    const verified = spawnSync('systemd-analyze', ['verify', '--man=no', file], { encoding: 'utf8' });
+    const rated = spawnSync('systemd-analyze', ['security', '--offline=true', '--no-pager', '--threshold=30', file], {
+      encoding: 'utf8',
+    });
+    rmSync(folder, { recursive: true });
+    assert.deepEqual([verified.status, verified.stdout + verified.stderr], [0, '']);
+    assert.equal(rated.status, 0, rated.stdout.split('\n').at(-2));
+  });
+
+  test('it has the same capabilities as the container, and a place for what is kept', () => {
+    const wanted = (compose.services.agent?.cap_add ?? []).map(name => `CAP_${name}`).join(' ');
+    assert.equal(setting('AmbientCapabilities'), wanted);
+    assert.equal(setting('CapabilityBoundingSet'), wanted);
+    const { config } = loadConfig({ environment: {} });
+    assert.equal(`/var/lib/${setting('StateDirectory')}`, config.queue.directory);
+  });
+
+  test('it does not start again what cannot start', () => {
+    assert.equal(setting('RestartPreventExitStatus'), `${EXIT.usage} ${EXIT.environment}`);
+  });
 });
