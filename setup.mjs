@@ -70,7 +70,9 @@ const BACKENDS = [
   { has: 'prometheus', packages: ['prometheus'], service: 'prometheus' },
   { has: 'pip3', packages: ['python3-pip'] },
 ];
+const TRACES = [...TEST, { has: 'javac', packages: ['default-jdk-headless'] }];
 const NEEDS = {
+  traces: [...BUILD, ...TRACES],
   build: BUILD,
   test: [...BUILD, ...TEST],
   bench: [...BUILD, ...LOAD],

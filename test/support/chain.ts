@@ -124,14 +124,17 @@ export class Chain {
 
   /** The link whose span it is: by its process, or by the name that its programs were given. */
   linkOf(span: DecodedSpan): Link | undefined {
-    return this.links.get(this.#pids.get(pidOf(span)) ?? serviceOf(span));
+    const name = this.#pids.get(pidOf(span)) ?? serviceOf(span);
+    // Only CGI programs come and go: each is a process of its own, gone before its environment can be read.
+    return this.links.get(name) ?? this.links.get('cgi');
   }
 
   /** The agent's configuration: these processes and what they fork, nothing else of the machine. */
   selection(): string {
-    return `selection:\n  include:\n${this.pids()
-      .map(pid => `    - pid: ${pid}\n`)
-      .join('')}`;
+    const selectors = this.pids().map(pid => `pid: ${pid}`);
+    // A program that is executed is judged anew, whoever forked it.
+    if (this.links.has('cgi')) selectors.push(`script: '*call.cgi'`);
+    return `selection:\n  include:\n${selectors.map(selector => `    - ${selector}\n`).join('')}`;
   }
 
   /** Sends /c/FROM .. /c/(FROM+COUNT-1) to a link, `concurrency` at a time over kept connections. */
@@ -169,6 +172,8 @@ export interface Verdict {
   right: number;
   none: number;
   wrong: number;
+  /** Its request's span is not there, nor is its parent: whether that is the right one cannot be told. */
+  unjudged: number;
   /** A few of the wrong ones, for messages. */
   readonly examples: string[];
 }
@@ -183,7 +188,7 @@ export interface Judgement {
 }
 
 function newVerdict(): Verdict {
-  return { right: 0, none: 0, wrong: 0, examples: [] };
+  return { right: 0, none: 0, wrong: 0, unjudged: 0, examples: [] };
 }
 
 /** The path of the request that caused a call: its own for a proxy, else without the last part. */
@@ -197,18 +202,23 @@ function judge(
   expected: DecodedSpan | undefined,
   all: Map<string, DecodedSpan>,
 ): void {
+  const parent = all.get(span.parentSpanId);
   if (span.parentSpanId === '') {
     if (expected === undefined) verdict.right++;
     else verdict.none++;
   } else if (span.parentSpanId === expected?.spanId && span.traceId === expected.traceId) verdict.right++;
+  else if (parent === undefined && expected === undefined && !isBackground(span)) verdict.unjudged++;
   else {
     verdict.wrong++;
-    const parent = all.get(span.parentSpanId);
     const evidence = String(span.attributes.get('underspan.parent.evidence'));
     const name = parent === undefined ? 'a span that is not there' : `${serviceOf(parent)} ${pathOfSpan(parent)}`;
-    if (verdict.examples.length < 8)
-      verdict.examples.push(`${serviceOf(span)} ${pathOfSpan(span)} under ${name} (${evidence})`);
+    const line = `${serviceOf(span)} ${pathOfSpan(span)} under ${name} (${evidence})`;
+    if (verdict.examples.length < 8) verdict.examples.push(line);
   }
+}
+
+function isBackground(span: DecodedSpan): boolean {
+  return pathOfSpan(span) === '/c/tick';
 }
 
 export function judgeSpans(chain: Chain, spans: readonly DecodedSpan[], entry: string): Judgement {
@@ -224,12 +234,12 @@ export function judgeSpans(chain: Chain, spans: readonly DecodedSpan[], entry: s
     const link = chain.linkOf(span);
     const target = pathOfSpan(span);
     if (link === undefined || !target.startsWith('/c/')) continue;
-    if (span.kind === CLIENT && target === '/c/tick') judge(judgement.background, span, undefined, all);
+    if (span.kind === CLIENT && isBackground(span)) judge(judgement.background, span, undefined, all);
     else if (span.kind === CLIENT) {
       const verdict = judgement.calls.get(link.name) ?? newVerdict();
       judgement.calls.set(link.name, verdict);
       judge(verdict, span, requests.get(`${link.name} ${causeOf(link.kind, target)}`), all);
-    } else if (span.kind === SERVER && link.name !== entry) {
+    } else if (span.kind === SERVER && link.name !== entry && !isBackground(span)) {
       judge(judgement.requests, span, calls.get(`${target} ${link.port}`), all);
     }
   }

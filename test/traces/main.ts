@@ -54,15 +54,15 @@ function percent(part: number, { right, none, wrong }: Verdict): string {
 
 async function main(words: readonly string[]): Promise<number> {
   let wrong = 0;
-  console.log('| scenario | at a time | spans of | count | right | none | wrong |');
-  console.log('|---|---|---|---|---|---|---|');
+  console.log('| scenario | at a time | spans of | count | right | none | wrong | not judged |');
+  console.log('|---|---|---|---|---|---|---|---|');
   for (const scenario of SCENARIOS) {
     if (words.length > 0 && !words.some(word => scenario.name.includes(word))) continue;
     for (const concurrency of scenario.concurrency) {
       for (const { link, verdict } of await play(scenario, concurrency)) {
         const all = verdict.right + verdict.none + verdict.wrong;
         const shares = [verdict.right, verdict.none, verdict.wrong].map(part => percent(part, verdict));
-        console.log(`| ${[scenario.name, concurrency, link, all, ...shares].join(' | ')} |`);
+        console.log(`| ${[scenario.name, concurrency, link, all, ...shares, verdict.unjudged].join(' | ')} |`);
         for (const example of verdict.examples) console.error(`  wrong: ${example}`);
         wrong += verdict.wrong;
       }

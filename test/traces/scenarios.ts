@@ -45,6 +45,40 @@ export const SCENARIOS: readonly Scenario[] = [
     concurrency: ALL,
     requests: 100,
   },
+  // What tempts to join wrongly: nothing may be wrong here, how much is joined is not the point.
+  {
+    name: 'node, timers before the calls',
+    links: { leaf: LEAF, node: { kind: 'node', calls: ['leaf', 'leaf'], env: think } },
+    concurrency: [10],
+    requests: 100,
+  },
+  {
+    name: 'node, calls of its own from a timer',
+    links: { leaf: LEAF, node: { kind: 'node', calls: ['leaf', 'leaf'], env: { TICK_MS: '1' } } },
+    concurrency: [1, 10],
+    requests: 100,
+  },
+  {
+    name: 'node, a pool of two connections',
+    links: { leaf: LEAF, node: { kind: 'node', calls: ['leaf', 'leaf'], env: { SOCKETS: '2' } } },
+    concurrency: [10],
+    requests: 100,
+  },
+  {
+    name: 'node, a queue of promises',
+    links: { leaf: LEAF, node: { kind: 'node', calls: ['leaf', 'leaf'], env: { LIMIT: '3' } } },
+    concurrency: [10],
+    requests: 100,
+  },
+  {
+    name: 'node, a queue of promises, three calls at once',
+    links: {
+      leaf: LEAF,
+      node: { kind: 'node', calls: ['leaf', 'leaf', 'leaf'], env: { LIMIT: '4', MODE: 'parallel' } },
+    },
+    concurrency: [10],
+    requests: 100,
+  },
   {
     name: 'gunicorn sync, two calls',
     links: { leaf: LEAF, gunicorn: { kind: 'gunicorn', calls: ['leaf', 'leaf'] } },
