@@ -403,7 +403,9 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     exchange.isConnectionReused = connection.isPreexisting || connection.exchangeCount > 1;
     if (!exchange.isConnectionReused) this.#describeOpening(connection, exchange);
     this.causes.begin(connection, exchange);
-    if ((connection.flags & CONNECTION_PAIR_UNSURE) === 0) {
+    // One that will never be exported is nobody's parent.
+    const isTold = exchange.discardReason === '';
+    if (isTold && (connection.flags & CONNECTION_PAIR_UNSURE) === 0) {
       // The request may begin behind the first byte of the record (pipelining).
       const seq = (connection.seq + (position - connection.seqPosition)) >>> 0;
       this.correlator.begin(exchange, seq, connection.otherSeq, connection.pairTag);

@@ -241,7 +241,7 @@ test('doctor --pid: what is traced, by what; what is not, and why', async () => 
   const traced = await examine();
   assert.equal(traced.selection?.state, 'ok');
   assert.match(traced.probes?.detail ?? '', /^socket calls by \w+$/);
-  assert.match(traced.tls?.detail ?? '', /^openssl in .*node/);
+  assert.match(traced.tls?.detail ?? '', /^(openssl|node) in .*node/);
   const excluded = await examine('--set', 'selection.include=[{exe: no-such-program}]');
   assert.equal(excluded.selection?.state, 'lost');
   assert.match(excluded.selection?.detail ?? '', /none of the 1 include selectors matches/);

@@ -41,6 +41,21 @@ function pair(harness: Harness): { client: Story; server: Story; clientTape: Tap
   return { client, server, clientTape, serverTape };
 }
 
+test('a client that is not selected is nobody’s parent: its span will not be there', () => {
+  const harness = new Harness({ isSelected: pid => pid === 100 });
+  const client = harness.client({ egressSeq: CLIENT_SEQ, ingressSeq: SERVER_SEQ }).opened();
+  const server = harness.server({ ingressSeq: CLIENT_SEQ, egressSeq: SERVER_SEQ }).opened();
+  client.wrote(requestText('GET /a'));
+  server.read(requestText('GET /a')).wrote(responseText(200)).closed();
+  client.read(responseText(200)).closed();
+  const spans = harness.finish().filter(span => span.kind !== 1);
+  assert.deepEqual(
+    spans.map(span => [line(span), span.parentSpanId]),
+    [['GET /a 200', '']],
+  );
+  assert.deepEqual(harness.drops(), { filtered: 1 });
+});
+
 test('every order of the two sides gives one trace with the client above the server', () => {
   for (const fields of [['Host: a'], ['Host: a', HEADER]]) {
     const sample = new Harness();
