@@ -6,7 +6,7 @@ import { collectSpans, get, startAgent } from '../support/agent.js';
 import { startOtlpReceiver } from '../support/otlp-receiver.js';
 import { Child, runCommand } from '../support/processes.js';
 import { startNodeServer } from '../support/servers.js';
-import { describe, pathOfSpan, pidOf } from '../support/spans.js';
+import { describe, number, pathOfSpan, pidOf } from '../support/spans.js';
 
 /** A stranger that exports OTLP by itself, five times over one connection, to argument 1. */
 const STRANGER = `
@@ -27,8 +27,8 @@ for (const protocol of ['http/protobuf', 'http/json', 'grpc'] as const) {
     const server = await startNodeServer();
     const endpoint = protocol === 'grpc' ? receiver.grpcUrl : receiver.httpUrl;
     const metrics = { OTEL_METRICS_EXPORTER: 'otlp,prometheus', OTEL_METRIC_EXPORT_INTERVAL: '300' };
+    const agent = await startAgent({ endpoint, protocol, env: metrics });
     try {
-      const agent = await startAgent({ endpoint, protocol, env: metrics });
       for (let index = 0; index < 10; index++) {
         const child = await runCommand('curl', ['--silent', '--fail', `${server.url}/bytes/1/${index}`]);
         assert.equal(child.exitCode, 0, child.describe());
@@ -44,7 +44,12 @@ for (const protocol of ['http/protobuf', 'http/json', 'grpc'] as const) {
       // Exports of exports would keep coming, each with the next.
       await sleep(800);
       const isFeedback = (path: string) => /^\/(v1\/|metrics|readyz|healthz|opentelemetry)/.test(path);
-      const feedback = receiver.spans().filter(span => isFeedback(pathOfSpan(span)) || pidOf(span) === agent.pid);
+      const ours = new Set([agent.adminUrl, receiver.httpUrl, receiver.grpcUrl].map(url => Number(new URL(url).port)));
+      const feedback = receiver
+        .spans()
+        .filter(
+          span => pidOf(span) === agent.pid || (ours.has(number(span, 'server.port')) && isFeedback(pathOfSpan(span))),
+        );
       assert.deepEqual(feedback.map(describe), []);
       // The metrics of the observed processes know nothing of it either: the test process served OTLP only.
       const { body } = await get(`${agent.adminUrl}/metrics`);
@@ -54,6 +59,7 @@ for (const protocol of ['http/protobuf', 'http/json', 'grpc'] as const) {
       assert.deepEqual(lines, []);
       await agent.stop();
     } finally {
+      await agent.child.stop(1000, 'SIGKILL');
       await server.stop();
       await receiver.close();
     }
