@@ -49,6 +49,8 @@ const TEST = [
   { has: 'puma', packages: ['puma'] },
   { has: 'go', packages: ['golang-go'] },
   { has: 'openssl', packages: ['openssl'] },
+  { has: 'wget', packages: ['wget'] },
+  { has: '/usr/share/doc/python3-pycurl', packages: ['python3-pycurl'] },
   { has: 'setpriv', packages: ['util-linux'] },
   { has: 'redis-server', packages: ['redis-server'], service: 'redis-server' },
   { has: 'nft', packages: ['nftables'] },

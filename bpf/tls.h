@@ -35,9 +35,11 @@ static __noinline void tls_entered(struct tls_args *args)
 	if (!thread || !args->session)
 		return;
 	call = &thread->tls;
-	/* Within another call, unless that one's frame is gone: its return was missed. */
+	/* Within another call, unless that one's frame is gone: its return was missed.
+	 * Libraries call their own functions too, with the same session. */
 	if (call->kind && args->stack < call->stack) {
-		if (!call->nested_stack)
+		s = connection_at(call->session - 1);
+		if (!call->nested_stack && s && s->sk != args->session)
 			call->nested_stack = args->stack;
 		return;
 	}
@@ -58,10 +60,9 @@ static __noinline void tls_entered(struct tls_args *args)
 }
 
 /* The call at hand as the core wants it, in a lane of its own: 0 if there is none. */
-static __always_inline __u32 tls_lane(struct thread_state *thread, struct connection *s,
-				      __u32 bytes, __u64 now)
+static __always_inline __u32 tls_lane(struct thread_state *thread, struct tls_call *call,
+				      struct connection *s, __u32 bytes, __u64 now)
 {
-	struct tls_call *call = &thread->tls;
 	bool is_write = call->kind == TLS_CALL_WRITE;
 	struct capture_scratch *scratch;
 	__u32 lane = lane_take();
@@ -77,6 +78,7 @@ static __always_inline __u32 tls_lane(struct thread_state *thread, struct connec
 	io->buffer_kind = call->buffer ? BUFFER_PLAIN : BUFFER_NONE;
 	io->buffer = call->buffer;
 	io->iov_count = 0;
+	io->skip = 0;
 	io->skip = 0;
 	io->pid_tgid = bpf_get_current_pid_tgid();
 	io->bytes = bytes;
@@ -96,7 +98,7 @@ static __noinline void tls_ended(struct thread_state *thread, __u64 now)
 
 	if (!s || s->generation != thread->tls.generation || !(s->flags & CONNECTION_ANNOUNCED))
 		return;
-	lane = tls_lane(thread, s, 0, now);
+	lane = tls_lane(thread, &thread->tls, s, 0, now);
 	if (!lane)
 		return;
 	socket_ended(slot, 0, lane);
@@ -104,9 +106,9 @@ static __noinline void tls_ended(struct thread_state *thread, __u64 now)
 }
 
 /* `bytes` of plaintext went through the session of `call`. */
-static __noinline void tls_moved(struct thread_state *thread, __u32 bytes, __u64 now)
+static __noinline void tls_moved(struct thread_state *thread, struct tls_call *call, __u32 bytes,
+				 __u64 now)
 {
-	struct tls_call *call = &thread->tls;
 	__u32 slot = call->session - 1, lane;
 	struct connection *s = connection_at(slot);
 
@@ -114,7 +116,7 @@ static __noinline void tls_moved(struct thread_state *thread, __u32 bytes, __u64
 		return;
 	if (!(s->flags & CONNECTION_ANNOUNCED))
 		connection_announce(slot, now);
-	lane = tls_lane(thread, s, bytes, now);
+	lane = tls_lane(thread, call, s, bytes, now);
 	if (!lane)
 		return;
 	socket_transferred(slot, lane);
@@ -150,7 +152,7 @@ static __noinline void tls_left(__s64 result, __u64 stack)
 			bytes = 0;
 		}
 		if (bytes && bytes <= 0x7fffffff)
-			tls_moved(thread, bytes, bpf_ktime_get_boot_ns());
+			tls_moved(thread, call, bytes, bpf_ktime_get_boot_ns());
 	}
 	call->kind = 0;
 	call->nested_stack = 0;

@@ -30,7 +30,8 @@
 #include "tcp.bpf.c"
 #include "process.bpf.c"
 #include "tls.h"
-#include "tls_openssl.bpf.c"
+#include "tls_c.bpf.c"
+#include "tls_go.bpf.c"
 #include "loop.bpf.c"
 
 /* The probe-read helpers are for GPL-compatible programs only. */

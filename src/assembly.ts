@@ -35,6 +35,8 @@ export interface AssemblyOptions {
   readonly setVerdict: (slot: number, generation: number, verdict: number) => void;
   readonly evict: (slot: number, generation: number) => void;
   readonly onProcess: (kind: 'exec' | 'fork' | 'exit', pid: number, parentPid: number) => void;
+  readonly onTls?: (pid: number) => void;
+  readonly opaqueReason?: (pid: number) => string;
   readonly onFacts?: (facts: ProcessFacts) => void;
 }
 
@@ -149,6 +151,8 @@ export class Assembly {
       setVerdict: options.setVerdict,
       evict: options.evict,
       onProcess: options.onProcess,
+      onTls: options.onTls,
+      opaqueReason: options.opaqueReason,
       onClosedConnection: start.wantsConnections ? closed => this.#keepSummary(closed) : undefined,
     });
     this.counters = new Counters(options.startNs);

@@ -18,6 +18,7 @@ import type { ClockState, ToWorker, WorkerStart } from './messages.js';
 import { RecordingWriter } from './recording.js';
 import { Slab } from './records/dispatch.js';
 import { DIRECTION_EGRESS, DIRECTION_INGRESS, LOSS_CONTROL_RING_FULL } from './records/records.gen.js';
+import { Redactor } from './redaction.js';
 import { KernelCounters, observeKernel } from './self/agent-metrics.js';
 import type { JoinMessage, Source } from './worker.js';
 
@@ -44,6 +45,7 @@ export class LiveSource implements Source {
   readonly #pids: () => readonly number[];
   readonly #kernelCounters = new KernelCounters();
   readonly #recording: RecordingWriter | null;
+  readonly #redactor: Redactor | null;
   /** None while recording: a recording is to hold everything. */
   #budget: BudgetKeeper | null = null;
   #selection: CompiledSelection;
@@ -95,6 +97,8 @@ export class LiveSource implements Source {
         setVerdict: (slot, generation, verdict) => kernel.setVerdict(slot, generation, verdict),
         evict: (slot, generation) => kernel.evict(slot, generation),
         onProcess: (kind, pid, parentPid) => this.#onProcess(kind, pid, parentPid),
+        onTls: pid => this.#tls.onTls(pid, this.#clock.now()),
+        opaqueReason: pid => this.#tls.reasonOf(pid),
         onFacts: facts => this.#recording?.facts(facts),
       },
       post,
@@ -104,6 +108,7 @@ export class LiveSource implements Source {
     observeKernel(this.#assembly.counters, this.#kernelCounters);
     this.#assembly.counters.observe('underspan.ring.fill', 'data', () => this.#drain.takeDataFill());
     this.#assembly.counters.observe('underspan.ring.fill', 'control', () => this.#drain.takeControlFill());
+    this.#redactor = config.capture.redact ? new Redactor() : null;
     this.#recording =
       start.file === null
         ? null
@@ -250,7 +255,9 @@ export class LiveSource implements Source {
       this.#handedNs = cutNs;
       this.#assembly.flushIfMany();
       if (!isLast && drained.data.length + drained.control.length === 0) return;
-      this.#recording?.batch({ nowNs, cutNs, data: drained.data, control: drained.control, progress: NOTHING });
+      if (this.#recording === null) return;
+      const kept = this.#redactor === null ? drained.data : this.#redactor.slab(drained.data);
+      this.#recording.batch({ nowNs, cutNs, data: kept, control: drained.control, progress: NOTHING });
     });
   }
 

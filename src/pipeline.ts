@@ -13,6 +13,7 @@ import type { DropReason } from './exchanges/matcher.js';
 import { type EncodedTraces, TraceRequestEncoder } from './otlp/trace-request.js';
 import { callsTraceService, carriesOtlp, carriesTraces } from './protocols/otlp.js';
 import type { MessageHead } from './protocols/protocol.js';
+import { HANDSHAKE_DONE, HANDSHAKE_LOST, type TlsHandshake } from './protocols/tls/handshake.js';
 import { Dispatcher, type RecordHandler, type Slab } from './records/dispatch.js';
 import {
   CONNECTION_PAIR_UNSURE,
@@ -29,6 +30,7 @@ import {
   type ProcessForkEventCursor,
   type ProgressEventCursor,
   ROLE_CLIENT,
+  ROLE_SERVER,
   ROLE_UNKNOWN,
 } from './records/records.gen.js';
 import { Ledger } from './self/ledger.js';
@@ -36,6 +38,7 @@ import { Histogram, WAIT_SECONDS_BOUNDS } from './signals/histogram.js';
 import type { Metrics } from './signals/metrics.js';
 import { SpanWriter } from './signals/span.js';
 import { firstInstantNs } from './signals/timeline.js';
+import { type TlsSpan, TlsSpanWriter } from './signals/tls-span.js';
 import { Causes, type CauseThreshold } from './traces/causes.js';
 import { IdSource, type TraceContext } from './traces/context.js';
 import { Correlator } from './traces/correlator.js';
@@ -88,6 +91,10 @@ export interface PipelineOptions {
   readonly setVerdict: (slot: number, generation: number, verdict: number) => void;
   readonly evict: (slot: number, generation: number) => void;
   readonly onProcess: (kind: 'exec' | 'fork' | 'exit', pid: number, parentPid: number) => void;
+  /** A connection of this process begins with a TLS record. */
+  readonly onTls?: ((pid: number) => void) | undefined;
+  /** Why TLS of this process is not read. */
+  readonly opaqueReason?: ((pid: number) => string) | undefined;
   readonly onClosedConnection?: ((closed: ClosedConnection) => void) | undefined;
 }
 
@@ -123,6 +130,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   readonly #options: PipelineOptions;
   readonly #ids = new IdSource();
   readonly #writer: SpanWriter;
+  readonly #tlsWriter: TlsSpanWriter;
   readonly #instrumented: InstrumentedServices | null;
   readonly #held = new HeldExchanges();
   #active = 0;
@@ -151,6 +159,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       maxBufferedBytes: options.maxBufferedBytes,
       maxRequestSpans: options.maxRequestSpans,
     });
+    this.#tlsWriter = new TlsSpanWriter(this.encoder);
     this.#writer = new SpanWriter(this.encoder, {
       knownMethods: options.knownMethods,
       captureQuery: options.captureQuery,
@@ -321,10 +330,58 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     });
   }
 
+  onTlsBegun(connection: Connection): void {
+    this.#options.onTls?.(connection.pid);
+  }
+
+  onTlsHandshake(connection: Connection): void {
+    const handshake = connection.tls?.handshake;
+    if (handshake === undefined || handshake.state === HANDSHAKE_LOST || !connection.isCounted) return;
+    const { hasConnectSpans, wantsSpans } = this.#options;
+    if (!hasConnectSpans || !wantsSpans) return;
+    const trace = this.correlator.newTrace();
+    if (this.sampler.isSampled(trace)) this.#tlsWriter.writeHandshake(this.#tlsSpan(connection, handshake, trace));
+  }
+
+  #tlsSpan(connection: Connection, handshake: TlsHandshake, trace: TraceContext): TlsSpan {
+    return {
+      service: this.#serviceOf(connection),
+      trace,
+      span0: this.#ids.nonZeroWord(),
+      span1: this.#ids.word(),
+      peer: connection.peer,
+      isServer: connection.role === ROLE_SERVER,
+      handshake,
+      errorType: connection.errorType,
+    };
+  }
+
+  /** A TLS connection of which no plaintext was seen. */
+  #writeOpaque(connection: Connection, event: ConnectionClosedEventCursor): void {
+    const { tls } = connection;
+    if (tls === null || connection.isCarrier || connection.isSession) return;
+    const { handshake } = tls;
+    if (handshake.state !== HANDSHAKE_DONE && handshake.state !== HANDSHAKE_LOST) return;
+    const { hasConnectSpans, wantsSpans, opaqueReason } = this.#options;
+    const trace = this.correlator.newTrace();
+    if (!hasConnectSpans || !wantsSpans || !this.sampler.isSampled(trace)) return;
+    this.#tlsWriter.writeConnection({
+      ...this.#tlsSpan(connection, handshake, trace),
+      startNs: handshake.startNs,
+      endNs: event.timeNs,
+      bytesIn: event.bytesIngress,
+      bytesOut: event.bytesEgress,
+      readCalls: event.callsIngress,
+      writeCalls: event.callsEgress,
+      reason: opaqueReason?.(connection.pid) ?? 'unknown',
+    });
+  }
+
   onConnectionClosed(connection: Connection, event: ConnectionClosedEventCursor): void {
     this.causes.onClosed(connection);
     if (!connection.isCounted) return;
     const service = this.#serviceOf(connection);
+    this.#writeOpaque(connection, event);
     const bytesIn = Math.max(0, event.bytesIngress - connection.reportedIn);
     const bytesOut = Math.max(0, event.bytesEgress - connection.reportedOut);
     this.#options.metrics.connectionClosed(service, roleName(connection.openedRole), bytesIn, bytesOut);
@@ -399,6 +456,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     exchange.service = this.#options.processes.service(connection.ioPid, connection.takenNs);
     this.ledger.begin(exchange.service);
     exchange.isSecure = connection.isSession;
+    exchange.tls = connection.tls?.handshake ?? null;
     exchange.connectionIndex = connection.isPreexisting ? 0 : connection.exchangeCount;
     exchange.isConnectionReused = connection.isPreexisting || connection.exchangeCount > 1;
     if (!exchange.isConnectionReused) this.#describeOpening(connection, exchange);
@@ -414,6 +472,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   }
 
   #describeOpening(connection: Connection, exchange: Exchange): void {
+    const { tls } = exchange;
+    if (tls !== null && tls.state === HANDSHAKE_DONE) exchange.handshakeSeconds = (tls.endNs - tls.startNs) / 1e9;
     const { connectNs, establishedNs, acceptedNs } = connection;
     if (exchange.kind === KIND_SERVER) {
       if (establishedNs > 0 && acceptedNs >= establishedNs)

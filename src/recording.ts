@@ -7,7 +7,8 @@
 //   BATCH  f64 now | f64 cut | u32 data | u32 control | u32 progress | u32 0 | the three slabs
 //
 // A recording of an earlier layout of the records is read as one of today's (records/layout.ts).
-// Payloads are what went over the sockets, credentials included: the file is created readable by its owner only.
+// Payloads are what went over the sockets, redacted before they come here (redaction.ts) unless capture.redact is off. The
+// file is created readable by its owner only.
 import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { type ProcessFacts, unknownFacts } from './enrichment/process-facts.js';
 import { AgentError, reasonOf } from './errors.js';

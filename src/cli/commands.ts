@@ -55,8 +55,8 @@ alternatives; different flags must hold together.`,
 const RECORD: Command = {
   name: 'record',
   summary: 'Keep what the kernel reports in a file, for replay and bug reports.',
-  description: `Like run, and writes the raw records to FILE until it is stopped. The file holds the heads of requests and responses,
-with cookies and credentials that stand in them: handle it with care.`,
+  description: `Like run, and writes the raw records to FILE until it is stopped. The file holds the heads of requests and responses
+without bodies, queries and credentials (capture.redact); paths and the names of everything are in it.`,
   positionals: ['FILE'],
   options: { ...CONFIG_OPTIONS, ...SELECTION_OPTIONS },
   examples: [['sudo underspan record shop.rec --exe shop', 'one service']],

@@ -102,6 +102,11 @@ export const CONFIG_SCHEMA = {
           max: 16384,
           help: 'Bytes of each message head that are kept at most. Longer heads are parsed as far as they reach.',
         },
+        redact: {
+          type: 'boolean',
+          default: true,
+          help: 'Recordings hold no bodies, queries or credentials, and values of the header fields that spans need only.',
+        },
       },
     },
     kernel: {

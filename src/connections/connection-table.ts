@@ -4,6 +4,7 @@
 
 import { errnoName } from '../errno.js';
 import type { Peer } from '../exchanges/exchange.js';
+import { HANDSHAKE_UNDER_WAY, looksLikeHandshake } from '../protocols/tls/handshake.js';
 import {
   CONNECTION_FIN_RECEIVED,
   CONNECTION_FIN_SENT,
@@ -13,20 +14,26 @@ import {
   type ConnectionLostEventCursor,
   type ConnectionOpenedEventCursor,
   type ConnectionStateEventCursor,
+  DATA_EDGE,
   type DataEventCursor,
   type ProgressEventCursor,
   ROLE_CLIENT,
   ROLE_UNKNOWN,
 } from '../records/records.gen.js';
 import { Connection, readPeer, unixPeer } from './connection.js';
+import { Owners } from './owners.js';
 import { StreamFeeder } from './stream-feeder.js';
 import { Synchrony, type SynchronySink } from './synchrony.js';
-import { UnixOwners } from './unix-owners.js';
+import { TlsWatch } from './tls-watch.js';
 
 /** What happens to connections, beside their exchanges. */
 export interface ConnectionSink extends SynchronySink {
   onConnectionOpened(connection: Connection, event: ConnectionOpenedEventCursor): void;
   onConnectionClosed(connection: Connection, event: ConnectionClosedEventCursor): void;
+  /** It begins with a TLS record. */
+  onTlsBegun(connection: Connection): void;
+  /** Its handshake is over, well or not, or can be followed no longer. */
+  onTlsHandshake(connection: Connection): void;
   /** A connection whose end has no record. */
   onConnectionLost(connection: Connection): void;
   /** Takes a slot back whose socket has gone without a record. */
@@ -58,7 +65,7 @@ export class ConnectionTable {
   readonly #slots: (Connection | null)[] = [];
   /** The same, for walks: there are fewer of them than slots. */
   readonly #live = new Set<Connection>();
-  readonly #unixOwners = new UnixOwners();
+  readonly #owners = new Owners();
   readonly #sink: ConnectionSink;
 
   constructor(sink: ConnectionSink, options: ConnectionTableOptions) {
@@ -98,7 +105,7 @@ export class ConnectionTable {
     this.#slots[slot] = connection;
     this.#live.add(connection);
     this.open++;
-    if (connection.isUnix) this.#unixOwners.add(connection);
+    if (endsUnseen(connection)) this.#owners.add(connection);
     if (!this.#sink.isWanted(connection)) this.synchrony.ignore(connection);
     this.#sink.onConnectionOpened(connection, event);
   }
@@ -113,14 +120,30 @@ export class ConnectionTable {
     session.connectTrace = carrier.connectTrace;
     session.connectSpan0 = carrier.connectSpan0;
     session.connectSpan1 = carrier.connectSpan1;
+    session.tls = carrier.tls;
     session.matcher?.setPeer(session.peer);
+    carrier.isCarrier = true;
+    this.#owners.remove(session);
     this.synchrony.leave(carrier);
   }
 
   onData(event: DataEventCursor, bytes: Uint8Array, payload: number): void {
     const connection = this.find(event.slot, event.generation);
     if (connection === null) this.strayRecords++;
-    else if (!connection.isIgnored) this.#feeder.onData(connection, event, bytes, payload);
+    else if (connection.isIgnored) return;
+    else if (connection.tls !== null && !connection.isSession) this.#watch(connection, event, bytes, payload);
+    else if (beginsTls(connection, event, bytes, payload)) {
+      connection.tls = new TlsWatch();
+      this.#sink.onTlsBegun(connection);
+      this.#watch(connection, event, bytes, payload);
+    } else this.#feeder.onData(connection, event, bytes, payload);
+  }
+
+  /** Ciphertext is read until the handshake is over. */
+  #watch(connection: Connection, event: DataEventCursor, bytes: Uint8Array, payload: number): void {
+    if (connection.tls?.onData(connection, event, bytes, payload) !== true) return;
+    this.#sink.onTlsHandshake(connection);
+    this.synchrony.leave(connection);
   }
 
   onState(event: ConnectionStateEventCursor): void {
@@ -151,6 +174,11 @@ export class ConnectionTable {
     noteEnd(connection, event);
     noteFlags(connection, event);
     noteReset(connection, event.errorNumber);
+    const { tls } = connection;
+    if (tls?.handshake.state === HANDSHAKE_UNDER_WAY && !connection.isSession) {
+      tls.handshake.close(event.timeNs);
+      this.#sink.onTlsHandshake(connection);
+    }
     if (!connection.isIgnored) this.#feeder.onClosed(connection, event);
     this.#sink.onConnectionClosed(connection, event);
     this.#forget(connection, connection.errorType === '' ? 'connection_closed' : connection.errorType);
@@ -169,9 +197,12 @@ export class ConnectionTable {
     this.#forget(connection, 'connection_closed');
   }
 
-  /** A process has ended, and its unix sockets with it (one that a child still uses is found again at its next call). */
+  /**
+   * A process has ended, and its unix sockets with it (one that a child still uses is found again at its next call), and TLS
+   * sessions whose socket is not known.
+   */
   onProcessExit(pid: number): void {
-    for (const connection of this.#unixOwners.of(pid)) {
+    for (const connection of this.#owners.of(pid)) {
       this.#sink.evict(connection.slot, connection.generation);
       this.#sink.onConnectionLost(connection);
       this.#forget(connection, 'connection_closed');
@@ -180,7 +211,7 @@ export class ConnectionTable {
 
   #forget(connection: Connection, errorType: string): void {
     this.synchrony.unawait(connection);
-    if (connection.isUnix) this.#unixOwners.remove(connection);
+    this.#owners.remove(connection);
     connection.matcher?.close(errorType);
     this.#slots[connection.slot] = null;
     this.#live.delete(connection);
@@ -210,6 +241,11 @@ export class ConnectionTable {
   }
 }
 
+/** Is there nothing in the kernel that tells of its end when its process dies? */
+function endsUnseen(connection: Connection): boolean {
+  return connection.isUnix || (connection.isSession && connection.carrier === null);
+}
+
 /** Where a connection is and how it began. */
 function describe(connection: Connection, event: ConnectionOpenedEventCursor): void {
   connection.include = event.include;
@@ -219,6 +255,12 @@ function describe(connection: Connection, event: ConnectionOpenedEventCursor): v
   connection.establishedNs = event.establishedNs;
   connection.acceptedNs = event.acceptedNs;
   connection.peer = connection.isUnix ? readUnixPeer(event) : readPeer(event.view, event.at + event.addressLocalOffset);
+}
+
+/** Is this the first record of a TLS connection? Roles are known by then, but for connections older than the agent. */
+function beginsTls(connection: Connection, event: DataEventCursor, bytes: Uint8Array, payload: number): boolean {
+  if (connection.matcher !== null || connection.isSession || connection.role === ROLE_UNKNOWN) return false;
+  return (event.flags & DATA_EDGE) !== 0 && looksLikeHandshake(bytes, payload, payload + event.chunkBytes);
 }
 
 /** The first of FIN and reset began the end. */

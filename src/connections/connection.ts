@@ -13,6 +13,7 @@ import type { TraceContext } from '../traces/context.js';
 import type { CallCount } from '../traces/process-work.js';
 import { Stream } from './stream.js';
 import { TcpFacts } from './tcp-facts.js';
+import type { TlsWatch } from './tls-watch.js';
 
 /** Who ended a connection, and how: the first FIN or reset. */
 export type ConnectionEnd = '' | 'fin_sent' | 'fin_received' | 'reset_sent' | 'reset_received';
@@ -81,6 +82,10 @@ export class Connection {
   isAwaited = false;
   /** Of a TLS session: the connection of its socket, null while that is not known. */
   carrier: Connection | null = null;
+  /** The handshake that it began with, or that its socket began with; null if it speaks no TLS or is older than the agent. */
+  tls: TlsWatch | null = null;
+  /** A session is read whose socket this is. */
+  isCarrier = false;
 
   // -- the bytes at hand
   firstNs = 0;

@@ -5,7 +5,10 @@
 import { readFileSync } from 'node:fs';
 import { reasonOf } from '../errors.js';
 import { Executable, type FoundSymbol } from './executable.js';
+import { isGo } from './go-functions.js';
+import { goTlsPlaces } from './go-tls.js';
 import { EVENT_LOOPS, LOOP_SYMBOLS } from './loop-probes.js';
+import { placesIn } from './probe-sites.js';
 import { ALL_SYMBOLS, BUFFER_PROBE, type LibraryProbe, TLS_LIBRARIES } from './tls-libraries.js';
 
 /** The kernel's side. */
@@ -38,12 +41,22 @@ interface MappedFile {
   readonly handle: string;
 }
 
+const ARCHITECTURE = process.arch === 'arm64' ? 'arm64' : 'x64';
 const SYMBOLS: readonly string[] = [...ALL_SYMBOLS, ...LOOP_SYMBOLS];
 const FILES_MAX = 16384;
 const QUEUE_MAX = 65536;
+const LAST_LOOK_AFTER_NS = 10e9;
 /** When a new program is looked at: libraries are mapped within a moment, some are loaded later. */
-const LOOKS_AFTER_NS = [0, 3e6, 20e6, 100e6, 1e9, 10e9] as const;
+const LOOKS_AFTER_NS = [0, 3e6, 20e6, 100e6, 1e9, LAST_LOOK_AFTER_NS] as const;
 const LOOKS_PER_TURN = 4;
+const REASONS_MAX = 65536;
+
+/** Why a connection's plaintext was not seen, `underspan.tls.opaque.reason`. */
+const NOT_LOOKED_AT = 'process_not_inspected';
+const NO_LIBRARY = 'library_unknown';
+const REFUSED = 'probe_refused';
+/** The library is read, but of this connection no plaintext was seen, or its session could not be bound to it. */
+const NOT_BOUND = 'session_not_seen';
 
 interface Look {
   readonly pid: number;
@@ -53,7 +66,9 @@ interface Look {
 
 export class TlsAttacher {
   /** Files looked into. */
-  readonly #files = new Set<string>();
+  readonly #files = new Map<string, string>();
+  /** By process, as of the last look. */
+  readonly #reasons = new Map<number, string>();
   readonly #options: TlsAttacherOptions;
   /** By the time they are due. */
   readonly #queues: Look[][] = LOOKS_AFTER_NS.map(() => []);
@@ -73,6 +88,16 @@ export class TlsAttacher {
     this.#later(pid, 0, nowNs);
   }
 
+  /** A process speaks TLS: if nothing of it can be read so far, its library may have been loaded late. */
+  onTls(pid: number, nowNs: number): void {
+    if (this.reasonOf(pid) !== NOT_BOUND) this.#later(pid, LOOKS_AFTER_NS.length - 1, nowNs - LAST_LOOK_AFTER_NS);
+  }
+
+  /** Why TLS of a process is not read. */
+  reasonOf(pid: number): string {
+    return this.#reasons.get(pid) ?? NOT_LOOKED_AT;
+  }
+
   /** Looks at what is due. */
   tick(nowNs: number): void {
     let left = LOOKS_PER_TURN;
@@ -90,15 +115,21 @@ export class TlsAttacher {
   look(pid: number): boolean {
     const files = mappedCode(pid);
     if (files === null) return false;
+    let reason = NO_LIBRARY;
     for (const file of files) {
-      if (this.#files.has(file.key)) continue;
-      if (this.#files.size >= FILES_MAX) {
-        this.#reportFull(file.path);
-        break;
+      let state = this.#files.get(file.key);
+      if (state === undefined) {
+        if (this.#files.size >= FILES_MAX) {
+          this.#reportFull(file.path);
+          break;
+        }
+        state = this.#inspect(file);
+        this.#files.set(file.key, state);
       }
-      this.#files.add(file.key);
-      this.#inspect(file);
+      if (state !== NO_LIBRARY) reason = state;
     }
+    if (this.#reasons.size >= REASONS_MAX) this.#reasons.clear();
+    this.#reasons.set(pid, reason);
     return true;
   }
 
@@ -109,26 +140,26 @@ export class TlsAttacher {
     queue.push({ pid, attempt, dueNs: nowNs + after });
   }
 
-  #inspect(file: MappedFile): void {
+  #inspect(file: MappedFile): string {
     const executable = Executable.open(file.handle);
-    if (executable === null) return;
+    if (executable === null) return NO_LIBRARY;
     try {
       const symbols = executable.dynamicSymbols(SYMBOLS);
-      this.#attachTls(file, symbols);
       this.#attachLoop(file, symbols);
+      const library = TLS_LIBRARIES.find(({ needs }) => needs.every(name => symbols.has(name)));
+      if (library === undefined && isGo(executable)) {
+        return this.#attachGo(file, executable);
+      }
+      if (library === undefined) {
+        if (symbols.has(BUFFER_PROBE.symbol)) this.#attach(file, executable, [BUFFER_PROBE], symbols);
+        return NO_LIBRARY;
+      }
+      const detail = this.#attach(file, executable, library.probes, symbols);
+      this.#options.onReport({ kind: 'tls', library: library.name, path: file.path, ok: detail === '', detail });
+      return detail === '' ? NOT_BOUND : REFUSED;
     } finally {
       executable.close();
     }
-  }
-
-  #attachTls(file: MappedFile, symbols: ReadonlyMap<string, FoundSymbol>): void {
-    const library = TLS_LIBRARIES.find(({ needs }) => needs.every(name => symbols.has(name)));
-    if (library === undefined) {
-      if (symbols.has(BUFFER_PROBE.symbol)) this.#attach(file, [BUFFER_PROBE], symbols);
-      return;
-    }
-    const detail = this.#attach(file, library.probes, symbols);
-    this.#options.onReport({ kind: 'tls', library: library.name, path: file.path, ok: detail === '', detail });
   }
 
   #attachLoop(file: MappedFile, symbols: ReadonlyMap<string, FoundSymbol>): void {
@@ -148,15 +179,13 @@ export class TlsAttacher {
     }
   }
 
-  #attach(file: MappedFile, probes: readonly LibraryProbe[], symbols: ReadonlyMap<string, FoundSymbol>): string {
-    const exits = new Map<string, number[]>();
-    const entries = new Map<string, number[]>();
-    for (const { symbol, enter, exit } of probes) {
-      const found = symbols.get(symbol);
-      if (found === undefined) continue;
-      addTo(entries, enter, found.offset);
-      if (exit !== '') addTo(exits, exit, found.offset);
-    }
+  #attach(
+    file: MappedFile,
+    executable: Executable,
+    probes: readonly LibraryProbe[],
+    symbols: ReadonlyMap<string, FoundSymbol>,
+  ): string {
+    const { exits, entries } = placesIn(executable, probes, symbols, ARCHITECTURE);
     try {
       // Returns first: an entry without its return would look like a call that goes on.
       for (const [program, offsets] of exits) this.#options.probes.attachUser(program, file.handle, offsets, true);
@@ -167,18 +196,27 @@ export class TlsAttacher {
     }
   }
 
+  #attachGo(file: MappedFile, executable: Executable): string {
+    const places = goTlsPlaces(executable, ARCHITECTURE);
+    if (places === null) return NO_LIBRARY;
+    let detail = typeof places === 'string' ? places : '';
+    if (typeof places !== 'string') {
+      try {
+        for (const [program, offsets] of places) this.#options.probes.attachUser(program, file.handle, offsets, false);
+      } catch (error) {
+        detail = reasonOf(error);
+      }
+    }
+    this.#options.onReport({ kind: 'tls', library: 'crypto/tls (Go)', path: file.path, ok: detail === '', detail });
+    return detail === '' ? NOT_BOUND : REFUSED;
+  }
+
   #reportFull(path: string): void {
     if (this.#isFull) return;
     this.#isFull = true;
     const detail = `more than ${FILES_MAX} different files are mapped: the rest are not looked into`;
     this.#options.onReport({ kind: 'tls', library: '', path, ok: false, detail });
   }
-}
-
-function addTo(places: Map<string, number[]>, program: string, offset: number): void {
-  const known = places.get(program);
-  if (known === undefined) places.set(program, [offset]);
-  else known.push(offset);
 }
 
 /** Files of which the process has mapped code; null if it is gone. */

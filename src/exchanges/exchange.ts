@@ -3,6 +3,7 @@
 // set in the constructor and keeps its type for life. Times are boot-clock nanoseconds, 0 means "not known".
 import type { ConnectionEnd } from '../connections/connection.js';
 import type { Service } from '../enrichment/service.js';
+import type { TlsHandshake } from '../protocols/tls/handshake.js';
 import type { TraceContext } from '../traces/context.js';
 import type { CallCount, ProcessWork } from '../traces/process-work.js';
 
@@ -53,6 +54,8 @@ export class Exchange {
   requestEnd = 0;
   /** It went through TLS. */
   isSecure = false;
+  /** The handshake of its connection, null if that was not seen. */
+  tls: TlsHandshake | null = null;
   /** Octets of body as framed (chunk headers excluded); -1 unknown. */
   requestBodyBytes = 0;
   /** The head was longer than the captured prefix: headers may be missing. */
@@ -91,6 +94,8 @@ export class Exchange {
   acceptWaitSeconds = -1;
   /** Seconds that connect took; -1 when it does not apply (only a first CLIENT exchange has it). */
   connectSeconds = -1;
+  /** Seconds that the TLS handshake took; -1 when it does not apply (only a first exchange has it). */
+  handshakeSeconds = -1;
   /** The `socket connect` span of this connection, for a link; span words 0 if none. */
   connectTrace: TraceContext | null = null;
   connectSpan0 = 0;

@@ -24,6 +24,12 @@ export const NETWORK_PROTOCOL_VERSION = attributeKey('network.protocol.version')
 export const NETWORK_TRANSPORT = attributeKey('network.transport');
 export const NETWORK_TYPE = attributeKey('network.type');
 export const OTEL_METRIC_OVERFLOW = attributeKey('otel.metric.overflow');
+export const TLS_CIPHER = attributeKey('tls.cipher');
+export const TLS_ESTABLISHED = attributeKey('tls.established');
+export const TLS_NEXT_PROTOCOL = attributeKey('tls.next_protocol');
+export const TLS_PROTOCOL_NAME = attributeKey('tls.protocol.name');
+export const TLS_PROTOCOL_VERSION = attributeKey('tls.protocol.version');
+export const TLS_RESUMED = attributeKey('tls.resumed');
 export const URL_FULL = attributeKey('url.full');
 export const URL_PATH = attributeKey('url.path');
 export const URL_QUERY = attributeKey('url.query');
@@ -49,6 +55,10 @@ export const REQUEST_WRITE = attributeKey('underspan.request.write');
 export const RESPONSE_WAIT = attributeKey('underspan.response.wait');
 /** CLIENT: first to last response byte taken. */
 export const RESPONSE_READ = attributeKey('underspan.response.read');
+/** First request of a connection: ClientHello to the end of the handshake. */
+export const TLS_HANDSHAKE_DURATION = attributeKey('underspan.tls.handshake.duration');
+/** Why the plaintext of a connection was out of reach. */
+export const TLS_OPAQUE_REASON = attributeKey('underspan.tls.opaque.reason');
 export const CONNECTION_REUSED = attributeKey('underspan.connection.reused');
 /** 1 for the first request of a connection; absent on connections older than the agent. */
 export const CONNECTION_REQUEST_INDEX = attributeKey('underspan.connection.request_index');
@@ -87,5 +97,7 @@ export const DIRECTION_TRANSMIT = 'transmit';
 export const HTTP_SPAN_NAME = 'HTTP';
 /** Of the experimental connection spans; here without the peer, which is an attribute, to keep the name low-cardinal. */
 export const SOCKET_CONNECT_SPAN_NAME = 'socket connect';
+export const TLS_HANDSHAKE_SPAN_NAME = 'TLS handshake';
+export const TLS_CONNECTION_SPAN_NAME = 'TLS connection';
 /** Value of http.request.method for methods that are not known. */
 export const METHOD_OTHER = '_OTHER';

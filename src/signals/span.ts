@@ -13,6 +13,7 @@ import { statusError } from './http-status.js';
 import * as semconv from './semconv.js';
 import { redactedCredentials, type ServerAddress, ServerAddresses } from './server-address.js';
 import { firstInstantNs, secondsBetween } from './timeline.js';
+import { writeTls } from './tls-span.js';
 import { targetQuery } from './url.js';
 
 /** SpanKind of connects. The conventions say INTERNAL: a CLIENT span is a call, and a connect would be counted as one. */
@@ -135,6 +136,7 @@ export class SpanWriter {
     this.#writeMessages(exchange);
     this.#writePhases(exchange);
     this.#writeConnection(exchange);
+    if (exchange.tls !== null) writeTls(encoder, exchange.tls);
     this.#writeOutcome(exchange);
     encoder.endSpan();
     return true;
@@ -150,7 +152,7 @@ export class SpanWriter {
       return false;
     }
     encoder.name(semconv.SOCKET_CONNECT_SPAN_NAME);
-    this.#writeNetwork(connect.peer);
+    writeNetwork(encoder, connect.peer);
     if (connect.errorName !== '') {
       encoder.string(semconv.ERROR_TYPE, connect.errorName);
       encoder.status(STATUS_ERROR);
@@ -209,18 +211,8 @@ export class SpanWriter {
     if (exchange.kind === KIND_SERVER && peer.remoteAddress !== '') {
       encoder.string(semconv.CLIENT_ADDRESS, peer.remoteAddress);
     }
-    this.#writeNetwork(peer);
+    writeNetwork(encoder, peer);
     peers.set(peer, encoder.since(start));
-  }
-
-  #writeNetwork(peer: Peer): void {
-    const encoder = this.#encoder;
-    if (peer.remoteAddress !== '') {
-      encoder.string(semconv.NETWORK_PEER_ADDRESS, peer.remoteAddress);
-      if (peer.remotePort > 0) encoder.int(semconv.NETWORK_PEER_PORT, peer.remotePort);
-    }
-    encoder.string(semconv.NETWORK_TRANSPORT, peer.transport);
-    if (peer.networkType !== '') encoder.string(semconv.NETWORK_TYPE, peer.networkType);
   }
 
   #writeMessages(exchange: Exchange): void {
@@ -251,6 +243,7 @@ export class SpanWriter {
     const { responseFirstNs, responseTakenNs, responseLastNs } = exchange;
     if (exchange.kind === KIND_SERVER) {
       this.#phase(semconv.ACCEPT_WAIT, exchange.acceptWaitSeconds);
+      this.#phase(semconv.TLS_HANDSHAKE_DURATION, exchange.handshakeSeconds);
       this.#writeRow(
         SERVER_PHASES,
         secondsBetween(requestFirstNs, requestTakenNs),
@@ -260,6 +253,7 @@ export class SpanWriter {
       );
     } else {
       this.#phase(semconv.CONNECT_DURATION, exchange.connectSeconds);
+      this.#phase(semconv.TLS_HANDSHAKE_DURATION, exchange.handshakeSeconds);
       // An answer that was there before the request had been written was not waited for.
       const isEarly = responseFirstNs > 0 && responseFirstNs < requestLastNs;
       this.#writeRow(
@@ -349,4 +343,14 @@ function fullUrl(exchange: Exchange, server: ServerAddress, path: string, query:
   const origin = credentials === '' ? server.origin : server.origin.replace('://', `://${credentials}`);
   const url = path === '*' ? origin : origin + path;
   return query === '' ? url : `${url}?${query}`;
+}
+
+/** Where the other side is. */
+export function writeNetwork(encoder: SpanEncoder, peer: Peer): void {
+  if (peer.remoteAddress !== '') {
+    encoder.string(semconv.NETWORK_PEER_ADDRESS, peer.remoteAddress);
+    if (peer.remotePort > 0) encoder.int(semconv.NETWORK_PEER_PORT, peer.remotePort);
+  }
+  encoder.string(semconv.NETWORK_TRANSPORT, peer.transport);
+  if (peer.networkType !== '') encoder.string(semconv.NETWORK_TYPE, peer.networkType);
 }

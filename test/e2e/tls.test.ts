@@ -1,16 +1,17 @@
 // Requests over TLS, held against the servers' and the client's own logs: every one has both its spans, with the right peer,
 // joined into one trace by the sequence pair. The servers are as their makers ship them: OpenSSL on the socket (nginx,
-// Apache, Python's threads), OpenSSL between memory buffers (Node.js, asyncio). One agent watches all; some servers are
-// older than it.
+// Apache, Python's threads), OpenSSL between memory buffers (Node.js, asyncio), Go's crypto/tls, stripped and not; clients
+// with OpenSSL, GnuTLS and crypto/tls. One agent watches all; some servers are older than it.
 import assert from 'node:assert/strict';
 import test, { after, before } from 'node:test';
-import { type Agent, startAgent } from '../support/agent.js';
+import { type Agent, collectSpans, startAgent } from '../support/agent.js';
 import { type Certificate, makeCertificate } from '../support/certificate.js';
 import { head } from '../support/compare.js';
 import { type Phase, runPhase } from '../support/experiment.js';
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.js';
-import { type Server, startApache, startNginx, startNodeServer, startPythonTls } from '../support/servers.js';
-import { type DecodedSpan, describe, number, text } from '../support/spans.js';
+import { runCommand } from '../support/processes.js';
+import { type Server, startApache, startGo, startNginx, startNodeServer, startPythonTls } from '../support/servers.js';
+import { CLIENT, type DecodedSpan, describe, flag, number, pathOfSpan, SERVER, text } from '../support/spans.js';
 import {
   assertAttributes,
   assertOneTrace,
@@ -42,7 +43,7 @@ after(async () => {
 /** The span says https, and where the other side is. */
 function faultsOf(span: DecodedSpan, server: Server): string[] {
   const faults: string[] = [];
-  const isClient = span.kind === 3;
+  const isClient = span.kind === CLIENT;
   if (text(span, 'url.scheme') !== 'https') faults.push(`url.scheme ${text(span, 'url.scheme')}`);
   if (text(span, 'network.peer.address') !== '127.0.0.1') faults.push('no peer address');
   if (isClient && number(span, 'network.peer.port') !== server.port) faults.push('not the port of the server');
@@ -69,10 +70,14 @@ async function play(server: Server): Promise<void> {
 test('nginx, older than the agent', () => play(older[0] as Server));
 test('asyncio, older than the agent', () => play(older[1] as Server));
 
+const STRIPPED = ['-ldflags=-s -w'];
+
 for (const [name, start] of [
   ['Apache', () => startApache({ certificate })],
   ['Node.js', () => startNodeServer({ certificate })],
   ["Python's http.server", () => startPythonTls('threads', certificate)],
+  ['Go', () => startGo({ certificate })],
+  ['Go, stripped', () => startGo({ certificate, flags: STRIPPED })],
 ] as const) {
   test(`${name}, younger than the agent`, async () => {
     const server = await start();
@@ -83,3 +88,97 @@ for (const [name, start] of [
     }
   });
 }
+
+/** Paths of a client's run, each of which nginx answers. */
+function pathsOf(client: string, count: number): string[] {
+  const kinds = ['/bytes/0', '/bytes/2000', '/bytes/200000', '/status/404', '/chunked/20000'];
+  return Array.from({ length: count }, (_, index) => `${kinds[index % kinds.length]}/${client}-${index}`);
+}
+
+/** Every request has its CLIENT span, and nginx's SERVER span is its child. */
+async function judgeClient(client: string, paths: readonly string[]): Promise<void> {
+  const wanted = new Set(paths);
+  const isOurs = (span: DecodedSpan) => (span.kind === CLIENT || span.kind === SERVER) && wanted.has(pathOfSpan(span));
+  const spans = await collectSpans(receiver, isOurs, 2 * paths.length);
+  const lines: string[] = [];
+  for (const path of paths) {
+    const clients = spans.filter(span => span.kind === CLIENT && pathOfSpan(span) === path);
+    const servers = spans.filter(span => span.kind === SERVER && pathOfSpan(span) === path);
+    const [one, other] = [clients[0], servers[0]];
+    if (clients.length !== 1 || servers.length !== 1 || one === undefined || other === undefined) {
+      lines.push(`${path}: ${clients.length} CLIENT and ${servers.length} SERVER spans`);
+      continue;
+    }
+    lines.push(...faultsOf(one, older[0] as Server), ...faultsOf(other, older[0] as Server));
+    if (one.traceId !== other.traceId || other.parentSpanId !== one.spanId) lines.push(`${path}: not joined`);
+  }
+  assert.equal(lines.length, 0, `${client}: ${head(lines)}\n${await agent.losses()}`);
+}
+
+async function runClient(command: string, args: readonly string[]): Promise<void> {
+  const child = await runCommand(command, args);
+  assert.ok(child.exitCode === 0 || child.exitCode === 8, child.describe()); // wget: a 404 was among the answers
+}
+
+test('curl, OpenSSL on its socket', async () => {
+  const paths = pathsOf('curl', 20);
+  const urls = paths.flatMap(path => ['--output', '/dev/null', `${(older[0] as Server).url}${path}`]);
+  await runClient('curl', ['--silent', '--insecure', '--http1.1', ...urls]);
+  await judgeClient('curl', paths);
+});
+
+test('wget, GnuTLS', async () => {
+  const paths = pathsOf('wget', 20);
+  const urls = paths.map(path => `${(older[0] as Server).url}${path}`);
+  await runClient('wget', ['--quiet', '--no-check-certificate', '--output-document=/dev/null', ...urls]);
+  await judgeClient('wget', paths);
+});
+
+test('pycurl, GnuTLS under libcurl', async () => {
+  const paths = pathsOf('pycurl', 20);
+  const script = `
+import pycurl, sys
+assert 'GnuTLS' in pycurl.version, pycurl.version
+handle = pycurl.Curl()
+handle.setopt(pycurl.SSL_VERIFYPEER, 0)
+handle.setopt(pycurl.SSL_VERIFYHOST, 0)
+handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+handle.setopt(pycurl.WRITEFUNCTION, lambda data: None)
+for url in sys.argv[1:]:
+    handle.setopt(pycurl.URL, url)
+    handle.perform()
+`;
+  await runClient('/usr/bin/python3', ['-c', script, ...paths.map(path => `${(older[0] as Server).url}${path}`)]);
+  await judgeClient('pycurl', paths);
+});
+
+test('a refused certificate is a handshake that failed, on both sides', async () => {
+  const child = await runCommand('curl', [
+    '--silent',
+    '--tls-max',
+    '1.2',
+    `${(older[0] as Server).url}/bytes/0/refused`,
+  ]);
+  assert.equal(child.exitCode, 60, child.describe());
+  const isOurs = (span: DecodedSpan) =>
+    span.name === 'TLS handshake' &&
+    text(span, 'error.type') === 'unknown_ca' &&
+    flag(span, 'tls.established') === false;
+  const spans = await collectSpans(receiver, isOurs, 2);
+  assert.equal(spans.length, 2, spans.map(describe).join('\n'));
+  for (const span of spans) {
+    assert.equal(text(span, 'tls.protocol.version'), '1.2');
+    assert.equal(number(span, 'server.port'), (older[0] as Server).port);
+  }
+});
+
+test('every connection of the load has its handshake: version and suite', () => {
+  const spans = receiver
+    .spans()
+    .filter(span => span.name === 'TLS handshake' && flag(span, 'tls.established') === true);
+  assert.ok(spans.length >= 50, `${spans.length} handshakes`);
+  const faults = spans.filter(
+    span => !/^1\.[23]$/.test(text(span, 'tls.protocol.version')) || !/^TLS_/.test(text(span, 'tls.cipher')),
+  );
+  assert.equal(faults.length, 0, head(faults.map(describe)));
+});

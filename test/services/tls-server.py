@@ -60,9 +60,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # 5 would refuse some of many connections that come at once
+
+    def shutdown_request(self, request):
+        """Says goodbye first: a socket that is closed on an unread goodbye of the client's resets the connection."""
+        try:
+            request.settimeout(2)
+            request.unwrap()
+        except OSError:
+            pass
+        super().shutdown_request(request)
+
+
 def serve_threads():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", port), Handler)
     # The handshake is the connection's own thread's, at its first read.
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.serve_forever()

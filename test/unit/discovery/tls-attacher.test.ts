@@ -32,7 +32,7 @@ test('the OpenSSL in an executable is probed, returns before entries', () => {
   const report = reports.find(({ kind, path }) => kind === 'tls' && path === process.execPath);
   assert.deepEqual(report, { kind: 'tls', library: 'openssl', path: process.execPath, ok: true, detail: '' });
   const ofNode = attached.filter(({ path }) => path === attached[0]?.path);
-  assert.equal(ofNode[0]?.program, 'ssl_call_exit');
+  assert.equal(ofNode[0]?.program, 'tls_call_exit');
   assert.equal(ofNode[0]?.isReturn, true);
   assert.deepEqual(
     ofNode.slice(1).map(({ isReturn }) => isReturn),

@@ -1,7 +1,7 @@
-// Unix connections by the process that opened them: the kernel has no record of their end when a process dies.
+// Connections of whose end the kernel has no record when their process dies, by that process.
 import type { Connection } from './connection.js';
 
-export class UnixOwners {
+export class Owners {
   readonly #byPid = new Map<number, Set<Connection>>();
 
   add(connection: Connection): void {

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Go's crypto/tls, from Go 1.17 on (arguments in registers: Go's ABIInternal). A
+ * goroutine may come back on another thread, so a call is named by its goroutine; a
+ * return probe would break the runtime's stack walks, so returns are probed where the
+ * function's RET instructions are. The socket is what the connection itself says:
+ * tls.Conn holds a net.Conn, which, if it is a *net.TCPConn or the like, holds the
+ * descriptor. Everything on that way is checked for what it must look like.
+ */
+
+#if defined(__TARGET_ARCH_x86)
+#define GO_FIRST(regs) ((regs)->ax)
+#define GO_SECOND(regs) ((regs)->bx)
+#define GO_ROUTINE(regs) ((regs)->r14)
+#else
+#define GO_FIRST(regs) ((regs)->regs[0])
+#define GO_SECOND(regs) ((regs)->regs[1])
+#define GO_ROUTINE(regs) ((regs)->regs[28])
+#endif
+
+struct go_key {
+	__u64 routine; /* address of its g */
+	__u32 pid;
+	__u32 kind; /* enum tls_call_kind */
+};
+
+/* Calls under way, by goroutine and kind: a blocked Read may be left for long, and a
+ * Write does not come between on the same goroutine. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct go_key);
+	__type(value, struct tls_call);
+} go_calls SEC(".maps");
+
+/* net.netFD with its poll.FD, as far as it is looked at. */
+struct go_net_fd {
+	__u64 mutex_state;
+	__u32 read_semaphore, write_semaphore;
+	__s64 fd;
+	__u64 either[2]; /* in an order that has changed */
+	__u32 close_semaphore, is_blocking;
+	__u8 is_stream, zero_is_eof, is_file, padding[5];
+	__s64 family;
+	__s64 type;
+};
+
+/* The descriptor of a tls.Conn, -1 if it does not lie directly on a stream socket. */
+static __always_inline __s64 go_descriptor(__u64 conn)
+{
+	struct go_net_fd net_fd = {};
+	__u64 inner = 0, address = 0;
+
+	if (bpf_probe_read_user(&inner, sizeof(inner), (void *)(conn + 8)) ||
+	    bpf_probe_read_user(&address, sizeof(address), (void *)inner) ||
+	    bpf_probe_read_user(&net_fd, sizeof(net_fd), (void *)address))
+		return -1;
+	if (net_fd.is_stream != 1 || net_fd.zero_is_eof != 1 || net_fd.is_file != 0 ||
+	    net_fd.type != SOCK_STREAM ||
+	    (net_fd.family != AF_INET && net_fd.family != AF_INET6 && net_fd.family != AF_UNIX))
+		return -1;
+	return net_fd.fd;
+}
+
+/* Binds the session by its own descriptor. At the handshake's beginning nothing of it
+ * has gone through yet. */
+static __noinline void go_bind(__u64 conn, __u32 session_slot, __u32 kind)
+{
+	struct connection *s = connection_at(session_slot), *c;
+	__s64 fd = go_descriptor(conn);
+	__u32 inode, slot;
+	struct io io = {};
+	struct sock *sk;
+
+	if (!s || fd < 0)
+		return;
+	sk = sock_at(fd, &inode);
+	c = sk ? connection_find((__u64)sk, &slot) : NULL;
+	if (!c || (c->inode && c->inode != inode))
+		return;
+	io.now = bpf_ktime_get_boot_ns();
+	io.direction = DIRECTION_EGRESS;
+	if (c->address.family == AF_UNIX) {
+		io.seq = c->counted_egress;
+		io.other_seq = c->counted_ingress;
+	} else {
+		io.seq = KERNEL_READ(struct tcp_sock, sk, write_seq);
+		io.other_seq = read_position(sk);
+	}
+	session_bind(slot, session_slot, &io,
+		     kind == TLS_CALL_HANDSHAKE ? TLS_HANDSHAKE_RECORD : TLS_APPLICATION_RECORD);
+}
+
+static __always_inline void go_enter(struct pt_regs *ctx, __u32 kind)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct thread_state *thread = thread_selected(pid_tgid);
+	struct session_key key = { .session = GO_FIRST(ctx), .pid = pid_tgid >> 32 };
+	struct go_key name = { .routine = GO_ROUTINE(ctx), .pid = key.pid, .kind = kind };
+	struct tls_call call = { .kind = kind };
+	struct connection *s;
+	__u32 slot;
+
+	if (!thread || !key.session)
+		return;
+	s = session_find(&key, &slot);
+	if (!s)
+		s = session_create(&key, &slot);
+	if (!s)
+		return;
+	call.session = slot + 1;
+	call.generation = s->generation;
+	if (!carrier_of(s))
+		go_bind(key.session, slot, kind);
+	if (kind == TLS_CALL_HANDSHAKE)
+		return;
+	call.buffer = GO_SECOND(ctx);
+	call.enter_ns = bpf_ktime_get_boot_ns();
+	if (bpf_map_update_elem(&go_calls, &name, &call, BPF_ANY))
+		count_loss(LOSS_THREADS_FULL);
+}
+
+static __always_inline void go_return(struct pt_regs *ctx, __u32 kind)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct thread_state *thread = thread_selected(pid_tgid);
+	struct go_key name = { .routine = GO_ROUTINE(ctx), .pid = pid_tgid >> 32, .kind = kind };
+	struct tls_call *call;
+	__s64 bytes = GO_FIRST(ctx);
+
+	if (!thread)
+		return;
+	call = bpf_map_lookup_elem(&go_calls, &name);
+	if (!call)
+		return;
+	if (bytes > 0 && bytes <= 0x7fffffff)
+		tls_moved(thread, call, bytes, bpf_ktime_get_boot_ns());
+	bpf_map_delete_elem(&go_calls, &name);
+}
+
+SEC("uprobe")
+int go_handshake_enter(struct pt_regs *ctx)
+{
+	go_enter(ctx, TLS_CALL_HANDSHAKE);
+	return 0;
+}
+
+SEC("uprobe")
+int go_read_enter(struct pt_regs *ctx)
+{
+	go_enter(ctx, TLS_CALL_READ);
+	return 0;
+}
+
+SEC("uprobe")
+int go_write_enter(struct pt_regs *ctx)
+{
+	go_enter(ctx, TLS_CALL_WRITE);
+	return 0;
+}
+
+SEC("uprobe")
+int go_read_return(struct pt_regs *ctx)
+{
+	go_return(ctx, TLS_CALL_READ);
+	return 0;
+}
+
+SEC("uprobe")
+int go_write_return(struct pt_regs *ctx)
+{
+	go_return(ctx, TLS_CALL_WRITE);
+	return 0;
+}
+
+SEC("uprobe")
+int go_close_enter(struct pt_regs *ctx)
+{
+	tls_freed(GO_FIRST(ctx));
+	return 0;
+}
