@@ -9,13 +9,13 @@
  */
 
 #if defined(__TARGET_ARCH_x86)
-#define GO_FIRST(regs) ((regs)->ax)
-#define GO_SECOND(regs) ((regs)->bx)
-#define GO_ROUTINE(regs) ((regs)->r14)
+#define GO_FIRST(context) ((context)->ax)
+#define GO_SECOND(context) ((context)->bx)
+#define GO_ROUTINE(context) ((context)->r14)
 #else
-#define GO_FIRST(regs) ((regs)->regs[0])
-#define GO_SECOND(regs) ((regs)->regs[1])
-#define GO_ROUTINE(regs) ((regs)->regs[28])
+#define GO_FIRST(context) ((context)->regs[0])
+#define GO_SECOND(context) ((context)->regs[1])
+#define GO_ROUTINE(context) ((context)->regs[28])
 #endif
 
 struct go_key {

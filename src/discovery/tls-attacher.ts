@@ -145,21 +145,26 @@ export class TlsAttacher {
     if (executable === null) return NO_LIBRARY;
     try {
       const symbols = executable.dynamicSymbols(SYMBOLS);
+      const state = this.#attachTls(file, executable, symbols);
       this.#attachLoop(file, symbols);
-      const library = TLS_LIBRARIES.find(({ needs }) => needs.every(name => symbols.has(name)));
-      if (library === undefined && isGo(executable)) {
-        return this.#attachGo(file, executable);
-      }
-      if (library === undefined) {
-        if (symbols.has(BUFFER_PROBE.symbol)) this.#attach(file, executable, [BUFFER_PROBE], symbols);
-        return NO_LIBRARY;
-      }
-      const detail = this.#attach(file, executable, library.probes, symbols);
-      this.#options.onReport({ kind: 'tls', library: library.name, path: file.path, ok: detail === '', detail });
-      return detail === '' ? NOT_BOUND : REFUSED;
+      return state;
     } finally {
       executable.close();
     }
+  }
+
+  #attachTls(file: MappedFile, executable: Executable, symbols: ReadonlyMap<string, FoundSymbol>): string {
+    const library = TLS_LIBRARIES.find(({ needs }) => needs.every(name => symbols.has(name)));
+    if (library === undefined && isGo(executable)) {
+      return this.#attachGo(file, executable);
+    }
+    if (library === undefined) {
+      if (symbols.has(BUFFER_PROBE.symbol)) this.#attach(file, executable, [BUFFER_PROBE], symbols);
+      return NO_LIBRARY;
+    }
+    const detail = this.#attach(file, executable, library.probes, symbols);
+    this.#options.onReport({ kind: 'tls', library: library.name, path: file.path, ok: detail === '', detail });
+    return detail === '' ? NOT_BOUND : REFUSED;
   }
 
   #attachLoop(file: MappedFile, symbols: ReadonlyMap<string, FoundSymbol>): void {
