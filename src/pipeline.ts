@@ -340,7 +340,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     const { hasConnectSpans, wantsSpans } = this.#options;
     if (!hasConnectSpans || !wantsSpans) return;
     const trace = this.correlator.newTrace();
-    if (this.sampler.isSampled(trace)) this.#tlsWriter.writeHandshake(this.#tlsSpan(connection, handshake, trace));
+    if (this.sampling.isSampledAlone(trace))
+      this.#tlsWriter.writeHandshake(this.#tlsSpan(connection, handshake, trace));
   }
 
   #tlsSpan(connection: Connection, handshake: TlsHandshake, trace: TraceContext): TlsSpan {
@@ -364,7 +365,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     if (handshake.state !== HANDSHAKE_DONE && handshake.state !== HANDSHAKE_LOST) return;
     const { hasConnectSpans, wantsSpans, opaqueReason } = this.#options;
     const trace = this.correlator.newTrace();
-    if (!hasConnectSpans || !wantsSpans || !this.sampler.isSampled(trace)) return;
+    if (!hasConnectSpans || !wantsSpans || !this.sampling.isSampledAlone(trace)) return;
     this.#tlsWriter.writeConnection({
       ...this.#tlsSpan(connection, handshake, trace),
       startNs: handshake.startNs,
