@@ -388,6 +388,7 @@ static __always_inline void fill_closed(struct connection_closed_event *e, struc
 	e->last_write_ns = c->last_write_ns;
 	e->bytes_ingress = c->bytes_ingress;
 	e->bytes_egress = c->bytes_egress;
+	e->prev_tail = c->tail;
 	e->prev = c->run;
 	e->tcp = c->tcp;
 	e->lost = c->lost;

@@ -252,6 +252,7 @@ struct connection_closed_event {
 	__u64 reset_ns; /* the first reset; the flags say whose it was */
 	__u64 first_read_ns, last_read_ns, first_write_ns, last_write_ns;
 	__u64 bytes_ingress, bytes_egress;
+	__u64 prev_tail; /* last 8 bytes of the open run: see connection.tail */
 	struct event_run prev; /* the run that was open */
 	struct event_tcp tcp;
 	struct event_lost lost;

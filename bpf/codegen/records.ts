@@ -112,6 +112,7 @@ export function generate(object: Buffer): string {
     'settings',
     'progress_event',
     'connection_lost_event',
+    'connection_closed_event',
     'event_header',
     'data_event',
   ]);

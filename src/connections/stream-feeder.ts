@@ -5,6 +5,7 @@
 import { errnoName } from '../errno.js';
 import { OK } from '../protocols/protocol.js';
 import {
+  CONNECTION_CLOSED_EVENT_OFFSETS,
   CONNECTION_FIN_SENT,
   CONNECTION_RESET_RECEIVED,
   CONNECTION_RESET_SENT,
@@ -193,7 +194,9 @@ export class StreamFeeder {
     if (connection.endedNs <= connection.lastNs) connection.endedNs = endOf(event, connection.lastNs);
     const stream = connection.responseStream;
     if (connection.isSynced) connection.requestStream.parser?.giveUpHead();
-    if (connection.isSynced && (!wasReset || connection.isOpaque)) stream.parser?.finish(stream.position);
+    // Whatever cut the connection, a chunked response whose last bytes are the end of one had all been there.
+    const isWhole = connection.matcher?.isResponseChunked === true && lastChunkIsIn(event, connection);
+    if (connection.isSynced && (!wasReset || connection.isOpaque || isWhole)) stream.parser?.finish(stream.position);
   }
 
   /** Bytes after CONNECT or 101 were counted by the kernel only; a stream's position is its bytes since the connection began. */
@@ -235,6 +238,13 @@ export class StreamFeeder {
     if (stream.parser?.isIdle === false && isUnannounced) this.#synchrony.await(connection);
     else this.#synchrony.unawait(connection);
   }
+}
+
+/** Was the open run one of the response, and do its last bytes end a chunked body? */
+function lastChunkIsIn(event: ConnectionClosedEventCursor, connection: Connection): boolean {
+  if (event.direction === connection.requestDirection) return false;
+  const tailAt = event.at + CONNECTION_CLOSED_EVENT_OFFSETS.prevTail;
+  return isChunkedEnd(event.view.getUint32(tailAt, true), event.view.getUint32(tailAt + 4, true));
 }
 
 /** When a connection ended for the exchange that waited on it: the first FIN or reset after its last byte, else the close. */

@@ -643,7 +643,7 @@ export class ConnectionStateEventCursor {
 
 /** struct connection_closed_event */
 export class ConnectionClosedEventCursor {
-  static readonly SIZE = 184;
+  static readonly SIZE = 192;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -700,98 +700,128 @@ export class ConnectionClosedEventCursor {
     return this.view.getUint32(this.at + 80, true) + this.view.getUint32(this.at + 84, true) * 4294967296;
   }
 
-  get prevFirstNs(): number {
+  get prevTail(): number {
     return this.view.getUint32(this.at + 88, true) + this.view.getUint32(this.at + 92, true) * 4294967296;
   }
 
-  get prevLastNs(): number {
+  get prevFirstNs(): number {
     return this.view.getUint32(this.at + 96, true) + this.view.getUint32(this.at + 100, true) * 4294967296;
   }
 
-  get prevBytes(): number {
+  get prevLastNs(): number {
     return this.view.getUint32(this.at + 104, true) + this.view.getUint32(this.at + 108, true) * 4294967296;
   }
 
+  get prevBytes(): number {
+    return this.view.getUint32(this.at + 112, true) + this.view.getUint32(this.at + 116, true) * 4294967296;
+  }
+
   get prevCalls(): number {
-    return this.view.getUint32(this.at + 112, true);
-  }
-
-  get prevEndSeq(): number {
-    return this.view.getUint32(this.at + 116, true);
-  }
-
-  get tcpSrttUs(): number {
     return this.view.getUint32(this.at + 120, true);
   }
 
-  get tcpTotalRetrans(): number {
+  get prevEndSeq(): number {
     return this.view.getUint32(this.at + 124, true);
   }
 
-  get tcpUnsentBytes(): number {
+  get tcpSrttUs(): number {
     return this.view.getUint32(this.at + 128, true);
   }
 
-  get tcpUnackedBytes(): number {
+  get tcpTotalRetrans(): number {
     return this.view.getUint32(this.at + 132, true);
   }
 
-  get tcpRwndLimitedMs(): number {
+  get tcpUnsentBytes(): number {
     return this.view.getUint32(this.at + 136, true);
   }
 
-  get tcpSndbufLimitedMs(): number {
+  get tcpUnackedBytes(): number {
     return this.view.getUint32(this.at + 140, true);
   }
 
-  get lostRecords(): number {
+  get tcpRwndLimitedMs(): number {
     return this.view.getUint32(this.at + 144, true);
   }
 
-  get lostEdgesIngress(): number {
-    return this.view.getUint16(this.at + 148, true);
+  get tcpSndbufLimitedMs(): number {
+    return this.view.getUint32(this.at + 148, true);
   }
 
-  get lostEdgesEgress(): number {
-    return this.view.getUint16(this.at + 150, true);
-  }
-
-  get unseenIngress(): number {
+  get lostRecords(): number {
     return this.view.getUint32(this.at + 152, true);
   }
 
-  get unseenEgress(): number {
-    return this.view.getUint32(this.at + 156, true);
+  get lostEdgesIngress(): number {
+    return this.view.getUint16(this.at + 156, true);
   }
 
-  get callsIngress(): number {
+  get lostEdgesEgress(): number {
+    return this.view.getUint16(this.at + 158, true);
+  }
+
+  get unseenIngress(): number {
     return this.view.getUint32(this.at + 160, true);
   }
 
-  get callsEgress(): number {
+  get unseenEgress(): number {
     return this.view.getUint32(this.at + 164, true);
   }
 
-  get slot(): number {
+  get callsIngress(): number {
     return this.view.getUint32(this.at + 168, true);
   }
 
-  get generation(): number {
+  get callsEgress(): number {
     return this.view.getUint32(this.at + 172, true);
   }
 
+  get slot(): number {
+    return this.view.getUint32(this.at + 176, true);
+  }
+
+  get generation(): number {
+    return this.view.getUint32(this.at + 180, true);
+  }
+
   get flags(): number {
-    return this.view.getUint16(this.at + 176, true);
+    return this.view.getUint16(this.at + 184, true);
   }
 
   get errorNumber(): number {
-    return this.view.getUint16(this.at + 178, true);
+    return this.view.getUint16(this.at + 186, true);
   }
 
   get direction(): number {
-    return this.view.getUint8(this.at + 180);
+    return this.view.getUint8(this.at + 188);
   }
 }
+
+export const CONNECTION_CLOSED_EVENT_OFFSETS = {
+  header: 0,
+  finSentNs: 16,
+  finReceivedNs: 24,
+  resetNs: 32,
+  firstReadNs: 40,
+  lastReadNs: 48,
+  firstWriteNs: 56,
+  lastWriteNs: 64,
+  bytesIngress: 72,
+  bytesEgress: 80,
+  prevTail: 88,
+  prev: 96,
+  tcp: 128,
+  lost: 152,
+  unseenIngress: 160,
+  unseenEgress: 164,
+  callsIngress: 168,
+  callsEgress: 172,
+  slot: 176,
+  generation: 180,
+  flags: 184,
+  errorNumber: 186,
+  direction: 188,
+} as const;
 
 /** struct connect_failed_event */
 export class ConnectFailedEventCursor {
@@ -1811,7 +1841,7 @@ export const RECORD_LAYOUT = {
   },
   connection_closed_event: {
     kind: 4,
-    size: 184,
+    size: 192,
     fields: {
       'header.time_ns': [0, 8],
       'header.size': [8, 4],
@@ -1825,29 +1855,30 @@ export const RECORD_LAYOUT = {
       last_write_ns: [64, 8],
       bytes_ingress: [72, 8],
       bytes_egress: [80, 8],
-      'prev.first_ns': [88, 8],
-      'prev.last_ns': [96, 8],
-      'prev.bytes': [104, 8],
-      'prev.calls': [112, 4],
-      'prev.end_seq': [116, 4],
-      'tcp.srtt_us': [120, 4],
-      'tcp.total_retrans': [124, 4],
-      'tcp.unsent_bytes': [128, 4],
-      'tcp.unacked_bytes': [132, 4],
-      'tcp.rwnd_limited_ms': [136, 4],
-      'tcp.sndbuf_limited_ms': [140, 4],
-      'lost.records': [144, 4],
-      'lost.edges_ingress': [148, 2],
-      'lost.edges_egress': [150, 2],
-      unseen_ingress: [152, 4],
-      unseen_egress: [156, 4],
-      calls_ingress: [160, 4],
-      calls_egress: [164, 4],
-      slot: [168, 4],
-      generation: [172, 4],
-      flags: [176, 2],
-      error_number: [178, 2],
-      direction: [180, 1],
+      prev_tail: [88, 8],
+      'prev.first_ns': [96, 8],
+      'prev.last_ns': [104, 8],
+      'prev.bytes': [112, 8],
+      'prev.calls': [120, 4],
+      'prev.end_seq': [124, 4],
+      'tcp.srtt_us': [128, 4],
+      'tcp.total_retrans': [132, 4],
+      'tcp.unsent_bytes': [136, 4],
+      'tcp.unacked_bytes': [140, 4],
+      'tcp.rwnd_limited_ms': [144, 4],
+      'tcp.sndbuf_limited_ms': [148, 4],
+      'lost.records': [152, 4],
+      'lost.edges_ingress': [156, 2],
+      'lost.edges_egress': [158, 2],
+      unseen_ingress: [160, 4],
+      unseen_egress: [164, 4],
+      calls_ingress: [168, 4],
+      calls_egress: [172, 4],
+      slot: [176, 4],
+      generation: [180, 4],
+      flags: [184, 2],
+      error_number: [186, 2],
+      direction: [188, 1],
     },
   },
   connect_failed_event: {

@@ -49,6 +49,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             body = b""
         self.send_response_only(status)
         self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")  # http.server closes without a word
         self.end_headers()
         self.wfile.write(b"" if self.command == "HEAD" else body)
         self.wfile.flush()
@@ -63,15 +65,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128  # 5 would refuse some of many connections that come at once
-
-    def shutdown_request(self, request):
-        """Says goodbye first: a socket that is closed on an unread goodbye of the client's resets the connection."""
-        try:
-            request.settimeout(2)
-            request.unwrap()
-        except OSError:
-            pass
-        super().shutdown_request(request)
 
 
 def serve_threads():
