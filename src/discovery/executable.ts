@@ -61,6 +61,11 @@ export class Executable {
   #sections: Map<string, Section> | null = null;
   #sectionList: readonly Section[] = [];
 
+  /** A path that leads to the file while it is open, whatever becomes of the process and the name by which it was found. */
+  get path(): string {
+    return `/proc/self/fd/${this.#fd}`;
+  }
+
   private constructor(fd: number, size: number, header: Buffer, segments: readonly Segment[]) {
     this.#fd = fd;
     this.#size = size;

@@ -1,8 +1,9 @@
-// Finds the TLS libraries and the event loops that observed processes have mapped, and puts probes on them: once per file, told apart by device
-// and inode, by way of /proc/PID/map_files, which reaches files in other mount namespaces and files that have been deleted.
+// Finds the TLS libraries and the event loops that observed processes have mapped, and puts probes on them: once per file,
+// told apart by device and inode, by way of /proc/PID/map_files, which reaches files in other mount namespaces and files
+// that have been deleted, and then by the open file, which outlives the process.
 // In: processes that exist, were started or turned out to speak TLS. Out: attached probes, a report per library. Bounded:
 // files looked into, probes attached, processes looked at per turn.
-import { readFileSync } from 'node:fs';
+import { lstatSync, readFileSync } from 'node:fs';
 import { reasonOf } from '../errors.js';
 import { Executable, type FoundSymbol } from './executable.js';
 import { isGo } from './go-functions.js';
@@ -123,7 +124,9 @@ export class TlsAttacher {
           this.#reportFull(file.path);
           break;
         }
-        state = this.#inspect(file);
+        const found = this.#inspect(file);
+        if (found === null) return false;
+        state = found;
         this.#files.set(file.key, state);
       }
       if (state !== NO_LIBRARY) reason = state;
@@ -140,13 +143,14 @@ export class TlsAttacher {
     queue.push({ pid, attempt, dueNs: nowNs + after });
   }
 
-  #inspect(file: MappedFile): string {
+  /** Null if the process has ended, and the way to the file with it. */
+  #inspect(file: MappedFile): string | null {
     const executable = Executable.open(file.handle);
-    if (executable === null) return NO_LIBRARY;
+    if (executable === null) return isThere(file.handle) ? NO_LIBRARY : null;
     try {
       const symbols = executable.dynamicSymbols(SYMBOLS);
       const state = this.#attachTls(file, executable, symbols);
-      this.#attachLoop(file, symbols);
+      this.#attachLoop(file, executable, symbols);
       return state;
     } finally {
       executable.close();
@@ -159,15 +163,15 @@ export class TlsAttacher {
       return this.#attachGo(file, executable);
     }
     if (library === undefined) {
-      if (symbols.has(BUFFER_PROBE.symbol)) this.#attach(file, executable, [BUFFER_PROBE], symbols);
+      if (symbols.has(BUFFER_PROBE.symbol)) this.#attach(executable, [BUFFER_PROBE], symbols);
       return NO_LIBRARY;
     }
-    const detail = this.#attach(file, executable, library.probes, symbols);
+    const detail = this.#attach(executable, library.probes, symbols);
     this.#options.onReport({ kind: 'tls', library: library.name, path: file.path, ok: detail === '', detail });
     return detail === '' ? NOT_BOUND : REFUSED;
   }
 
-  #attachLoop(file: MappedFile, symbols: ReadonlyMap<string, FoundSymbol>): void {
+  #attachLoop(file: MappedFile, executable: Executable, symbols: ReadonlyMap<string, FoundSymbol>): void {
     const { probes, onReport } = this.#options;
     for (const { name, deferred, turned } of EVENT_LOOPS) {
       const turn = symbols.get(turned);
@@ -175,8 +179,8 @@ export class TlsAttacher {
       if (turn === undefined || found.length < deferred.length) continue;
       let detail = '';
       try {
-        if (found.length > 0) probes.attachUser('loop_deferred', file.handle, found, false);
-        probes.attachUser('loop_turned', file.handle, [turn.offset], false);
+        if (found.length > 0) probes.attachUser('loop_deferred', executable.path, found, false);
+        probes.attachUser('loop_turned', executable.path, [turn.offset], false);
       } catch (error) {
         detail = reasonOf(error);
       }
@@ -184,17 +188,13 @@ export class TlsAttacher {
     }
   }
 
-  #attach(
-    file: MappedFile,
-    executable: Executable,
-    probes: readonly LibraryProbe[],
-    symbols: ReadonlyMap<string, FoundSymbol>,
-  ): string {
+  #attach(executable: Executable, probes: readonly LibraryProbe[], symbols: ReadonlyMap<string, FoundSymbol>): string {
     const { exits, entries } = placesIn(executable, probes, symbols, ARCHITECTURE);
     try {
       // Returns first: an entry without its return would look like a call that goes on.
-      for (const [program, offsets] of exits) this.#options.probes.attachUser(program, file.handle, offsets, true);
-      for (const [program, offsets] of entries) this.#options.probes.attachUser(program, file.handle, offsets, false);
+      for (const [program, offsets] of exits) this.#options.probes.attachUser(program, executable.path, offsets, true);
+      for (const [program, offsets] of entries)
+        this.#options.probes.attachUser(program, executable.path, offsets, false);
       return '';
     } catch (error) {
       return reasonOf(error);
@@ -207,7 +207,8 @@ export class TlsAttacher {
     let detail = typeof places === 'string' ? places : '';
     if (typeof places !== 'string') {
       try {
-        for (const [program, offsets] of places) this.#options.probes.attachUser(program, file.handle, offsets, false);
+        for (const [program, offsets] of places)
+          this.#options.probes.attachUser(program, executable.path, offsets, false);
       } catch (error) {
         detail = reasonOf(error);
       }
@@ -221,6 +222,15 @@ export class TlsAttacher {
     this.#isFull = true;
     const detail = `more than ${FILES_MAX} different files are mapped: the rest are not looked into`;
     this.#options.onReport({ kind: 'tls', library: '', path, ok: false, detail });
+  }
+}
+
+function isThere(handle: string): boolean {
+  try {
+    lstatSync(handle);
+    return true;
+  } catch {
+    return false;
   }
 }
 
