@@ -67,11 +67,7 @@ const KERNELS = [
   { has: 'zstd', packages: ['zstd'] },
   { has: '/usr/include/liburing.h', packages: ['liburing-dev'] },
 ];
-const BACKENDS = [
-  ...TEST,
-  { has: 'prometheus', packages: ['prometheus'], service: 'prometheus' },
-  { has: 'pip3', packages: ['python3-pip'] },
-];
+const BACKENDS = [...TEST, { has: 'prometheus', packages: ['prometheus'], service: 'prometheus' }];
 const TRACES = [...TEST, { has: 'javac', packages: ['default-jdk-headless'] }];
 const NEEDS = {
   traces: [...BUILD, ...TRACES],

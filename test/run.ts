@@ -14,12 +14,16 @@ interface Phase {
   readonly concurrency: number;
   /** Bound of one file. */
   readonly timeoutMs: number;
+  /** Runs only where its name is given. */
+  readonly isOnlyNamed?: true;
 }
 
 const PHASES: readonly Phase[] = [
   { name: 'unit', needsRoot: false, concurrency: availableParallelism(), timeoutMs: 180_000 },
   { name: 'kernel', needsRoot: true, concurrency: 1, timeoutMs: 300_000 },
   { name: 'e2e', needsRoot: true, concurrency: 1, timeoutMs: 600_000 },
+  // Builds the backends first where they are not built yet.
+  { name: 'backends', needsRoot: true, concurrency: 1, timeoutMs: 4 * 3_600_000, isOnlyNamed: true },
 ];
 /** An emulated machine (test/kernels) is slow by this factor. */
 const PATIENCE = Number(process.env.UNDERSPAN_TEST_PATIENCE ?? 1);
@@ -41,6 +45,7 @@ async function main(words: readonly string[]): Promise<number> {
   const tally = new Tally();
   for (const phase of PHASES) {
     if (wantedPhases.length > 0 && !wantedPhases.includes(phase.name)) continue;
+    if (phase.isOnlyNamed && !wantedPhases.includes(phase.name)) continue;
     const files = findTests(path.join(TESTS, phase.name)).filter(file => isWanted(file, wantedFiles));
     if (files.length > 0) await runPhase(phase, files, tally);
   }

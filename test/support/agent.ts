@@ -21,6 +21,8 @@ export interface AgentOptions {
   /** In place of `run`. */
   readonly command?: readonly string[];
   readonly readyTimeoutMs?: number;
+  /** In place of a free one. */
+  readonly adminPort?: number;
 }
 
 export interface HttpAnswer {
@@ -95,7 +97,7 @@ export class Agent {
 
 /** Starts `underspan run` and waits until its probes are attached. */
 export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
-  const adminPort = await freePort();
+  const adminPort = options.adminPort ?? (await freePort());
   const child = await spawnAgent({ ...options, env: { UNDERSPAN_ADMIN_PORT: String(adminPort), ...options.env } });
   return new Agent(child, adminPort).ready(options.readyTimeoutMs ?? 20_000);
 }
