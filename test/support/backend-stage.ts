@@ -106,6 +106,30 @@ export async function startBackends(agentMetrics: string): Promise<Backends> {
     children.tempo = new Child(tempo, ['-target=all', `-config.file=${write(folder, 'tempo.yaml', tempoConfig)}`]);
   }
 
+  const prometheusConfig = readConfig('docker/prometheus.yaml', {
+    'collector:8889': metrics,
+    'collector:8888': telemetry,
+    'scrape_interval: 15s': 'scrape_interval: 1s',
+  });
+  // Besides: the agent's own page. The same series come by the Collector too; a label tells them apart.
+  const scrapes = prometheusConfig.scrape_configs as Tree[];
+  if (otelcol === null) scrapes.length = 0;
+  scrapes.push({
+    job_name: 'agent',
+    honor_labels: true,
+    static_configs: [{ targets: [agentMetrics], labels: { via: 'agent' } }],
+  });
+  children.prometheus = new Child('prometheus', [
+    `--config.file=${write(folder, 'prometheus.yaml', prometheusConfig)}`,
+    `--storage.tsdb.path=${path.join(folder, 'prometheus')}`,
+    `--web.listen-address=${prometheus}`,
+    '--web.enable-remote-write-receiver',
+  ]);
+
+  if (children.jaeger) await ready('jaeger', children.jaeger, `http://${jaegerQuery}/api/services`);
+  if (children.tempo) await ready('tempo', children.tempo, `http://127.0.0.1:${tempoQuery}/ready`);
+  await ready('prometheus', children.prometheus, `http://${prometheus}/-/ready`);
+  // Last: it warns of a receiver that is not there yet.
   if (otelcol !== null) {
     const collectorConfig = readConfig('otel-collector.yaml', {
       '0.0.0.0:4317': otlp,
@@ -128,28 +152,9 @@ export async function startBackends(agentMetrics: string): Promise<Backends> {
     collectorConfig.connectors = { span_metrics: { metrics_flush_interval: '2s' } };
     children.collector = new Child(otelcol, ['--config', write(folder, 'otel-collector.yaml', collectorConfig)]);
   }
+  if (children.collector) await ready('collector', children.collector, `http://${metrics}/metrics`);
 
-  const prometheusConfig = readConfig('docker/prometheus.yaml', {
-    'collector:8889': metrics,
-    'collector:8888': telemetry,
-    'scrape_interval: 15s': 'scrape_interval: 1s',
-  });
-  // Besides: the agent's own page. The same series come by the Collector too; a label tells them apart.
-  const scrapes = prometheusConfig.scrape_configs as Tree[];
-  if (otelcol === null) scrapes.length = 0;
-  scrapes.push({
-    job_name: 'agent',
-    honor_labels: true,
-    static_configs: [{ targets: [agentMetrics], labels: { via: 'agent' } }],
-  });
-  children.prometheus = new Child('prometheus', [
-    `--config.file=${write(folder, 'prometheus.yaml', prometheusConfig)}`,
-    `--storage.tsdb.path=${path.join(folder, 'prometheus')}`,
-    `--web.listen-address=${prometheus}`,
-    '--web.enable-remote-write-receiver',
-  ]);
-
-  const backends: Backends = {
+  return {
     otlpUrl: otelcol !== null ? `http://${otlp}` : jaeger !== null ? `http://${jaegerOtlp}` : '',
     jaegerUrl: jaeger === null ? '' : `http://${jaegerQuery}`,
     tempoUrl: tempo === null ? '' : `http://127.0.0.1:${tempoQuery}`,
@@ -162,14 +167,6 @@ export async function startBackends(agentMetrics: string): Promise<Backends> {
       await Promise.all(Object.values(children).map(child => child.stop(10_000)));
     },
   };
-  const pages: Record<BackendName, string> = {
-    collector: `http://${metrics}/metrics`,
-    jaeger: `${backends.jaegerUrl}/api/services`,
-    prometheus: `${backends.prometheusUrl}/-/ready`,
-    tempo: `${backends.tempoUrl}/ready`,
-  };
-  for (const [name, child] of Object.entries(children)) await ready(name, child, pages[name as BackendName]);
-  return backends;
 }
 
 async function ready(name: string, child: Child, url: string): Promise<void> {
