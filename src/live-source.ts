@@ -30,6 +30,12 @@ const BEAT_INTERVAL_NS = 1e9;
 /** An idle agent looks into the rings this often at most. */
 const IDLE_INTERVAL_MS = 50;
 
+interface LastWords {
+  readonly families: ReturnType<Assembly['families']>;
+  readonly nowNs: number;
+  readonly clock: ClockState;
+}
+
 export class LiveSource implements Source {
   readonly #start: WorkerStart;
   readonly #post: Post;
@@ -54,6 +60,8 @@ export class LiveSource implements Source {
   /** All records up to then have been handed over. */
   #handedNs = 0;
   #nextClockNs = 0;
+  /** The state at the end. */
+  #last: LastWords | null = null;
   #nextBeatNs = 0;
   #nextFlushNs = 0;
   #flushIntervalNs: number;
@@ -163,10 +171,11 @@ export class LiveSource implements Source {
   }
 
   snapshot(id: number): void {
-    this.#post({ type: 'snapshot', id, ...this.#snapshot() });
+    this.#post({ type: 'snapshot', id, ...(this.#last ?? this.#snapshot()) });
   }
 
   reload(message: ToWorker & { readonly type: 'reload' }): void {
+    if (this.#isStopped) return;
     const { config } = message;
     this.#assembly.reload(config);
     this.#budget?.reload(config);
@@ -193,7 +202,9 @@ export class LiveSource implements Source {
     const { pipeline } = this.#assembly;
     this.#assembly.flush(pipeline.finish());
     this.#recording?.close();
-    this.#post({ type: 'stopped', ...this.#snapshot() });
+    // Who asks from here on gets the last one: the kernel's counters are gone.
+    this.#last = this.#snapshot();
+    this.#post({ type: 'stopped', ...this.#last });
     this.#kernel.close();
   }
 
@@ -355,7 +366,7 @@ export class LiveSource implements Source {
     });
   }
 
-  #snapshot(): { families: ReturnType<Assembly['families']>; nowNs: number; clock: ClockState } {
+  #snapshot(): LastWords {
     this.#kernel.readCounters(this.#kernelCounters.values);
     this.#reportBytes();
     const nowNs = this.#clock.now();

@@ -165,7 +165,8 @@ static struct bpf_map *get_map(napi_env env, struct object *object, napi_value n
 
 	if (!object || !get_text(env, name, text, sizeof(text)))
 		return NULL;
-	map = bpf_object__find_map_by_name(object->bpf, text);
+	/* A message may come after the end. */
+	map = object->bpf ? bpf_object__find_map_by_name(object->bpf, text) : NULL;
 	if (!map)
 		napi_throw_error(env, "ENOENT", text);
 	return map;
@@ -178,7 +179,7 @@ static struct bpf_program *get_program(napi_env env, struct object *object, napi
 
 	if (!object || !get_text(env, name, text, sizeof(text)))
 		return NULL;
-	program = bpf_object__find_program_by_name(object->bpf, text);
+	program = object->bpf ? bpf_object__find_program_by_name(object->bpf, text) : NULL;
 	if (!program)
 		napi_throw_error(env, "ENOENT", text);
 	return program;
