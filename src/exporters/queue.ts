@@ -86,6 +86,8 @@ export class ExportQueue {
   #flyingKept = 0;
   /** One is being read from it, or waits for its time. */
   #isTaking = false;
+  /** Asked to pump while it was taking. */
+  #isPumpDue = false;
   #heldBytes = 0;
   #heldItems = 0;
   #serial = 0;
@@ -237,6 +239,7 @@ export class ExportQueue {
   /** Stores what must be stored, sends what may be sent; after a failure one request alone goes ahead. */
   #pump(): void {
     if (this.#isClosed) return;
+    if (this.#isTaking) this.#isPumpDue = true;
     const isKeeping = this.#isKeeping || (this.#backlog !== null && this.#isSlow);
     if (isKeeping) this.#storing?.start();
     if (!this.#backoff.isPausing) {
@@ -275,14 +278,15 @@ export class ExportQueue {
   /** Takes the oldest of the backlog in its own time, and sends it. */
   async #takeKept(backlog: Backlog): Promise<void> {
     this.#isTaking = true;
+    this.#isPumpDue = false;
     const handed = await backlog.next();
     const waitMs = handed === null ? 0 : this.#pace.take(handed.bytes.length, performance.now());
     if (waitMs > 0) await new Promise(resolve => setTimeout(resolve, waitMs).unref());
     this.#isTaking = false;
     if (this.#isClosed) return;
     if (handed !== null) void this.#sendKept(backlog, handed);
-    // All of it may be in flight.
-    if (handed !== null || backlog.itemCount === 0) this.#pump();
+    // Without a request all of it may be in flight; or something came, or came back, while it was asked for.
+    if (handed !== null || backlog.itemCount === 0 || this.#isPumpDue) this.#pump();
   }
 
   async #sendKept(backlog: Backlog, handed: Handed): Promise<void> {
