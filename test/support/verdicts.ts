@@ -81,7 +81,7 @@ export function assertSameButForGaps(
 
 /** Exchanges that the agent's own account has as lost to bytes which it did not see. */
 export function countedGaps(losses: string): number {
-  const line = /^underspan_exchanges_dropped_total\{reason="(?:gap|unsynced)"\} (\d+)$/gm;
+  const line = /^underspan_exchanges_dropped_total\{reason="(?:gap|unsynced|ring_full)"\} (\d+)$/gm;
   return [...losses.matchAll(line)].reduce((sum, match) => sum + Number(match[1]), 0);
 }
 
