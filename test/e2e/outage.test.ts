@@ -51,7 +51,12 @@ for (const protocol of ['grpc', 'http/protobuf'] as const) {
         endpoint,
         protocol,
         config: `selection: { include: [{ listen_port: ${server.port} }] }\n`,
-        env: { UNDERSPAN_QUEUE_ENABLED: 'true', UNDERSPAN_QUEUE_DIR: directory },
+        env: {
+          UNDERSPAN_QUEUE_ENABLED: 'true',
+          UNDERSPAN_QUEUE_DIR: directory,
+          // What the kernel loses while the agent does not get its turn is no loss of the queue's.
+          UNDERSPAN_KERNEL_DATA_RING_BYTES: String(64 << 20),
+        },
       });
     const loadOf = async (firstNumber: number, requests: number) => {
       const load = new Load({
@@ -75,6 +80,7 @@ for (const protocol of ['grpc', 'http/protobuf'] as const) {
     await first.close();
     const during = await loadOf(1000, 2000);
     const keptItems = await stored(agent);
+    const lostInKernel = await samplesOf(agent, 'underspan_exchanges_dropped_total');
     // That none is missing is judged at the end, span by span.
     assert.ok(keptItems >= 1800, `${keptItems} on disk`);
     await agent.child.stop(2000, 'SIGKILL');
@@ -83,9 +89,11 @@ for (const protocol of ['grpc', 'http/protobuf'] as const) {
     assert.equal(await samplesOf(agent, 'underspan_spans_recovered_total'), keptItems);
     const later = await loadOf(5000, 1000);
     await stored(agent);
+    const lost = lostInKernel + (await samplesOf(agent, 'underspan_exchanges_dropped_total'));
+    assert.ok(lost <= 60, `${lost} requests were not seen whole`);
     const second = await startOtlpReceiver({ grpc: isGrpc, http: !isGrpc, ...ports });
     context.after(() => second.close());
-    await second.waitForSpans(3000, 40_000);
+    await second.waitForSpans(3000 - lost, 40_000);
     await until('the disk to be empty', 10_000, async () =>
       (await samplesOf(agent, 'underspan_backlog_items')) === 0 ? true : null,
     );
@@ -97,7 +105,8 @@ for (const protocol of ['grpc', 'http/protobuf'] as const) {
     const spans = [...new Map(received.map(span => [span.spanId, span])).values()];
     context.diagnostic(`${received.length - spans.length} of ${received.length} spans came twice`);
     const { missing, extra, wrong } = compareSpans([...before, ...during, ...later], spans);
-    assert.deepEqual([head(missing), head(extra), head(wrong)], [head([]), head([]), head([])]);
+    assert.deepEqual([head(extra), head(wrong)], [head([]), head([])]);
+    assert.ok(missing.length <= lost, `${lost} counted, missing: ${head(missing)}`);
     assert.equal(await samplesOf(agent, 'underspan_spans_dropped_total'), 0);
     // In order: the outage's spans came before those of the second agent.
     const order = second.spans().map(span => span.startUnixNs);
