@@ -4,6 +4,7 @@ import { Assembly, type Post } from './assembly.js';
 import { BudgetKeeper } from './budget-keeper.js';
 import type { Connection } from './connections/connection.js';
 import type { Stream } from './connections/stream.js';
+import { Inspector } from './discovery/inspector.js';
 import { type CompiledSelection, compileSelection } from './discovery/selector.js';
 import { type LibraryReport, TlsAttacher } from './discovery/tls-attacher.js';
 import { ProcessWatcher } from './discovery/watcher.js';
@@ -26,6 +27,7 @@ const NOTHING = new Uint8Array(0);
 const PROGRESS_INTERVAL_NS = 100e6;
 const CLOCK_INTERVAL_NS = 1e9;
 const LOOK_INTERVAL_NS = 1e9;
+const READY_WITHIN_NS = 2e9;
 const BEAT_INTERVAL_NS = 1e9;
 /** An idle agent looks into the rings this often at most. */
 const IDLE_INTERVAL_MS = 50;
@@ -68,6 +70,8 @@ export class LiveSource implements Source {
   #timer: NodeJS.Timeout | null = null;
   #idleMs: number;
   #isStopped = false;
+  #isReady = false;
+  #readyByNs = 0;
 
   constructor(start: WorkerStart, post: Post) {
     const { config } = start;
@@ -143,6 +147,7 @@ export class LiveSource implements Source {
       probes: kernel,
       isObserved: pid => this.#watcher.masksOf(pid).include !== 0,
       onReport: report => this.#tellLibrary(report),
+      inspector: new Inspector(),
     });
   }
 
@@ -153,14 +158,16 @@ export class LiveSource implements Source {
     // What was started between the first look and the attach has no exec record.
     if (this.#selection.needsFacts) this.#watcher.scan();
     this.#tls.scan(this.#pids());
-    this.#post({
-      type: 'ready',
-      probes: this.#kernel.reports,
-      bootNs: this.#clock.now(),
-      clock: this.#clockState(),
-    });
     if (this.#recording === null) this.#budget = this.#keepBudget();
+    this.#readyByNs = this.#clock.now() + READY_WITHIN_NS;
     this.#turn();
+  }
+
+  /** Once what runs is probed. A large program on a slow disk is not waited for for ever. */
+  #sayReady(nowNs: number): void {
+    if (this.#isReady || (this.#tls.isReading && nowNs < this.#readyByNs)) return;
+    this.#isReady = true;
+    this.#post({ type: 'ready', probes: this.#kernel.reports, bootNs: nowNs, clock: this.#clockState() });
   }
 
   #keepBudget(): BudgetKeeper {
@@ -195,6 +202,7 @@ export class LiveSource implements Source {
     if (this.#isStopped) return;
     this.#isStopped = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#tls.close();
     this.#kernel.detach();
     this.#pass(this.#clock.now(), true);
     this.#queryProgress(this.#clock.now());
@@ -222,6 +230,7 @@ export class LiveSource implements Source {
     this.#budget?.tick(nowNs);
     this.#watcher.flush();
     this.#tls.tick(nowNs);
+    this.#sayReady(nowNs);
     if (nowNs >= this.#nextClockNs) this.#keepTime(nowNs);
     if (nowNs >= this.#nextFlushNs) {
       this.#nextFlushNs = nowNs + this.#flushIntervalNs;

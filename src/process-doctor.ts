@@ -116,6 +116,7 @@ function tlsOf(pid: number, probes: readonly ProbeReport[]): readonly ProcessFac
   const attacher = new TlsAttacher({
     probes: { attachUser: () => undefined },
     isObserved: () => true,
+    inspector: null,
     onReport: ({ library, path, ok: isUsable, detail }) => {
       found.push(isUsable ? ok('tls', `${library} in ${path}`) : note('tls', `${path}: ${detail}`));
     },

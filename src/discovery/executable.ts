@@ -66,6 +66,10 @@ export class Executable {
     return `/proc/self/fd/${this.#fd}`;
   }
 
+  get descriptor(): number {
+    return this.#fd;
+  }
+
   private constructor(fd: number, size: number, header: Buffer, segments: readonly Segment[]) {
     this.#fd = fd;
     this.#size = size;
@@ -81,6 +85,13 @@ export class Executable {
     } catch {
       return null;
     }
+    const executable = Executable.ofDescriptor(fd);
+    if (executable === null) closeSync(fd);
+    return executable;
+  }
+
+  /** Likewise of an open file, which stays open. */
+  static ofDescriptor(fd: number): Executable | null {
     try {
       const { size } = fstatSync(fd);
       const header = readAt(fd, 0, 64);
@@ -90,7 +101,6 @@ export class Executable {
     } catch {
       // Gone or no regular file: the same as one that cannot be opened.
     }
-    closeSync(fd);
     return null;
   }
 

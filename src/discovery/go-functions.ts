@@ -4,7 +4,7 @@
 //   u32 magic | u16 0 | u8 minLC | u8 pointer size | u64 functions | u64 files | u64 text start (0 since Go 1.26)
 //   u64 offsets of: function names | compilation units | file names | pc tables | functions
 //   functions: { u32 entry - text start, u32 offset of { u32 entry, i32 name, ... } } each, then the end of the last
-import type { Executable, FoundSymbol } from './executable.js';
+import type { Executable, FoundSymbol, Section } from './executable.js';
 
 const SECTIONS = ['.gopclntab', '.data.rel.ro.gopclntab'] as const;
 /** Go 1.18, Go 1.20. */
@@ -14,6 +14,10 @@ const HEADER_BYTES = 72;
 const MODULE_TEXT_AT = 176;
 const TABLE_MAX_BYTES = 256 << 20;
 const FUNCTIONS_MAX = 4_000_000;
+const PIECE_BYTES = 1 << 20;
+const NAME_MAX_BYTES = 512;
+const READS_MIN = 64;
+const NOTHING = Buffer.alloc(0);
 
 /** Is it a Go program? */
 export function isGo(executable: Executable): boolean {
@@ -24,38 +28,79 @@ export function goFunctions(executable: Executable, names: readonly string[]): M
   const found = new Map<string, FoundSymbol>();
   const section = SECTIONS.map(name => executable.section(name)).find(one => one !== null);
   if (section === undefined || section === null || section.size > TABLE_MAX_BYTES) return found;
-  const table = executable.read(section.offset, section.size);
-  if (table.length < HEADER_BYTES || !MAGICS.has(table.readUInt32LE(0)) || table[7] !== 8) return found;
-  const count = Math.min(word(table, 8), FUNCTIONS_MAX);
-  const namesAt = word(table, 32);
-  const functionsAt = word(table, 64);
-  const wanted = placesOf(table.subarray(namesAt, word(table, 40)), names);
+  const header = executable.read(section.offset, HEADER_BYTES);
+  if (header.length < HEADER_BYTES || !MAGICS.has(header.readUInt32LE(0)) || header[7] !== 8) return found;
+  const wanted = placesOf(executable, section, { from: word(header, 32), to: word(header, 40) }, names);
   if (wanted.size === 0) return found;
-  const text = textStart(executable, table, section.address);
-  for (let index = 0, at = functionsAt; index < count && at + 12 <= table.length; index++, at += 8) {
-    const info = functionsAt + table.readUInt32LE(at + 4);
-    const name = info + 8 <= table.length ? wanted.get(table.readInt32LE(info + 4)) : undefined;
+  const count = Math.min(word(header, 8), FUNCTIONS_MAX);
+  const functionsAt = word(header, 64);
+  const text = textStart(executable, header, section.address);
+  const table = new Window(executable, section);
+  const infos = new Window(executable, section);
+  for (let index = 0, at = functionsAt; index < count && found.size < wanted.size; index++, at += 8) {
+    if (!table.has(at, 12)) break;
+    const info = functionsAt + table.u32(at + 4);
+    const name = infos.has(info, 8) ? wanted.get(infos.u32(info + 4)) : undefined;
     if (name === undefined) continue;
-    const entry = table.readUInt32LE(at);
+    const entry = table.u32(at);
     const offset = executable.offsetOf(text + entry);
-    if (executable.isCode(offset)) found.set(name, { name, offset, size: table.readUInt32LE(at + 8) - entry });
+    if (executable.isCode(offset)) found.set(name, { name, offset, size: table.u32(at + 8) - entry });
   }
   return found;
 }
 
+/** A table that is read in pieces as it is walked, which the linker's order allows. */
+class Window {
+  readonly #executable: Executable;
+  readonly #table: Section;
+  #bytes: Buffer = NOTHING;
+  #from = 0;
+  /** A table in an order that no linker makes is not read for ever. */
+  #readsLeft: number;
+
+  constructor(executable: Executable, table: Section) {
+    this.#executable = executable;
+    this.#table = table;
+    this.#readsLeft = READS_MIN + Math.ceil((2 * table.size) / PIECE_BYTES);
+  }
+
+  /** False: not in the table. */
+  has(at: number, length: number): boolean {
+    if (at >= this.#from && at + length <= this.#from + this.#bytes.length) return true;
+    if (at + length > this.#table.size || --this.#readsLeft < 0) return false;
+    this.#from = at;
+    this.#bytes = this.#executable.read(this.#table.offset + at, Math.min(PIECE_BYTES, this.#table.size - at));
+    return length <= this.#bytes.length;
+  }
+
+  u32(at: number): number {
+    return this.#bytes.readUInt32LE(at - this.#from);
+  }
+}
+
 /** Offsets in the table of names. */
-function placesOf(text: Buffer, names: readonly string[]): Map<number, string> {
+function placesOf(
+  executable: Executable,
+  table: Section,
+  { from, to }: { readonly from: number; readonly to: number },
+  names: readonly string[],
+): Map<number, string> {
   const places = new Map<number, string>();
-  for (const name of names) {
-    const at = text.indexOf(`\0${name}\0`, 0, 'latin1');
-    if (at >= 0) places.set(at + 1, name);
+  const end = Math.min(to, table.size);
+  for (let piece = from; piece < end; piece += PIECE_BYTES - NAME_MAX_BYTES) {
+    const text = executable.read(table.offset + piece, Math.min(PIECE_BYTES, end - piece));
+    if (text.length === 0) break;
+    for (const name of names) {
+      const at = text.indexOf(`\0${name}\0`, 0, 'latin1');
+      if (at >= 0) places.set(piece - from + at + 1, name);
+    }
   }
   return places;
 }
 
 /** The address that entries count from: said by the header, by the runtime's own description, else where code begins. */
-function textStart(executable: Executable, table: Buffer, address: number): number {
-  const said = word(table, 24);
+function textStart(executable: Executable, header: Buffer, address: number): number {
+  const said = word(header, 24);
   if (said !== 0) return said;
   const module = executable.section('.go.module');
   if (module !== null) {

@@ -5,12 +5,9 @@
 // files looked into, probes attached, processes looked at per turn.
 import { lstatSync, readFileSync } from 'node:fs';
 import { reasonOf } from '../errors.js';
-import { Executable, type FoundSymbol } from './executable.js';
-import { isGo } from './go-functions.js';
-import { goTlsPlaces } from './go-tls.js';
-import { EVENT_LOOPS, LOOP_SYMBOLS } from './loop-probes.js';
-import { placesIn } from './probe-sites.js';
-import { ALL_SYMBOLS, BUFFER_PROBE, type LibraryProbe, TLS_LIBRARIES } from './tls-libraries.js';
+import { Executable } from './executable.js';
+import type { Inspector } from './inspector.js';
+import { type Target, takesLong, targetsIn } from './targets.js';
 
 /** The kernel's side. */
 export interface UserProbes {
@@ -33,6 +30,8 @@ export interface TlsAttacherOptions {
   /** Is this process observed? */
   readonly isObserved: (pid: number) => boolean;
   readonly onReport: (report: LibraryReport) => void;
+  /** For files that take long to read; null: they are read at once. */
+  readonly inspector: Inspector | null;
 }
 
 interface MappedFile {
@@ -42,15 +41,16 @@ interface MappedFile {
   readonly handle: string;
 }
 
-const ARCHITECTURE = process.arch === 'arm64' ? 'arm64' : 'x64';
-const SYMBOLS: readonly string[] = [...ALL_SYMBOLS, ...LOOP_SYMBOLS];
 const FILES_MAX = 16384;
 const QUEUE_MAX = 65536;
 const LAST_LOOK_AFTER_NS = 10e9;
 /** When a new program is looked at: libraries are mapped within a moment, some are loaded later. */
 const LOOKS_AFTER_NS = [0, 3e6, 20e6, 100e6, 1e9, LAST_LOOK_AFTER_NS] as const;
 const LOOKS_PER_TURN = 4;
+const SCAN_PER_TURN_MS = 10;
 const REASONS_MAX = 65536;
+/** Processes that wait for one file to be read: the others are looked at by the clock. */
+const WAITING_MAX = 4096;
 
 /** Why a connection's plaintext was not seen, `underspan.tls.opaque.reason`. */
 const NOT_LOOKED_AT = 'process_not_inspected';
@@ -58,6 +58,11 @@ const NO_LIBRARY = 'library_unknown';
 const REFUSED = 'probe_refused';
 /** The library is read, but of this connection no plaintext was seen, or its session could not be bound to it. */
 const NOT_BOUND = 'session_not_seen';
+
+/** A file that waits for the inspector, and the processes that wait for it. */
+interface LargeFile extends MappedFile {
+  readonly pids: Set<number>;
+}
 
 interface Look {
   readonly pid: number;
@@ -73,15 +78,19 @@ export class TlsAttacher {
   readonly #options: TlsAttacherOptions;
   /** By the time they are due. */
   readonly #queues: Look[][] = LOOKS_AFTER_NS.map(() => []);
+  /** Processes that ran at the start and are yet to be looked at. */
+  readonly #unseen: number[] = [];
+  /** Files that are yet to be read by the inspector, the first one is being read. */
+  readonly #largeFiles: LargeFile[] = [];
   #isFull = false;
 
   constructor(options: TlsAttacherOptions) {
     this.#options = options;
   }
 
-  /** All that runs now: at the start, before anything else is read. */
+  /** All that runs now will be looked at as fast as the rings allow. */
   scan(pids: readonly number[]): void {
-    for (const pid of pids) if (this.#options.isObserved(pid)) this.look(pid);
+    for (const pid of pids) if (this.#options.isObserved(pid)) this.#unseen.push(pid);
   }
 
   /** A program was started. */
@@ -99,8 +108,19 @@ export class TlsAttacher {
     return this.#reasons.get(pid) ?? NOT_LOOKED_AT;
   }
 
+  /** Is there anything that ran at the start and has not been read? */
+  get isReading(): boolean {
+    return this.#largeFiles.length + this.#unseen.length > 0;
+  }
+
+  close(): void {
+    this.#options.inspector?.close();
+  }
+
   /** Looks at what is due. */
   tick(nowNs: number): void {
+    const endMs = performance.now() + SCAN_PER_TURN_MS;
+    while (this.#unseen.length > 0 && performance.now() < endMs) this.look(this.#unseen.pop() as number);
     let left = LOOKS_PER_TURN;
     for (const [attempt, queue] of this.#queues.entries()) {
       while (left > 0 && queue.length > 0 && (queue[0] as Look).dueNs <= nowNs) {
@@ -124,16 +144,21 @@ export class TlsAttacher {
           this.#reportFull(file.path);
           break;
         }
-        const found = this.#inspect(file);
+        const found = this.#inspect(file, pid);
         if (found === null) return false;
         state = found;
-        this.#files.set(file.key, state);
-      }
+      } else if (state === NOT_LOOKED_AT) this.#await(file.key, pid);
       if (state !== NO_LIBRARY) reason = state;
     }
     if (this.#reasons.size >= REASONS_MAX) this.#reasons.clear();
     this.#reasons.set(pid, reason);
     return true;
+  }
+
+  /** Its process is looked at again when the file has been read. */
+  #await(key: string, pid: number): void {
+    const pids = this.#largeFiles.find(file => file.key === key)?.pids;
+    if (pids !== undefined && pids.size < WAITING_MAX) pids.add(pid);
   }
 
   #later(pid: number, attempt: number, nowNs: number): void {
@@ -143,78 +168,72 @@ export class TlsAttacher {
     queue.push({ pid, attempt, dueNs: nowNs + after });
   }
 
-  /** Null if the process has ended, and the way to the file with it. */
-  #inspect(file: MappedFile): string | null {
+  /** What became of a new file; null if the process has ended, and the way to the file with it. */
+  #inspect(file: MappedFile, pid: number): string | null {
     const executable = Executable.open(file.handle);
-    if (executable === null) return isThere(file.handle) ? NO_LIBRARY : null;
+    if (executable === null && !isThere(file.handle)) return null;
+    let state = NO_LIBRARY;
+    let isLarge = false;
     try {
-      const symbols = executable.dynamicSymbols(SYMBOLS);
-      const state = this.#attachTls(file, executable, symbols);
-      this.#attachLoop(file, executable, symbols);
-      return state;
+      isLarge = executable !== null && this.#options.inspector !== null && takesLong(executable);
+      if (executable !== null && !isLarge) state = this.#attach(file, executable, targetsIn(executable));
     } finally {
+      executable?.close();
+    }
+    this.#files.set(file.key, isLarge ? NOT_LOOKED_AT : state);
+    if (!isLarge) return state;
+    this.#largeFiles.push({ ...file, pids: new Set([pid]) });
+    this.#inspectNext();
+    return NOT_LOOKED_AT;
+  }
+
+  /** Hands the next large file to the inspector. */
+  #inspectNext(): void {
+    const { inspector } = this.#options;
+    const file = this.#largeFiles[0];
+    if (file === undefined || inspector === null || inspector.isBusy) return;
+    const executable = Executable.open(file.handle);
+    if (executable === null) {
+      // Its process has ended. Others that run it lead there as well.
+      this.#files.delete(file.key);
+      this.#endReading(file);
+      return;
+    }
+    inspector.inspect(executable, ({ targets, detail }) => {
+      const unread: Target = { kind: 'tls', library: 'an executable', attachments: [], detail };
+      this.#files.set(file.key, this.#attach(file, executable, detail === '' ? targets : [unread]));
       executable.close();
-    }
+      this.#endReading(file);
+    });
   }
 
-  #attachTls(file: MappedFile, executable: Executable, symbols: ReadonlyMap<string, FoundSymbol>): string {
-    const library = TLS_LIBRARIES.find(({ needs }) => needs.every(name => symbols.has(name)));
-    if (library === undefined && isGo(executable)) {
-      return this.#attachGo(file, executable);
-    }
-    if (library === undefined) {
-      if (symbols.has(BUFFER_PROBE.symbol)) this.#attach(executable, [BUFFER_PROBE], symbols);
-      return NO_LIBRARY;
-    }
-    const detail = this.#attach(executable, library.probes, symbols);
-    this.#options.onReport({ kind: 'tls', library: library.name, path: file.path, ok: detail === '', detail });
-    return detail === '' ? NOT_BOUND : REFUSED;
+  #endReading(file: LargeFile): void {
+    this.#largeFiles.shift();
+    for (const pid of file.pids) this.look(pid);
+    this.#inspectNext();
   }
 
-  #attachLoop(file: MappedFile, executable: Executable, symbols: ReadonlyMap<string, FoundSymbol>): void {
-    const { probes, onReport } = this.#options;
-    for (const { name, deferred, turned } of EVENT_LOOPS) {
-      const turn = symbols.get(turned);
-      const found = deferred.flatMap(symbol => symbols.get(symbol)?.offset ?? []);
-      if (turn === undefined || found.length < deferred.length) continue;
-      let detail = '';
-      try {
-        if (found.length > 0) probes.attachUser('loop_deferred', executable.path, found, false);
-        probes.attachUser('loop_turned', executable.path, [turn.offset], false);
-      } catch (error) {
-        detail = reasonOf(error);
-      }
-      onReport({ kind: 'loop', library: name, path: file.path, ok: detail === '', detail });
+  #attach(file: MappedFile, executable: Executable, targets: readonly Target[]): string {
+    let state = NO_LIBRARY;
+    for (const { kind, library, attachments, detail } of targets) {
+      const refusal = detail === '' ? this.#attachAll(executable, attachments) : detail;
+      if (kind === 'buffer') continue;
+      if (kind === 'tls') state = refusal === '' ? NOT_BOUND : REFUSED;
+      this.#options.onReport({ kind, library, path: file.path, ok: refusal === '', detail: refusal });
     }
+    return state;
   }
 
-  #attach(executable: Executable, probes: readonly LibraryProbe[], symbols: ReadonlyMap<string, FoundSymbol>): string {
-    const { exits, entries } = placesIn(executable, probes, symbols, ARCHITECTURE);
+  /** The reason of a refusal, else ''. */
+  #attachAll(executable: Executable, attachments: Target['attachments']): string {
     try {
-      // Returns first: an entry without its return would look like a call that goes on.
-      for (const [program, offsets] of exits) this.#options.probes.attachUser(program, executable.path, offsets, true);
-      for (const [program, offsets] of entries)
-        this.#options.probes.attachUser(program, executable.path, offsets, false);
+      for (const { program, offsets, isReturn } of attachments) {
+        this.#options.probes.attachUser(program, executable.path, offsets, isReturn);
+      }
       return '';
     } catch (error) {
       return reasonOf(error);
     }
-  }
-
-  #attachGo(file: MappedFile, executable: Executable): string {
-    const places = goTlsPlaces(executable, ARCHITECTURE);
-    if (places === null) return NO_LIBRARY;
-    let detail = typeof places === 'string' ? places : '';
-    if (typeof places !== 'string') {
-      try {
-        for (const [program, offsets] of places)
-          this.#options.probes.attachUser(program, executable.path, offsets, false);
-      } catch (error) {
-        detail = reasonOf(error);
-      }
-    }
-    this.#options.onReport({ kind: 'tls', library: 'crypto/tls (Go)', path: file.path, ok: detail === '', detail });
-    return detail === '' ? NOT_BOUND : REFUSED;
   }
 
   #reportFull(path: string): void {

@@ -22,6 +22,7 @@ function attacher(refuse = false) {
     },
     isObserved: pid => pid === process.pid,
     onReport: report => reports.push(report),
+    inspector: null,
   });
   return { tls, attached, reports };
 }
@@ -71,6 +72,7 @@ test('a process that is gone or not observed is left alone', () => {
   const { tls, attached } = attacher();
   assert.equal(tls.look(2 ** 30), false);
   tls.scan([1]);
+  tls.tick(0);
   assert.equal(attached.length, 0);
 });
 

@@ -1,0 +1,85 @@
+// What in a file is to be probed: the functions of a TLS library, of an event loop. In: an executable or a library. Out:
+// programs and file offsets, in the order in which they have to be attached. Reads the file, changes nothing.
+import type { Executable, FoundSymbol } from './executable.js';
+import { isGo } from './go-functions.js';
+import { goTlsPlaces } from './go-tls.js';
+import { EVENT_LOOPS, LOOP_SYMBOLS } from './loop-probes.js';
+import { placesIn } from './probe-sites.js';
+import { ALL_SYMBOLS, BUFFER_PROBE, type LibraryProbe, TLS_LIBRARIES } from './tls-libraries.js';
+
+export interface Attachment {
+  readonly program: string;
+  /** In the file. */
+  readonly offsets: readonly number[];
+  readonly isReturn: boolean;
+}
+
+export interface Target {
+  /** `buffer`: where TLS libraries put what they encrypt, a part of some of them; nobody is told of it. */
+  readonly kind: 'tls' | 'loop' | 'buffer';
+  readonly library: string;
+  readonly attachments: readonly Attachment[];
+  /** Why it cannot be probed, '' if it can. */
+  readonly detail: string;
+}
+
+const ARCHITECTURE = process.arch === 'arm64' ? 'arm64' : 'x64';
+const SYMBOLS: readonly string[] = [...ALL_SYMBOLS, ...LOOP_SYMBOLS];
+
+type Symbols = ReadonlyMap<string, FoundSymbol>;
+
+export function targetsIn(executable: Executable): readonly Target[] {
+  const symbols = executable.dynamicSymbols(SYMBOLS);
+  return [...tlsIn(executable, symbols), ...loopsIn(symbols)];
+}
+
+/** A file whose tables may take a second to read, where a library takes a millisecond. */
+export function takesLong(executable: Executable): boolean {
+  return isGo(executable);
+}
+
+function tlsIn(executable: Executable, symbols: Symbols): readonly Target[] {
+  const library = TLS_LIBRARIES.find(({ needs }) => needs.every(name => symbols.has(name)));
+  if (library !== undefined) {
+    const attachments = attachmentsOf(executable, library.probes, symbols);
+    return [{ kind: 'tls', library: library.name, attachments, detail: '' }];
+  }
+  if (isGo(executable)) return goIn(executable);
+  if (!symbols.has(BUFFER_PROBE.symbol)) return [];
+  return [{ kind: 'buffer', library: '', attachments: attachmentsOf(executable, [BUFFER_PROBE], symbols), detail: '' }];
+}
+
+function goIn(executable: Executable): readonly Target[] {
+  const places = goTlsPlaces(executable, ARCHITECTURE);
+  if (places === null) return [];
+  const library = 'crypto/tls (Go)';
+  if (typeof places === 'string') return [{ kind: 'tls', library, attachments: [], detail: places }];
+  const attachments = [...places].map(([program, offsets]) => ({ program, offsets, isReturn: false }));
+  return [{ kind: 'tls', library, attachments, detail: '' }];
+}
+
+function loopsIn(symbols: Symbols): readonly Target[] {
+  const targets: Target[] = [];
+  for (const { name, deferred, turned } of EVENT_LOOPS) {
+    const turn = symbols.get(turned);
+    const found = deferred.flatMap(symbol => symbols.get(symbol)?.offset ?? []);
+    if (turn === undefined || found.length < deferred.length) continue;
+    const attachments = [{ program: 'loop_turned', offsets: [turn.offset], isReturn: false }];
+    if (found.length > 0) attachments.unshift({ program: 'loop_deferred', offsets: found, isReturn: false });
+    targets.push({ kind: 'loop', library: name, attachments, detail: '' });
+  }
+  return targets;
+}
+
+/** Returns first: an entry without its return would look like a call that goes on. */
+function attachmentsOf(
+  executable: Executable,
+  probes: readonly LibraryProbe[],
+  symbols: Symbols,
+): readonly Attachment[] {
+  const { exits, entries } = placesIn(executable, probes, symbols, ARCHITECTURE);
+  return [
+    ...[...exits].map(([program, offsets]) => ({ program, offsets, isReturn: true })),
+    ...[...entries].map(([program, offsets]) => ({ program, offsets, isReturn: false })),
+  ];
+}
