@@ -185,7 +185,7 @@ struct data_event {
 	__u32 chunk_bytes; /* bytes of payload in this record */
 	__u32 pid; /* thread group id, initial namespace */
 	__u32 tid;
-	__u32 pair_tag; /* tcp: 0; unix: names the socket pair, same on both sides */
+	__u32 pair_tag; /* tcp: 0; unix: names the socket pair, same on both sides; older session: session_anchor */
 	__u32 run_calls; /* calls of this run so far, this one included */
 	__u16 error_number; /* errno with DATA_ERROR */
 	__u8 direction; /* enum event_direction */
@@ -356,7 +356,7 @@ struct connection {
 	__u32 carrier; /* of a session: 1 + slot of its socket */
 	__u32 carrier_generation;
 	__u32 capture_left; /* bytes of the open run still to be captured */
-	__u32 begin_ingress_seq, begin_egress_seq; /* tcp: positions when it was first seen */
+	__u32 begin_ingress_seq, begin_egress_seq; /* tcp: positions when it was first seen; session: where its socket's run began */
 	__u32 end_ingress_seq, end_egress_seq; /* tcp: and when its state became CLOSE */
 	__u16 flags;
 	__u16 error_number;

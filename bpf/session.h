@@ -192,6 +192,32 @@ static __always_inline void session_describe(struct connection *s, struct connec
 	s->pair_tag = c->pair_tag;
 	s->role = c->role;
 	s->tcp = c->tcp;
+	s->begin_ingress_seq = s->begin_egress_seq = 0;
+}
+
+/* Names what an older session sends or takes when the direction changes. Its plaintext
+ * was not counted from the handshake on; but then all that was written has been read,
+ * and both ends know the position of the ciphertext. 0: they do not. */
+static __always_inline void session_anchor(struct connection *s, struct io *io)
+{
+	struct connection *carrier = carrier_of(s);
+
+	if (!carrier || carrier->address.family == AF_UNIX)
+		return;
+	s->pair_tag = 0;
+	if (s->direction == io->direction)
+		return;
+	/* A position is used once: what comes behind it in the same run has none. */
+	if (io->direction == DIRECTION_INGRESS) {
+		s->pair_tag = s->begin_ingress_seq;
+		s->begin_ingress_seq = 0;
+		return;
+	}
+	/* What has gone into a buffer is still to be written. */
+	s->pair_tag = carrier->direction == DIRECTION_EGRESS ?
+			      s->begin_egress_seq :
+			      KERNEL_READ(struct tcp_sock, (struct sock *)carrier->sk, write_seq);
+	s->begin_egress_seq = 0;
 }
 
 /* Binds by the call at hand, which moved the bytes of a record of type `type`. */
@@ -323,6 +349,12 @@ __noinline int session_carried(__u32 slot, __u32 lane)
 				return 0;
 		}
 		session_bind(slot, session - 1, io, type);
+	}
+	if (c->direction != io->direction) {
+		if (io->direction == DIRECTION_INGRESS)
+			s->begin_ingress_seq = io->seq;
+		else
+			s->begin_egress_seq = io->seq;
 	}
 	if (io->direction == DIRECTION_INGRESS && type) {
 		__u64 arrived = c->address.family == AF_UNIX ? c->arrived_ns : arrival_of(c, io->seq);

@@ -79,7 +79,6 @@ static __always_inline __u32 tls_lane(struct thread_state *thread, struct tls_ca
 	io->buffer = call->buffer;
 	io->iov_count = 0;
 	io->skip = 0;
-	io->skip = 0;
 	io->pid_tgid = bpf_get_current_pid_tgid();
 	io->bytes = bytes;
 	io->direction = is_write ? DIRECTION_EGRESS : DIRECTION_INGRESS;
@@ -87,6 +86,8 @@ static __always_inline __u32 tls_lane(struct thread_state *thread, struct tls_ca
 	io->cause = thread->cause;
 	io->request = thread->request;
 	count_positions(io, s);
+	if (bytes && s->flags & CONNECTION_PAIR_UNSURE)
+		session_anchor(s, io);
 	return lane;
 }
 

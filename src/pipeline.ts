@@ -103,6 +103,8 @@ const ALL_PORTS = { include: 0xffffffff, exclude: 0xffffffff };
 const EXPIRY_INTERVAL_NS = 1e9;
 /** A call waits so long for the response to the request that it may have been made for. */
 const CLAIM_NS = 60e9;
+/** Sets pairs with ports apart from those of TCP (0) and of unix sockets (odd). */
+const PORTS_TAG = 2;
 /** Runtimes that run many tasks on few threads: what a thread did last tells nothing there. */
 const MULTIPLEXED: ReadonlySet<string> = new Set(['go', 'erlang', 'dotnet']);
 
@@ -464,12 +466,18 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.causes.begin(connection, exchange);
     // One that will never be exported is nobody's parent.
     const isTold = exchange.discardReason === '';
-    if (isTold && (connection.flags & CONNECTION_PAIR_UNSURE) === 0) {
-      // The request may begin behind the first byte of the record (pipelining).
-      const seq = (connection.seq + (position - connection.seqPosition)) >>> 0;
-      this.correlator.begin(exchange, seq, connection.otherSeq, connection.pairTag);
-    }
+    if (isTold) this.#nameRequest(connection, exchange, position - connection.seqPosition);
     return exchange;
+  }
+
+  /** By the pair of sequence numbers that the other side has, too; `offset`: of the request in its record (pipelining). */
+  #nameRequest(connection: Connection, exchange: Exchange, offset: number): void {
+    const { seq, otherSeq, pairTag } = connection;
+    if ((connection.flags & CONNECTION_PAIR_UNSURE) === 0)
+      this.correlator.begin(exchange, (seq + offset) >>> 0, otherSeq, pairTag);
+    // A TLS session that is older than its probes: one position of the ciphertext, and the ports.
+    else if (connection.isSession && connection.peer.transport === 'tcp' && pairTag !== 0 && offset === 0)
+      this.correlator.begin(exchange, pairTag, portsOf(exchange), PORTS_TAG);
   }
 
   #describeOpening(connection: Connection, exchange: Exchange): void {
@@ -606,6 +614,12 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.causes.end(exchange);
     this.#options.metrics.requestEnded(exchange);
   }
+}
+
+/** The client's and the server's. */
+function portsOf({ kind, peer }: Exchange): number {
+  const { localPort, remotePort } = peer;
+  return kind === KIND_CLIENT ? localPort * 65536 + remotePort : remotePort * 65536 + localPort;
 }
 
 /** How a request's parent is known: never by what shows inside a process, that is for calls. */
