@@ -91,7 +91,7 @@ static __always_inline __u64 record_digest(__u64 address, __u32 length)
 	if (bytes < 16 || length - TLS_HEADER_BYTES < want)
 		return 0;
 	address += TLS_HEADER_BYTES;
-	/* Word by word: the stack is short here (6.12 counts a chain of five calls whole). */
+	/* Word by word: the stack is short here (test/unit/kernel/stack.test.ts). */
 	for (__u32 i = 0; i < 8 && 8 * i < want; i++) {
 		if (bpf_probe_read_user(&word, sizeof(word), (void *)(address + 8 * i)))
 			return 0;
@@ -285,6 +285,27 @@ static __always_inline bool may_carry_session(struct io *io, struct connection *
 	       (io->direction == DIRECTION_EGRESS && c->looks < LOOKS_MAX);
 }
 
+/* 1 + slot of the session that made the ciphertext at `address` and that no socket
+ * carries yet, 0 for none. */
+static __noinline __u32 session_by_output(__u64 address, __u32 length, __u32 pid)
+{
+	struct output_key key = { .pid = pid };
+	struct session_ref *output;
+	struct connection *s;
+	__u32 slot;
+
+	key.digest = record_digest(address, length);
+	output = key.digest ? bpf_map_lookup_elem(&outputs, &key) : NULL;
+	if (!output)
+		return 0;
+	slot = output->slot;
+	s = connection_at(slot);
+	if (!s || s->generation != output->generation)
+		return 0;
+	bpf_map_delete_elem(&outputs, &key);
+	return carrier_of(s) ? 0 : slot + 1;
+}
+
 /* A socket moved bytes within a library's call, or for a session, or may do so: the
  * call at hand, on the connection of `slot`. */
 __noinline int session_carried(__u32 slot, __u32 lane)
@@ -292,8 +313,6 @@ __noinline int session_carried(__u32 slot, __u32 lane)
 	struct capture_scratch *scratch = scratch_at(lane);
 	struct connection *c = connection_at(slot), *s;
 	struct user_iovec iov = {};
-	struct session_ref *output;
-	struct output_key key = {};
 	__u32 type, session, length;
 	__u64 address;
 	struct io *io;
@@ -320,20 +339,11 @@ __noinline int session_carried(__u32 slot, __u32 lane)
 			c->looks += LOOK_STRANGE;
 			return 0;
 		}
-		key.digest = record_digest(address, length);
-		key.pid = io->pid_tgid >> 32;
-		output = key.digest ? bpf_map_lookup_elem(&outputs, &key) : NULL;
-		if (!output) {
+		session = session_by_output(address, length, io->pid_tgid >> 32);
+		if (!session) {
 			c->looks += LOOK_UNKNOWN;
 			return 0;
 		}
-		s = connection_at(output->slot);
-		if (!s || s->generation != output->generation)
-			return 0;
-		session = output->slot + 1;
-		bpf_map_delete_elem(&outputs, &key);
-		if (carrier_of(s))
-			return 0;
 		session_bind(slot, session - 1, io, type);
 	}
 	s = connection_at(session - 1);

@@ -140,8 +140,6 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 	if (!c || !scratch)
 		return 0;
 	io = &scratch->io;
-	if (may_carry_session(io, c))
-		session_carried(slot, lane);
 	edge = c->direction != io->direction;
 	fill_event(&scratch->event, io, c);
 	if (io->direction == DIRECTION_INGRESS) {
@@ -190,6 +188,16 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 	if (!c->capture_left || is_streamed(c))
 		c->tail = read_tail(c->tail, lane);
 	return 0;
+}
+
+/* The same of a socket, which may carry a TLS session. Not within socket_transferred: the
+ * stacks of all functions that are under way have 512 bytes together. */
+static __always_inline void socket_moved(__u32 slot, __u32 lane, struct io *io,
+					 struct connection *c)
+{
+	if (may_carry_session(io, c))
+		session_carried(slot, lane);
+	socket_transferred(slot, lane);
 }
 
 static __always_inline void emit_end(struct capture_scratch *scratch, struct connection *c,

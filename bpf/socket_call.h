@@ -234,7 +234,7 @@ static __noinline void call_moved(struct socket_call *call, struct connection *c
 
 	if (!io)
 		return;
-	socket_transferred(call->slot, call->lane);
+	socket_moved(call->slot, call->lane, io, c);
 	if (!call->writes)
 		cause_taken(thread, c, call->slot, io->seq + io->bytes, 0);
 	note_queue(io, c, call->sk);

@@ -178,19 +178,18 @@ static __noinline void connected(struct sock *sk, __u32 inode, __u64 address, lo
 }
 
 /* Fills buffer, iovecs and flags of a msghdr. */
-static __always_inline bool read_msghdr(struct io *io, __u64 address)
+static __noinline void read_msghdr(struct io *io, __u64 address)
 {
 	struct user_msghdr header = {};
 
 	if (bpf_probe_read_user(&header, sizeof(header), (void *)address)) {
 		count_loss(LOSS_READ_FAULT);
 		io->buffer_kind = BUFFER_NONE;
-		return false;
+		return;
 	}
 	io->buffer_kind = BUFFER_IOVEC;
 	io->buffer = header.iov;
 	io->iov_count = header.iov_count;
-	return true;
 }
 
 /* sendmmsg and recvmmsg on a stream: `count` messages, in order. The call at hand
@@ -215,7 +214,9 @@ __noinline int transferred_many(__u64 messages, __u32 count)
 		total += length;
 	}
 	c = connection_at(io->slot);
-	if (c && c->address.family == AF_UNIX) {
+	if (!c)
+		return 0;
+	if (c->address.family == AF_UNIX) {
 		if (io->direction == DIRECTION_INGRESS)
 			io->seq = c->counted_ingress += total;
 		else
@@ -231,7 +232,7 @@ __noinline int transferred_many(__u64 messages, __u32 count)
 		read_msghdr(io, message);
 		io->bytes = length;
 		if (length)
-			socket_transferred(io->slot, LANE_ATOMIC);
+			socket_moved(io->slot, LANE_ATOMIC, io, c);
 		io->seq += length;
 		shown += length;
 	}
@@ -239,9 +240,27 @@ __noinline int transferred_many(__u64 messages, __u32 count)
 		count_loss(LOSS_IOV_TOO_LONG);
 		io->bytes = total - shown;
 		io->buffer_kind = BUFFER_NONE;
-		socket_transferred(io->slot, LANE_ATOMIC);
+		socket_moved(io->slot, LANE_ATOMIC, io, c);
 	}
 	return 0;
+}
+
+/* All its messages have been told. */
+static __noinline void moved_many(struct thread_state *thread)
+{
+	struct capture_scratch *scratch = scratch_at(LANE_ATOMIC);
+	struct connection *c;
+	struct io *io;
+
+	if (!scratch)
+		return;
+	io = &scratch->io;
+	c = connection_at(io->slot);
+	if (!c)
+		return;
+	if (io->direction == DIRECTION_INGRESS)
+		cause_taken(thread, c, io->slot, io->seq, 0);
+	note_queue(io, c, (struct sock *)c->sk);
 }
 
 /* Is the argument after the buffer a flags word, and which argument is it? */
@@ -255,7 +274,9 @@ static __always_inline __u32 message_flags(__u32 kind, struct call_args *a)
 	return 0;
 }
 
-static __noinline void transferred(__u32 kind, struct call_args *a, long result,
+/* True if the bytes of the call's messages are still to be told (transferred_many): not
+ * from here, for the stack's sake. */
+static __noinline bool transferred(__u32 kind, struct call_args *a, long result,
 				   struct thread_state *thread)
 {
 	__u32 flags = message_flags(kind, a);
@@ -270,26 +291,19 @@ static __noinline void transferred(__u32 kind, struct call_args *a, long result,
 	struct io *io;
 
 	if (flags & (MSG_PEEK | MSG_OOB))
-		return;
+		return false;
 	call.sk = sock_at(a->fd, &call.inode);
 	if (!call.sk) {
 		if (kind == SYSCALL_READ && result > 0 && is_wakeup(a->fd))
 			cause_woken(thread);
-		return;
+		return false;
 	}
 	c = call_returned(&call, thread);
 	io = call_io(&call);
 	if (!c || !io)
-		return;
-	if (many) {
-		transferred_many(a->second, result);
-		if (!call.writes)
-			cause_taken(thread, c, call.slot, io->seq, 0);
-		note_queue(io, c, call.sk);
-		return;
-	}
-	if (result == 0)
-		return;
+		return false;
+	if (many || result == 0)
+		return many;
 	switch (kind) {
 	case SYSCALL_READ:
 	case SYSCALL_WRITE:
@@ -312,6 +326,7 @@ static __noinline void transferred(__u32 kind, struct call_args *a, long result,
 	if (io->direction == DIRECTION_INGRESS && (flags & MSG_TRUNC))
 		io->buffer_kind = BUFFER_NONE; /* tcp(7): the bytes are discarded */
 	call_moved(&call, c, thread);
+	return false;
 }
 
 SEC("tp_btf/sys_exit")
@@ -376,6 +391,9 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
 		transferred(SYSCALL_READ, &a, result, thread);
 		a.fd = out;
 	}
-	transferred(kind, &a, result, thread);
+	if (transferred(kind, &a, result, thread)) {
+		transferred_many(a.second, result);
+		moved_many(thread);
+	}
 	return 0;
 }

@@ -7,12 +7,17 @@ cache=${UNDERSPAN_KERNELS:-$HOME/.cache/underspan-kernels}
 apt=$cache/apt
 mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$cache/k"
 
+# The machine's own mirror, else Debian's.
 mirror_like() {
-	local files=(/etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list /etc/apt/sources.list)
-	cat "${files[@]}" 2>/dev/null | awk '/^URIs:/ { print $2 } /^deb / { print $2 }' | grep -m1 "$1"
+	local files
+	files=$(find /etc/apt/sources.list /etc/apt/sources.list.d -name '*.sources' -o -name '*.list' 2>/dev/null || true)
+	# shellcheck disable=SC2086
+	awk -v like="$1" '/^URIs:/ && $2 ~ like { print $2; exit } /^deb / && $2 ~ like { print $2; exit }' /dev/null $files
 }
-mirror=$(mirror_like '/debian/\?$' || echo http://deb.debian.org/debian)
-security=$(mirror_like 'debian-security/\?$' || echo http://security.debian.org/debian-security)
+mirror=$(mirror_like '/debian/?$')
+mirror=${mirror:-http://deb.debian.org/debian}
+security=$(mirror_like 'debian-security/?$')
+security=${security:-http://security.debian.org/debian-security}
 by=signed-by=/usr/share/keyrings/debian-archive-keyring.gpg
 {
 	for suite in bullseye bookworm trixie sid; do echo "deb [$by] $mirror $suite main"; done

@@ -8,49 +8,13 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test from 'node:test';
 import { buildPath } from '../../../src/kernel/host.js';
+import { CALL, functionsOf, INSTRUCTION_BYTES } from '../../support/bpf-code.js';
 
-const INSTRUCTION_BYTES = 8;
 const EXIT = 0x95;
 const JUMP = 0x05;
-const CALL = 0x85;
 const LOAD_64 = 0x18;
 const CLASS_JMP = 0x05;
 const CLASS_JMP32 = 0x06;
-const SECTION_IS_CODE = 4;
-const SYMBOL_IS_FUNCTION = 2;
-
-interface CodeFunction {
-  readonly name: string;
-  readonly code: Buffer;
-}
-
-/** The functions of a relocatable ELF file, from its symbols. */
-function functionsOf(file: Buffer): CodeFunction[] {
-  const at = Number(file.readBigUInt64LE(40));
-  const sections = Array.from({ length: file.readUInt16LE(60) }, (_, index) => {
-    const header = at + index * 64;
-    const offset = Number(file.readBigUInt64LE(header + 24));
-    const size = Number(file.readBigUInt64LE(header + 32));
-    const [type, flags, link] = [4, 8, 40].map(field => file.readUInt32LE(header + field)) as [number, number, number];
-    return { type, flags, link, bytes: file.subarray(offset, offset + size) };
-  });
-  const symbols = sections.find(({ type }) => type === 2);
-  const names = sections[symbols?.link ?? 0]?.bytes as Buffer;
-  const found: CodeFunction[] = [];
-  for (let entry = 0; entry < (symbols?.bytes.length ?? 0); entry += 24) {
-    const symbol = symbols?.bytes.subarray(entry, entry + 24) as Buffer;
-    const section = sections[symbol.readUInt16LE(6)];
-    if ((symbol.readUInt8(4) & 0xf) !== SYMBOL_IS_FUNCTION || section === undefined) continue;
-    if ((section.flags & SECTION_IS_CODE) === 0) continue;
-    const nameAt = symbol.readUInt32LE(0);
-    const value = Number(symbol.readBigUInt64LE(8));
-    found.push({
-      name: names.toString('latin1', nameAt, names.indexOf(0, nameAt)),
-      code: section.bytes.subarray(value, value + Number(symbol.readBigUInt64LE(16))),
-    });
-  }
-  return found;
-}
 
 /** Where the walk may go from instruction `index`; `falls`: by no jump. */
 function successors(code: Buffer, index: number): { readonly to: number; readonly falls: boolean }[] {
