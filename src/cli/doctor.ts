@@ -1,5 +1,6 @@
 // `underspan doctor`: one line per feature, whether it is there, and what to do where it is not. In: the machine's files,
-// the built parts, and (injected) a trial load of the probes. Out: lines or JSON; exit code 3 if the agent cannot run.
+// the built parts, and (injected) a trial load of the probes. Out: lines or JSON; exit code 3 if the agent cannot run, or
+// would not see the process that was asked for.
 import { existsSync } from 'node:fs';
 import { release } from 'node:os';
 import { loadConfig } from '../config/load.js';
@@ -12,6 +13,9 @@ import type { Arguments } from './command.js';
 import { type Check, checkMachine, lost } from './machine-checks.js';
 import { print } from './output.js';
 import { settingsFrom } from './settings.js';
+
+/** Before the pid, in the name of a group. */
+const PROCESS = 'process ';
 
 /** Loads the probes for a moment and tells what the kernel said. */
 export type Probe = (btfPath: string, way: WayName | null) => Promise<readonly ProbeReport[]>;
@@ -48,10 +52,10 @@ export async function doctorCommand(args: Arguments, probe?: Probe, examine?: Ex
   if (pid !== null && examine !== undefined) {
     for (const { name, state, detail } of await examine(pid, config, reports)) {
       checks.push({
-        group: `process ${pid}`,
+        group: `${PROCESS}${pid}`,
         name,
         state: state === 'no' ? 'lost' : state,
-        isRequired: false,
+        isRequired: state === 'no',
         detail,
         remedy: '',
       });
@@ -89,24 +93,23 @@ function addonCheck(ok: (name: string, detail: string) => Check): Check {
   }
 }
 
-/** A line for the way that was taken, and one for each that was not. */
-function toChecks({ group, way, refused, isRequired, loss }: ProbeReport): Check[] {
-  const others = refused.map(({ way: name, reason }): Check => {
-    const [first = ''] = reason.split('\n', 1);
-    return {
-      group: 'probes',
-      name: '',
-      state: 'note',
-      isRequired: false,
-      detail: `not by ${name}: ${first}`,
-      remedy: '',
-    };
-  });
-  const taken: Check =
-    way === null
-      ? lost('probes', group, `lost: ${loss}`, '', isRequired)
-      : { group: 'probes', name: group, state: 'ok', isRequired, detail: `by ${way}`, remedy: '' };
-  return [taken, ...others];
+/** A line for the way that was taken and what it lacks, and one for each that would have been better. */
+function toChecks({ group, way, refused, untried, isRequired, loss }: ProbeReport): Check[] {
+  const note = (detail: string): Check => {
+    return { group: 'probes', name: '', state: 'note', isRequired: false, detail, remedy: '' };
+  };
+  const others = refused.map(({ way: name, reason }) => note(`not by ${name}: ${reason.split('\n', 1)[0]}`));
+  if (way === null) return [lost('probes', group, `lost: ${loss}`, '', isRequired), ...others];
+  const next = untried.length === 0 ? '' : ` (if that failed: ${untried.join(', ')})`;
+  const taken: Check = {
+    group: 'probes',
+    name: group,
+    state: 'ok',
+    isRequired,
+    detail: `by ${way}${next}`,
+    remedy: '',
+  };
+  return [taken, ...others, ...(loss === '' ? [] : [note(`by ${way}, ${loss}`)])];
 }
 
 function sizeChecks({ kernel }: Config): Check[] {
@@ -149,9 +152,16 @@ export function renderText(checks: readonly Check[]): string {
     text += `  ${check.state.padEnd(4)}  ${check.name.padEnd(width)}  ${clean(check.detail)}\n`;
     if (check.remedy !== '') text += `  ${' '.repeat(4 + 2 + width)}  -> ${check.remedy}\n`;
   }
+  return `${text}\n${verdictOf(checks)}\n`;
+}
+
+function verdictOf(checks: readonly Check[]): string {
   const blocking = checks.filter(check => !canRun(check));
+  const names = (all: readonly Check[]): string => all.map(check => check.name).join(', ');
+  const ofProcess = blocking.filter(({ group }) => group.startsWith(PROCESS));
+  if (blocking.length > ofProcess.length)
+    return `Underspan cannot run here: ${names(blocking.filter(check => !ofProcess.includes(check)))}.`;
+  if (ofProcess.length > 0) return `No spans of ${ofProcess[0]?.group}: ${names(ofProcess)}.`;
   const lostCount = checks.filter(check => check.state === 'lost').length;
-  if (blocking.length > 0)
-    return `${text}\nUnderspan cannot run here: ${blocking.map(check => check.name).join(', ')}.\n`;
-  return `${text}\n${lostCount === 0 ? 'Everything is there.' : `It runs; ${lostCount} of its features are lost.`}\n`;
+  return lostCount === 0 ? 'Everything is there.' : `It runs; ${lostCount} of its features are lost.`;
 }

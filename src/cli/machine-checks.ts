@@ -170,12 +170,10 @@ function settingChecks({ root }: MachineOptions): Check[] {
 }
 
 function cgroupCheck(root: string): Check {
-  const hasUnified = existsSync(`${root}/sys/fs/cgroup/cgroup.controllers`);
-  return check(
-    'settings',
-    'cgroup',
-    hasUnified ? 'version 2' : 'version 1 or hybrid (container names still come from it)',
-  );
+  const has = (file: string): boolean => existsSync(`${root}/sys/fs/cgroup/${file}`);
+  if (has('cgroup.controllers')) return check('settings', 'cgroup', 'version 2');
+  const version = has('unified/cgroup.controllers') || has('unified/cgroup.procs') ? 'hybrid' : 'version 1';
+  return check('settings', 'cgroup', `${version} (container names still come from it)`);
 }
 
 function check(group: string, name: string, detail: string): Check {

@@ -1,8 +1,7 @@
 // What this kernel really allows, found by trying: loads and attaches every probe for a moment, with the smallest maps, and
-// lets go of them. Out: a report per group. Never throws: a refusal of everything is a report too.
-import { reasonOf } from '../errors.js';
+// lets go of them. Out: a report per group. Throws where nothing could be tried, for want of BTF or of a build.
 import { Kernel, type KernelOptions } from './loader.js';
-import { PROBE_GROUPS, type ProbeReport, type WayName } from './probes.js';
+import type { ProbeReport, WayName } from './probes.js';
 
 const TRIAL: Omit<KernelOptions, 'btfPath'> = {
   dataRingBytes: 1 << 16,
@@ -10,22 +9,16 @@ const TRIAL: Omit<KernelOptions, 'btfPath'> = {
   maxConnections: 64,
   headBytes: 256,
   agentPid: process.pid,
+  isTrial: true,
 };
 
 /** Tries all probes, or only one way to each. The trial observes nothing: no process is selected. */
 export function tryProbes(btfPath: string, way: WayName | null): readonly ProbeReport[] {
-  let kernel: Kernel | null = null;
+  const kernel = Kernel.load({ ...TRIAL, btfPath, way });
   try {
-    kernel = Kernel.load({ ...TRIAL, btfPath, way });
     kernel.attach();
     return kernel.reports;
-  } catch (error) {
-    if (kernel !== null) return kernel.reports;
-    const reason = reasonOf(error);
-    return PROBE_GROUPS.map(({ name, ways, isRequired, loss }) => {
-      return { group: name, way: null, refused: ways.map(tried => ({ way: tried.name, reason })), isRequired, loss };
-    });
   } finally {
-    kernel?.close();
+    kernel.close();
   }
 }

@@ -17,6 +17,8 @@ export interface Program {
 export interface Way {
   readonly name: WayName;
   readonly programs: readonly Program[];
+  /** What a user loses where this way is the one that is taken. */
+  readonly lacks?: string;
 }
 
 export interface ProbeGroup {
@@ -74,7 +76,10 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
     ways: [
       layer('fentry', 'fentry', 'fexit'),
       layer('kprobe', 'kprobe', 'kretprobe'),
-      way('syscall', 'sys_enter', 'sys_exit'),
+      {
+        ...way('syscall', 'sys_enter', 'sys_exit'),
+        lacks: 'what io_uring moves is not seen, and what sendfile and splice move is counted but not read',
+      },
     ],
     isRequired: true,
     isDear: true,
@@ -151,9 +156,11 @@ export interface ProbeReport {
   readonly group: string;
   /** The way that is attached; null: the feature is lost. */
   readonly way: WayName | null;
-  /** Ways that were tried before, or would have been preferred. */
+  /** Ways that would have been preferred. */
   readonly refused: readonly Refusal[];
+  /** Ways that would be next, in their order. */
+  readonly untried: readonly WayName[];
   readonly isRequired: boolean;
-  /** What is lost; '' if nothing. */
+  /** What is lost without the group, or by its way; '' if nothing. */
   readonly loss: string;
 }

@@ -40,9 +40,17 @@ class GroupChoice {
   }
 
   report(): ProbeReport {
-    const { name, isRequired, loss } = this.group;
+    const { name, ways, isRequired, loss } = this.group;
     const { way } = this;
-    return { group: name, way: way?.name ?? null, refused: this.#refused, isRequired, loss: way === null ? loss : '' };
+    const rank = (refusal: Refusal): number => ways.findIndex(({ name: other }) => other === refusal.way);
+    return {
+      group: name,
+      way: way?.name ?? null,
+      refused: [...this.#refused].sort((a, b) => rank(a) - rank(b)),
+      untried: this.#ways.slice(this.#at + 1).map(({ name: other }) => other),
+      isRequired,
+      loss: way === null ? loss : (way.lacks ?? ''),
+    };
   }
 }
 

@@ -229,20 +229,23 @@ test('not root, with the four capabilities: every probe attaches, and the servic
 });
 
 test('doctor --pid: what is traced, by what; what is not, and why', async () => {
-  const examine = async (...args: string[]): Promise<Record<string, { state: string; detail: string }>> => {
+  const examine = async (
+    code: number,
+    ...args: string[]
+  ): Promise<Record<string, { state: string; detail: string }>> => {
     const told = await runUnderspan(['doctor', '--json', '--pid', String(process.pid), ...args]);
-    assert.equal(told.exitCode, 0, told.describe());
+    assert.equal(told.exitCode, code, told.describe());
     const { checks } = JSON.parse(told.stdout) as {
       checks: { group: string; name: string; state: string; detail: string }[];
     };
     const own = checks.filter(({ group }) => group === `process ${process.pid}`);
     return Object.fromEntries(own.map(({ name, state, detail }) => [name, { state, detail }]));
   };
-  const traced = await examine();
+  const traced = await examine(0);
   assert.equal(traced.selection?.state, 'ok');
   assert.match(traced.probes?.detail ?? '', /^socket calls by \w+$/);
   assert.match(traced.tls?.detail ?? '', /^(openssl|node) in .*node/);
-  const excluded = await examine('--set', 'selection.include=[{exe: no-such-program}]');
+  const excluded = await examine(3, '--set', 'selection.include=[{exe: no-such-program}]');
   assert.equal(excluded.selection?.state, 'lost');
   assert.match(excluded.selection?.detail ?? '', /none of the 1 include selectors matches/);
 });
@@ -252,6 +255,9 @@ test('a forced front end is the one that is taken; a BTF file that is not there:
   assert.equal(told.exitCode, 0, told.describe());
   const { checks } = JSON.parse(told.stdout) as { checks: { name: string; detail: string }[] };
   assert.equal(checks.find(({ name }) => name === 'socket calls')?.detail, 'by syscall');
+  const nobody = await runUnderspan(['doctor', '--pid', '4194304']);
+  assert.equal(nobody.exitCode, 3, nobody.describe());
+  assert.match(nobody.stdout, /^No spans of process 4194304: process\.$/m);
   const missing = await runUnderspan(['run', '--btf', '/nowhere/btf'], { UNDERSPAN_ADMIN_PORT: '0' });
   assert.equal(missing.exitCode, 3, missing.describe());
   assert.match(missing.stderr, /no BTF at \/nowhere\/btf/);

@@ -1,6 +1,6 @@
 // What runs inside a guest of the kernel matrix: each front end in turn, and the automatic choice. First the kernel tests
 // (bytes, calls and positions against a driver's own account), then the agent over real servers: nginx with sendfile,
-// Node, Python, and one that does everything through io_uring. Every request must have exactly its SERVER span and its
+// Node, Python, one that does everything through io_uring, and nginx and Node over TLS. Every request must have exactly its SERVER span and its
 // CLIENT span, joined. Out: one JSON line a fact for matrix.ts.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
@@ -8,6 +8,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { startAgent } from '../support/agent.js';
+import { makeCertificate } from '../support/certificate.js';
 import { compareSpans, type Witness } from '../support/compare.js';
 import { startOtlpReceiver } from '../support/otlp-receiver.js';
 import { Child, freePort, runCommand } from '../support/processes.js';
@@ -62,7 +63,7 @@ function tell(fact: object): void {
 /** The kernel tests under one front end; the verifier's figures come along. */
 function runKernelTests(frontEnd: string, folder: string): void {
   const file = path.join(folder, `${frontEnd}.json`);
-  const { status, stdout } = spawnSync(process.execPath, [RUNNER, 'kernel'], {
+  const { status, stdout } = spawnSync(process.execPath, [RUNNER, 'kernel', 'calls', 'sockets'], {
     env: {
       ...process.env,
       UNDERSPAN_TEST_FRONT_END: frontEnd,
@@ -78,6 +79,7 @@ function runKernelTests(frontEnd: string, folder: string): void {
 }
 
 async function startTargets(folder: string): Promise<readonly Target[]> {
+  const certificate = await makeCertificate();
   const numbers = Array.from({ length: REQUESTS }, (_, index) => index);
   const uring = new Uring(await freePort(), folder);
   await sleep(1000);
@@ -91,6 +93,18 @@ async function startTargets(folder: string): Promise<readonly Target[]> {
     { name: 'node', server: await startNodeServer(), paths: numbers.map(n => `/bytes/5000/${n}`), unseenBy: [] },
     { name: 'python', server: await startPythonHttpServer(1, 0), paths: numbers.map(n => `/none/${n}`), unseenBy: [] },
     { name: 'io_uring', server: uring, paths: numbers.map(n => `/uring/${n}`), unseenBy: ['syscall'] },
+    {
+      name: 'nginx over TLS',
+      server: await startNginx({ certificate }),
+      paths: numbers.map(n => `/bytes/20000/tls-${n}`),
+      unseenBy: [],
+    },
+    {
+      name: 'node over TLS',
+      server: await startNodeServer({ certificate }),
+      paths: numbers.map(n => `/bytes/5000/tls-${n}`),
+      unseenBy: [],
+    },
   ];
 }
 
@@ -98,7 +112,9 @@ async function startTargets(folder: string): Promise<readonly Target[]> {
 async function request({ server, paths }: Target): Promise<{ readonly pid: number; readonly witnesses: Witness[] }> {
   const urls = paths.flatMap(where => ['--output', '/dev/null', `${server.url}${where}`]);
   const format = '%{http_code}\\n';
-  const child = await runCommand('curl', ['--silent', '--write-out', format, ...urls], { timeoutMs: 120_000 });
+  const child = await runCommand('curl', ['--silent', '--insecure', '--http1.1', '--write-out', format, ...urls], {
+    timeoutMs: 120_000,
+  });
   if (child.exitCode !== 0) throw new Error(`curl failed: ${child.describe()}`);
   const statuses = child.stdout.trim().split('\n').map(Number);
   const witnesses = paths.map((where, index) => {

@@ -1,16 +1,18 @@
-// `npm run test:kernels [NAME...]`: boots Debian's generic kernels 5.10, 6.1, 6.12 and the newest one under QEMU, two at a
-// time, runs guest.ts in each, and judges what it tells. The verifier's figures are compared with verifier.md, which is
+// `npm run test:kernels -- [SERIES...] [PART...]`: boots Debian's generic kernels 5.10, 6.1, 6.12 and the newest one under
+// QEMU, one for every two cores at a time, runs guest.ts in each, and judges what it tells. Parts are words of guest.ts. The verifier's figures are compared with verifier.md, which is
 // committed: a program that a kernel finds much harder to verify than before fails the run; `--write` takes the new ones.
 import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { differences, type Figures, parseTable, renderTable } from './verifier-table.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const TABLE = path.join(ROOT, 'test/kernels/verifier.md');
 const GUEST_SECONDS = 3600;
-const AT_A_TIME = 2;
+const AT_A_TIME = Math.max(1, Math.floor(availableParallelism() / 2));
 
 type Fact =
   | { readonly fact: 'kernel tests'; frontEnd: string; ok: boolean; failures: readonly string[]; output: string }
@@ -41,61 +43,78 @@ function seriesOf(kernel: string): string {
   return /^\d+\.\d+/.exec(kernel)?.[0] ?? kernel;
 }
 
-async function judge(kernel: string): Promise<Verdict> {
-  const failures: string[] = [];
-  const figures: Record<string, number> = {};
-  let hasEnded = false;
-  const guest = spawn(
-    path.join(ROOT, 'test/kernels/boot.sh'),
-    [kernel, String(GUEST_SECONDS), process.execPath, path.join(ROOT, 'dist/test/kernels/guest.js')],
-    { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] },
-  );
-  let output = '';
-  let errors = '';
-  guest.stdout.on('data', (part: Buffer) => {
-    output += part.toString();
-  });
-  guest.stderr.on('data', (part: Buffer) => {
-    errors += part.toString();
-  });
-  const status = await new Promise<number | null>(resolve => guest.once('close', resolve));
-  for (const line of output.split('\n').filter(text => text.startsWith('{'))) {
-    const fact = JSON.parse(line) as Fact;
+/** What the guest tells, as it does. */
+class Account {
+  readonly #kernel: string;
+  readonly failures: string[] = [];
+  readonly figures: Record<string, number> = {};
+  hasEnded = false;
+
+  constructor(kernel: string) {
+    this.#kernel = kernel;
+  }
+
+  note(fact: Fact): void {
     switch (fact.fact) {
       case 'kernel tests':
-        say(`${kernel} ${fact.frontEnd}: kernel tests ${fact.ok ? 'pass' : 'FAIL'}`);
-        if (!fact.ok) failures.push(...fact.failures.map(text => `${fact.frontEnd}: ${text}`), fact.output);
+        this.#say(`${fact.frontEnd}: kernel tests ${fact.ok ? 'pass' : 'FAIL'}`);
+        if (!fact.ok) this.failures.push(...fact.failures.map(text => `${fact.frontEnd}: ${text}`), fact.output);
         break;
       case 'programs':
-        Object.assign(figures, fact.programs);
+        Object.assign(this.figures, fact.programs);
         break;
       case 'servers':
-        say(`${kernel} ${fact.frontEnd}: ${fact.target} ${fact.ok ? `${fact.spans} spans, all right` : 'FAIL'}`);
-        failures.push(...fact.faults.map(text => `${fact.frontEnd}: ${fact.target}: ${text}`));
+        this.#say(`${fact.frontEnd}: ${fact.target} ${fact.ok ? `${fact.spans} SERVER spans, all right` : 'FAIL'}`);
+        this.failures.push(...fact.faults.map(text => `${fact.frontEnd}: ${fact.target}: ${text}`));
         break;
       case 'losses':
-        if (fact.losses !== '') say(`${kernel} ${fact.frontEnd}: ${fact.losses}`);
+        if (fact.losses !== '') this.#say(`${fact.frontEnd}: ${fact.losses}`);
         break;
       case 'end':
-        hasEnded = true;
+        this.hasEnded = true;
     }
   }
-  if (status !== 0 || !hasEnded) failures.push(`the guest ended with ${status}:\n${errors.slice(-4000)}`);
+
+  #say(text: string): void {
+    say(`${this.#kernel} ${text}`);
+  }
+}
+
+async function judge(kernel: string, parts: readonly string[]): Promise<Verdict> {
+  const account = new Account(kernel);
+  const command = [process.execPath, path.join(ROOT, 'dist/test/kernels/guest.js'), ...parts];
+  const guest = spawn(path.join(ROOT, 'test/kernels/boot.sh'), [kernel, String(GUEST_SECONDS), ...command], {
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const errors: string[] = [];
+  createInterface({ input: guest.stdout }).on('line', line => {
+    if (line.startsWith('{')) account.note(JSON.parse(line) as Fact);
+  });
+  createInterface({ input: guest.stderr }).on('line', line => {
+    if (line.startsWith('retry ')) say(line);
+    errors.push(line);
+  });
+  const status = await new Promise<number | null>(resolve => guest.once('close', resolve));
+  const { failures, figures } = account;
+  if (status !== 0 || !account.hasEnded)
+    failures.push(`the guest ended with ${status}:\n${errors.slice(-60).join('\n')}`);
   return { kernel, failures, figures };
 }
 
 async function main(words: readonly string[]): Promise<number> {
-  const wanted = words.filter(word => !word.startsWith('--'));
+  const wanted = words.filter(word => /^\d/.test(word));
+  const parts = words.filter(word => /^[a-z]/.test(word));
   execFileSync('clang', ['-O2', 'test/services/uring-server.c', '-o', 'build/uring-server', '-luring'], { cwd: ROOT });
   const names = execFileSync(path.join(ROOT, 'test/kernels/fetch.sh'), { encoding: 'utf8' }).trim().split('\n');
-  const kernels = names.filter(name => wanted.length === 0 || wanted.some(word => name.startsWith(word)));
-  if (kernels.length === 0) throw new Error(`no kernel of ${names.join(', ')} begins with ${wanted.join(' or ')}`);
+  const kernels = names.filter(name => wanted.length === 0 || wanted.includes(seriesOf(name)) || wanted.includes(name));
+  if (kernels.length === 0) throw new Error(`none of the kernels ${names.join(', ')} is ${wanted.join(' or ')}`);
   const waiting = [...kernels];
   const verdicts: Verdict[] = [];
   await Promise.all(
     Array.from({ length: AT_A_TIME }, async () => {
       for (let kernel = waiting.shift(); kernel !== undefined; kernel = waiting.shift()) {
-        verdicts.push(await judge(kernel));
+        verdicts.push(await judge(kernel, parts));
       }
     }),
   );
@@ -103,8 +122,8 @@ async function main(words: readonly string[]): Promise<number> {
   const failures = verdicts.flatMap(({ kernel, failures: own }) => own.map(text => `${kernel}: ${text}`));
   for (const { kernel, figures } of verdicts) {
     const series = seriesOf(kernel);
-    if (words.includes('--write')) committed.set(series, figures);
-    else failures.push(...differences(series, committed.get(series) ?? {}, figures));
+    if (words.includes('--write') && parts.length === 0) committed.set(series, figures);
+    else failures.push(...differences(series, committed.get(series) ?? {}, figures, parts.length === 0));
   }
   if (words.includes('--write')) writeFileSync(TABLE, renderTable(committed));
   for (const failure of failures) say(`failed: ${failure}`);

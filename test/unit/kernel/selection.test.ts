@@ -13,7 +13,7 @@ const GROUPS: readonly ProbeGroup[] = [
     ways: [
       { name: 'fentry', programs: [{ name: 'f_send' }, { name: 'f_page', onlyWith: 'sendpage' }] },
       { name: 'kprobe', programs: [{ name: 'k_send' }] },
-      { name: 'syscall', programs: [{ name: 'sys_exit' }] },
+      { name: 'syscall', programs: [{ name: 'sys_exit' }], lacks: 'io_uring' },
     ],
     isRequired: true,
     loss: 'everything',
@@ -50,8 +50,9 @@ test('a refused program takes its whole way along and nothing else', () => {
       { way: 'fentry', reason: 'f_page: EPERM' },
       { way: 'kprobe', reason: 'k_send: ENOENT' },
     ],
+    untried: [],
     isRequired: true,
-    loss: '',
+    loss: 'io_uring',
   });
 });
 
@@ -85,6 +86,17 @@ test('a way that cannot be is not tried, and the report says why', () => {
     { way: 'kprobe', reason: 'no kprobes here' },
   ]);
   assert.equal(selection.reports()[1]?.way, null);
+});
+
+test('refusals are told in the order of preference, and what would be next', () => {
+  const unavailable = (way: WayName): string => (way === 'kprobe' ? 'no kprobes here' : '');
+  const selection = new WaySelection(GROUPS, null, { ...ALL, unavailable });
+  assert.deepEqual(selection.reports()[0]?.untried, ['syscall']);
+  selection.refuse('f_send', 'EPERM');
+  assert.deepEqual(
+    selection.reports()[0]?.refused.map(({ way }) => way),
+    ['fentry', 'kprobe'],
+  );
 });
 
 test('no program belongs to two ways, so that none can count twice', () => {
