@@ -67,7 +67,11 @@ const KERNELS = [
   { has: 'zstd', packages: ['zstd'] },
   { has: '/usr/include/liburing.h', packages: ['liburing-dev'] },
 ];
-const BACKENDS = [...TEST, { has: 'prometheus', packages: ['prometheus'], service: 'prometheus' }];
+const BACKENDS = [
+  ...TEST,
+  { has: 'prometheus', packages: ['prometheus'], service: 'prometheus' },
+  { has: '/usr/share/doc/python3-venv', packages: ['python3-venv'] },
+];
 const TRACES = [...TEST, { has: 'javac', packages: ['default-jdk-headless'] }];
 const NEEDS = {
   traces: [...BUILD, ...TRACES],

@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';
 import { get } from './agent.js';
-import { collectorBinary, jaegerBinary, tempoBinary } from './backends.js';
+import { collectorBinary, hasTempo, jaegerBinary, tempoBinary } from './backends.js';
 import { Child, freePort, temporaryDirectory, until } from './processes.js';
 
 export const BACKENDS = ['collector', 'jaeger', 'tempo', 'prometheus'] as const;
@@ -61,7 +61,7 @@ export async function startBackends(agentMetrics: string): Promise<Backends> {
       return null;
     });
   const jaeger = await had('jaeger', jaegerBinary());
-  const tempo = await had('tempo', tempoBinary());
+  const tempo = hasTempo ? await had('tempo', tempoBinary()) : null;
   const otelcol = await had('collector', collectorBinary());
   const folder = temporaryDirectory('backends');
   const port = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
@@ -143,7 +143,8 @@ export async function startBackends(agentMetrics: string): Promise<Backends> {
     });
     const pipelines = at(collectorConfig, 'service', 'pipelines');
     const traceExporters = (pipelines.traces as { exporters: string[] }).exporters;
-    for (const name of missing.keys()) {
+    for (const name of ['jaeger', 'tempo']) {
+      if (children[name as BackendName] !== undefined) continue;
       traceExporters.splice(traceExporters.indexOf(`otlp_grpc/${name}`), 1);
       delete at(collectorConfig, 'exporters')[`otlp_grpc/${name}`];
     }

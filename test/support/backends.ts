@@ -1,13 +1,14 @@
 // The backends that people use, built from their published Go modules and kept outside the repository
-// (UNDERSPAN_BACKENDS_CACHE): the OpenTelemetry Collector by its own builder, Jaeger v2, and Tempo from a checkout, since the
-// module proxy does not have it. A build takes minutes; a missing toolchain or module is an error that says what
+// (UNDERSPAN_BACKENDS_CACHE): the OpenTelemetry Collector by its own builder, Jaeger v2, and Tempo from a checkout, if one
+// is named. A build takes minutes; a missing toolchain or module is an error that says what
 // is missing.
 import { cpSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { runCommand } from './processes.js';
 
-const CACHE = process.env.UNDERSPAN_BACKENDS_CACHE ?? path.join(homedir(), '.cache', 'underspan-backends');
+export const BACKENDS_CACHE =
+  process.env.UNDERSPAN_BACKENDS_CACHE ?? path.join(homedir(), '.cache', 'underspan-backends');
 const BUILD_MS = 3 * 3_600_000;
 
 const COLLECTOR = 'v0.165.0';
@@ -61,29 +62,31 @@ export function jaegerBinary(): Promise<string> {
   });
 }
 
+const TEMPO_SOURCE = process.env.UNDERSPAN_TEMPO_SOURCE ?? '';
+
+/** Tempo is no Go module that could be installed: it is tested where a checkout of it is named, or was once. */
+export const hasTempo: boolean = TEMPO_SOURCE !== '' || existsSync(path.join(BACKENDS_CACHE, 'tempo'));
+
 /** The path of Tempo, built from the checkout that UNDERSPAN_TEMPO_SOURCE names. */
-export async function tempoBinary(): Promise<string> {
-  const source = process.env.UNDERSPAN_TEMPO_SOURCE ?? '';
-  if (source === '' && !existsSync(path.join(CACHE, 'tempo')))
-    throw new Error('Tempo cannot be had as a Go module: name a checkout of it, UNDERSPAN_TEMPO_SOURCE=FOLDER');
+export function tempoBinary(): Promise<string> {
   return cached('tempo', async folder => {
-    await go(['build', '-mod=vendor', '-o', path.join(folder, 'tempo'), './cmd/tempo'], source, {});
+    await go(['build', '-mod=vendor', '-o', path.join(folder, 'tempo'), './cmd/tempo'], TEMPO_SOURCE, {});
     return path.join(folder, 'tempo');
   });
 }
 
 /** Builds in a folder of its own, and keeps what comes out under a name. */
 async function cached(name: string, build: (folder: string) => Promise<string>): Promise<string> {
-  const kept = path.join(CACHE, name);
+  const kept = path.join(BACKENDS_CACHE, name);
   if (existsSync(kept)) return kept;
-  const folder = path.join(CACHE, `${name}.building`);
+  const folder = path.join(BACKENDS_CACHE, `${name}.building`);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const startMs = Date.now();
   const progress = setInterval(() => {
     console.log(`still building ${name}: ${Math.round((Date.now() - startMs) / 60_000)} min`);
   }, 60_000);
-  console.log(`building ${name}, which takes minutes and is kept in ${CACHE}`);
+  console.log(`building ${name}, which takes minutes and is kept in ${BACKENDS_CACHE}`);
   try {
     renameSync(await build(folder), kept);
   } finally {
