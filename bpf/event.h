@@ -84,9 +84,10 @@ enum event_cause_flag {
 
 /* User space's word on a connection, written into connection.verdict. */
 enum event_verdict {
-	VERDICT_HEAD = 0, /* capture the head of each run, and every read of a run that begins amid a body */
+	VERDICT_HEAD = 0, /* capture the head of each run, every read of a run that begins amid a body, after a 101 the head of each call */
 	VERDICT_STREAM = 1, /* capture every call */
 	VERDICT_IGNORE = 2, /* count bytes, emit no data records */
+	VERDICT_TUNNEL = 3, /* as VERDICT_HEAD, but what follows a 101 is like any other run */
 };
 
 /* What was lost or skipped in the kernel; index of the per-CPU loss counters. */
@@ -364,7 +365,8 @@ struct connection {
 	__u8 direction; /* of the open run, enum event_direction */
 	__u8 is_amid_body; /* the open run is of reads and does not begin with a message */
 	__u8 looks; /* spent on the search for TLS records of a known session */
-	__u8 reserved[4];
+	__u8 is_upgraded; /* a run began with a 101 */
+	__u8 reserved[3];
 };
 
 /* Value of `counters`, one per CPU. */

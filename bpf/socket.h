@@ -83,6 +83,14 @@ static __always_inline bool is_streamed(struct connection *c)
 	return c->verdict == VERDICT_STREAM || (c->is_amid_body && c->verdict == VERDICT_HEAD);
 }
 
+#define HTTP_1_1 0x312e312f50545448ULL /* "HTTP/1.1" in wire order */
+#define CODE_101 0x31303120U /* " 101" */
+
+static __always_inline bool is_upgrade(const __u8 *payload)
+{
+	return *(const __u64 *)payload == HTTP_1_1 && *(const __u32 *)(payload + 8) == CODE_101;
+}
+
 /* Emits the records of the call at hand: up to CHUNKS_PER_CALL chunks. The event
  * has been filled. */
 __noinline int emit_call(__u32 slot, __u32 lane)
@@ -115,6 +123,8 @@ __noinline int emit_call(__u32 slot, __u32 lane)
 			e->flags |= DATA_NO_CONTENT;
 		if (got < e->call_bytes)
 			e->flags |= DATA_TRUNCATED;
+		if (i == 0 && e->flags & DATA_EDGE && got >= 12 && is_upgrade(scratch->payload))
+			c->is_upgraded = 1;
 		offset += got;
 		more = offset < left && got == EVENT_CHUNK_MAX && i < CHUNKS_PER_CALL - 1;
 		if (more)
@@ -171,7 +181,8 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 		c->capture_left = head_bytes();
 		c->direction = io->direction;
 		c->is_amid_body = io->direction == DIRECTION_INGRESS && c->role != ROLE_CLIENT &&
-				  c->bytes_ingress > io->bytes && !begins_message(lane);
+				  !c->is_upgraded && c->bytes_ingress > io->bytes &&
+				  !begins_message(lane);
 		count_stat(STAT_EDGES, 1);
 	}
 	c->run.calls++;
@@ -181,6 +192,9 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 	scratch->event.run_calls = c->run.calls;
 	if (c->verdict == VERDICT_IGNORE)
 		return 0;
+	/* The frames of a WebSocket begin anywhere in a run, mostly with a call. */
+	if (c->is_upgraded && c->verdict == VERDICT_HEAD)
+		c->capture_left = head_bytes();
 	if (!edge && !c->capture_left && !is_streamed(c) && begins_message(lane))
 		c->capture_left = head_bytes();
 	if (edge || c->capture_left || is_streamed(c))

@@ -2,6 +2,7 @@
 // header fields that are not on the list, queries, credentials in targets and bodies are x, byte for byte, so that positions
 // and lengths stay and a replay comes to the same spans. What is neither HTTP/1 nor a TLS record is all x. The sizes of
 // chunks stay, a line of up to eight hexadecimal digits in a body with them.
+import { FrameReader } from './protocols/websocket.js';
 import { DataEventCursor, EVENT_DATA, EventHeaderCursor } from './records/records.gen.js';
 
 /** Fields that spans are made of; the rest have names only. */
@@ -39,11 +40,12 @@ const MASK = 0x78;
 const STREAMS_MAX = 131072;
 const START_LINE = /^(?:HTTP\/1\.[01] \d{3}|[A-Z][A-Z_-]{1,31} \S+(?: HTTP\/1\.[01]|$))/;
 const START_LINE_BYTES = 4096;
+const SWITCHING = /^HTTP\/1\.1 101 /;
 const CHUNK_SIZE = /^[0-9A-Fa-f]{1,8}(?:;[^\r\n]*)?\r?$/;
 const FIELD_NAME_MAX_BYTES = 64;
 
-/** In no message, in a head, in a body. */
-type Place = 'start' | 'head' | 'body';
+/** In no message, in a head, in a body, behind an upgrade to WebSocket. */
+type Place = 'start' | 'head' | 'body' | 'frames';
 
 class StreamState {
   readonly generation: number;
@@ -54,6 +56,12 @@ class StreamState {
   bodyEnd = 0;
   hasBodyEnd = false;
   contentLength = -1;
+  /** The head is one of a 101, and names WebSocket. */
+  isSwitching = false;
+  isWebSocket = false;
+  /** Headers of frames stay. */
+  readonly frames = new FrameReader(null);
+  framesSeq = 0;
 
   constructor(generation: number) {
     this.generation = generation;
@@ -95,9 +103,15 @@ export class Redactor {
       stream = new StreamState(generation);
       this.#streams.set(key, stream);
     }
-    if (stream.place !== 'head' && isStartLine(bytes, 0)) {
+    if (stream.place !== 'head' && stream.place !== 'frames' && isStartLine(bytes, 0)) {
       stream.place = 'start';
       stream.hasBodyEnd = false;
+    }
+    const peer = this.#streams.get(key ^ 1);
+    // Whoever asked for it sends frames from now on.
+    if (stream.place !== 'frames' && peer?.place === 'frames' && peer.generation === generation) {
+      stream.place = 'frames';
+      stream.framesSeq = seq;
     }
     mask(bytes, stream, seq);
   }
@@ -106,6 +120,10 @@ export class Redactor {
 /** Walks the bytes line by line. */
 function mask(bytes: Uint8Array, stream: StreamState, seq: number): void {
   for (let at = 0; at < bytes.length; ) {
+    if (stream.place === 'frames') {
+      maskFrames(bytes, at, stream, (seq + at) >>> 0);
+      return;
+    }
     if (stream.place === 'body' && stream.hasBodyEnd) {
       const left = (stream.bodyEnd - (seq + at)) | 0;
       if (left > 0) {
@@ -126,6 +144,23 @@ function mask(bytes: Uint8Array, stream: StreamState, seq: number): void {
   }
 }
 
+/** What cannot be placed is masked whole, as it cannot be counted either. */
+function maskFrames(bytes: Uint8Array, from: number, stream: StreamState, seq: number): void {
+  const { frames } = stream;
+  const missing = (seq - stream.framesSeq) | 0;
+  if (missing < 0) frames.uncounted = 'not_captured';
+  frames.skip(missing, 'not_captured');
+  let at = from;
+  while (at < bytes.length && frames.uncounted === '') {
+    const isPayload = frames.left > 0;
+    const next = frames.step(bytes, at, bytes.length);
+    if (isPayload) bytes.fill(MASK, at, next);
+    at = next;
+  }
+  bytes.fill(MASK, at);
+  stream.framesSeq = (seq + bytes.length - from) >>> 0;
+}
+
 function onStart(bytes: Uint8Array, at: number, to: number, stream: StreamState): void {
   if (!isStartLine(bytes, at)) {
     stream.place = 'body';
@@ -135,6 +170,8 @@ function onStart(bytes: Uint8Array, at: number, to: number, stream: StreamState)
   stream.place = 'head';
   stream.line = bytes[to - 1] === LF ? 'new' : 'mask';
   stream.contentLength = -1;
+  stream.isSwitching = SWITCHING.test(textOf(bytes, at, Math.min(to, at + 13)));
+  stream.isWebSocket = false;
   maskTarget(bytes, at, to);
 }
 
@@ -166,6 +203,11 @@ function onField(bytes: Uint8Array, at: number, to: number, stream: StreamState,
     return;
   }
   if (to - at <= 2 && isWhole && (bytes[at] === LF || bytes[at] === CR)) {
+    if (stream.isSwitching && stream.isWebSocket) {
+      stream.place = 'frames';
+      stream.framesSeq = nextSeq >>> 0;
+      return;
+    }
     stream.place = stream.contentLength === 0 ? 'start' : stream.contentLength > 0 ? 'body' : 'start';
     stream.hasBodyEnd = stream.contentLength > 0;
     stream.bodyEnd = (nextSeq + Math.max(0, stream.contentLength)) >>> 0;
@@ -176,6 +218,7 @@ function onField(bytes: Uint8Array, at: number, to: number, stream: StreamState,
   const name = isNamed ? textOf(bytes, at, colon).toLowerCase() : '';
   const isKept = KEPT_FIELDS.has(name);
   if (name === 'content-length') stream.contentLength = Number.parseInt(textOf(bytes, colon + 1, to).trim(), 10) || 0;
+  if (name === 'upgrade' && isNamed) stream.isWebSocket = /websocket/i.test(textOf(bytes, colon + 1, to));
   if (!isKept) maskLine(bytes, isNamed ? colon + 1 : at, to);
   stream.line = isWhole ? 'new' : isKept ? 'keep' : 'mask';
 }

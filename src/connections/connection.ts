@@ -2,6 +2,7 @@
 // Small on purpose: parsers and exchanges hold state only while a message is under way.
 import type { Exchange, Peer } from '../exchanges/exchange.js';
 import type { Matcher } from '../exchanges/matcher.js';
+import type { MessageHead } from '../protocols/protocol.js';
 import {
   CONNECTION_PREEXISTING,
   CONNECTION_TLS,
@@ -14,6 +15,7 @@ import type { CallCount } from '../traces/process-work.js';
 import { Stream } from './stream.js';
 import { TcpFacts } from './tcp-facts.js';
 import type { TlsWatch } from './tls-watch.js';
+import { Tunnel } from './tunnel.js';
 
 /** Who ended a connection, and how: the first FIN or reset. */
 export type ConnectionEnd = '' | 'fin_sent' | 'fin_received' | 'reset_sent' | 'reset_received';
@@ -56,8 +58,8 @@ export class Connection {
   requestDirection: number = DIRECTION_INGRESS;
   /** Both streams stand at positions that are understood. */
   isSynced = false;
-  /** After CONNECT or 101: bytes are counted, not read. */
-  isOpaque = false;
+  /** What it has become after CONNECT or 101, whose bytes are no messages; null as long as it speaks its protocol. */
+  tunnel: Tunnel | null = null;
   /** Metrics count it as open. */
   isCounted = false;
   /** User space told the kernel to stop sending data. */
@@ -122,6 +124,10 @@ export class Connection {
     this.generation = generation;
   }
 
+  get isOpaque(): boolean {
+    return this.tunnel !== null;
+  }
+
   get isPreexisting(): boolean {
     return (this.flags & CONNECTION_PREEXISTING) !== 0;
   }
@@ -140,6 +146,10 @@ export class Connection {
     if (this.isGivenUp) return 'not parsed';
     if (this.protocolName !== '') return this.protocolName;
     return this.strangeEdges > 0 ? 'unknown' : '';
+  }
+
+  openTunnel(head: MessageHead): void {
+    this.tunnel = new Tunnel(head);
   }
 
   noteEnd(end: ConnectionEnd, ns: number): void {

@@ -26,6 +26,7 @@ import type { Connection } from './connection.js';
 import { endedChunked, findNextRequest, isChunkedEnd, isDiscarding } from './message-ends.js';
 import type { Stream } from './stream.js';
 import type { Synchrony } from './synchrony.js';
+import { beginTunnel, endTunnel, feedTunnel, passTunnel } from './tunnel.js';
 
 /** A chunked body that ended so and then stays quiet for this long has ended. */
 const TAIL_QUIET_NS = 20e6;
@@ -59,6 +60,8 @@ export class StreamFeeder {
     if (isEdge) this.#onEdge(connection, event, stream, direction);
     if (connection.isOpaque) {
       this.#setTimes(connection, event, direction);
+      feedTunnel(connection, stream, event, bytes, from, to);
+      this.#synchrony.leaveTunnel(connection);
       return;
     }
     if (!connection.isSynced && isEdge) this.#synchrony.seek(connection, event, direction, bytes, from, to);
@@ -84,6 +87,12 @@ export class StreamFeeder {
     const begin = Math.max(from, next);
     if (to > begin && stream.feed(bytes, begin, to) !== OK) {
       this.#synchrony.break(connection);
+      return;
+    }
+    if (connection.isOpaque) {
+      this.#synchrony.unawait(connection);
+      beginTunnel(connection, stream, event, bytes, to);
+      this.#synchrony.leaveTunnel(connection);
       return;
     }
     if (connection.matcher?.isAstray === true) {
@@ -118,8 +127,10 @@ export class StreamFeeder {
 
   /** The direction changed: the run before is described, and a response that nothing else ends is over. */
   #onEdge(connection: Connection, event: DataEventCursor, stream: Stream, direction: number): void {
-    if (connection.isSynced && !connection.isOpaque && event.prevCalls > 0) {
-      const other = stream === connection.ingress ? connection.egress : connection.ingress;
+    const other = stream === connection.ingress ? connection.egress : connection.ingress;
+    if (connection.isOpaque) {
+      if (event.prevCalls > 0) passTunnel(connection, other, event.prevEndSeq);
+    } else if (connection.isSynced && event.prevCalls > 0) {
       other.runCalls = event.prevCalls;
       connection.lastNs = event.prevLastNs;
       if (other.hasSeq && other.advance(event.prevEndSeq) !== OK) this.#synchrony.lose(connection);
@@ -162,6 +173,7 @@ export class StreamFeeder {
   #settleRun(connection: Connection, direction: number, endSeq: number, lastNs: number, calls: number): void {
     if (!connection.isSynced || calls === 0 || direction === DIRECTION_NONE) return;
     const stream = connection.stream(direction);
+    if (connection.isOpaque) passTunnel(connection, stream, endSeq);
     if (!stream.hasSeq || connection.isOpaque) return;
     stream.runCalls = Math.max(stream.runCalls, calls);
     connection.lastNs = lastNs;
@@ -190,21 +202,14 @@ export class StreamFeeder {
     this.#synchrony.noteLost(connection, event);
     this.#settleRun(connection, event.direction, event.prevEndSeq, event.prevLastNs, event.prevCalls);
     const wasReset = (connection.flags & (CONNECTION_RESET_RECEIVED | CONNECTION_RESET_SENT)) !== 0;
-    if (connection.isOpaque) this.#endTunnel(connection, event);
-    if (connection.endedNs <= connection.lastNs) connection.endedNs = endOf(event, connection.lastNs);
+    if (connection.isOpaque) endTunnel(connection, event);
+    const lastNs = connection.isOpaque ? Math.max(event.lastReadNs, event.lastWriteNs) : connection.lastNs;
+    if (connection.endedNs <= lastNs) connection.endedNs = endOf(event, lastNs);
     const stream = connection.responseStream;
     if (connection.isSynced) connection.requestStream.parser?.giveUpHead();
     // Whatever cut the connection, a chunked response whose last bytes are the end of one had all been there.
     const isWhole = connection.matcher?.isResponseChunked === true && lastChunkIsIn(event, connection);
     if (connection.isSynced && (!wasReset || connection.isOpaque || isWhole)) stream.parser?.finish(stream.position);
-  }
-
-  /** Bytes after CONNECT or 101 were counted by the kernel only; a stream's position is its bytes since the connection began. */
-  #endTunnel(connection: Connection, event: ConnectionClosedEventCursor): void {
-    connection.lastNs = Math.max(event.lastReadNs, event.lastWriteNs);
-    if (connection.isPreexisting) return;
-    connection.ingress.position = Math.max(connection.ingress.position, event.bytesIngress);
-    connection.egress.position = Math.max(connection.egress.position, event.bytesEgress);
   }
 
   /** How far a run has come of which nothing more is announced. */

@@ -11,6 +11,7 @@ import {
   ROLE_CLIENT,
   ROLE_SERVER,
   VERDICT_IGNORE,
+  VERDICT_TUNNEL,
 } from '../records/records.gen.js';
 import type { Connection } from './connection.js';
 
@@ -208,6 +209,12 @@ export class Synchrony {
     connection.isIgnored = true;
     this.unawait(connection);
     this.#sink.setVerdict(connection.slot, connection.generation, VERDICT_IGNORE);
+  }
+
+  /** What goes through a tunnel need not be captured once it tells nothing. */
+  leaveTunnel(connection: Connection): void {
+    if (connection.tunnel?.becomesBlind() !== true) return;
+    this.#sink.setVerdict(connection.slot, connection.generation, VERDICT_TUNNEL);
   }
 
   await(connection: Connection): void {

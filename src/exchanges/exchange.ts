@@ -4,6 +4,7 @@
 import type { ConnectionEnd } from '../connections/connection.js';
 import type { Service } from '../enrichment/service.js';
 import type { TlsHandshake } from '../protocols/tls/handshake.js';
+import type { UncountedReason } from '../protocols/websocket.js';
 import type { TraceContext } from '../traces/context.js';
 import type { CallCount, ProcessWork } from '../traces/process-work.js';
 
@@ -85,6 +86,8 @@ export class Exchange {
   responseTakenNs = 0;
   /** Last response byte given (SERVER) or taken (CLIENT). */
   responseLastNs = 0;
+  /** Of a tunnel (101, CONNECT), which lasts until then. */
+  closedNs = 0;
 
   // -- connection
   /** 1 for the first exchange of the connection; 0 if the connection is older than the agent. */
@@ -105,6 +108,10 @@ export class Exchange {
   /** Bytes on the socket, heads and framing included; -1 unknown. */
   bytesIn = 0;
   bytesOut = 0;
+  /** Of a WebSocket: whole frames; -1 not counted, or none. Why not, '' if they were. */
+  readFrames = -1;
+  writeFrames = -1;
+  framesUncounted: UncountedReason = '';
   srttMicros = 0;
   /** Segments sent again while it was under way. */
   retransmits = 0;
@@ -196,6 +203,7 @@ export class Exchange {
       this.requestLastNs,
       this.requestTakenNs,
       this.requestFirstNs,
+      this.closedNs,
     );
   }
 }

@@ -233,7 +233,7 @@ export class Matcher {
     exchange.isResponseHeadTruncated = head.isTruncated;
     pending.isResponseHeadDone = true;
     this.isResponseChunked = head.framing === FRAMING_CHUNKED;
-    if (head.framing === FRAMING_OPAQUE) this.#connection.isOpaque = true;
+    if (head.framing === FRAMING_OPAQUE) this.#connection.openTunnel(head);
   }
 
   #responseEnded(position: number, bodyBytes: number): void {
@@ -250,8 +250,20 @@ export class Matcher {
       // A tunnel: what went through it is no body of either message.
       exchange.responseBodyBytes = -1;
       exchange.requestEnd = Math.max(exchange.requestEnd, connection.requestStream.position);
+      this.#countRequestCalls(pending);
+      exchange.closedNs = connection.endedNs;
+      this.#countFrames(exchange);
     }
     this.#settle();
+  }
+
+  #countFrames(exchange: Exchange): void {
+    const { asked = null, answered = null } = this.#connection.tunnel ?? {};
+    if (asked === null || answered === null) return;
+    const [read, written] = exchange.kind === KIND_SERVER ? [asked, answered] : [answered, asked];
+    exchange.readFrames = read.uncounted === '' ? read.count : -1;
+    exchange.writeFrames = written.uncounted === '' ? written.count : -1;
+    exchange.framesUncounted = read.uncounted === '' ? written.uncounted : read.uncounted;
   }
 
   /** Hands on what is complete, in order. A response may be complete before its request: that one waits. */

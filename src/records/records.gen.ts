@@ -1418,6 +1418,10 @@ export class ConnectionCursor {
   get looks(): number {
     return this.view.getUint8(this.at + 395);
   }
+
+  get isUpgraded(): number {
+    return this.view.getUint8(this.at + 396);
+  }
 }
 
 export const CONNECTION_OFFSETS = {
@@ -1472,6 +1476,7 @@ export const CONNECTION_OFFSETS = {
   direction: 393,
   isAmidBody: 394,
   looks: 395,
+  isUpgraded: 396,
 } as const;
 
 /** struct counters */
@@ -1652,11 +1657,13 @@ export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
 export const VERDICT_HEAD = 0;
 export const VERDICT_STREAM = 1;
 export const VERDICT_IGNORE = 2;
+export const VERDICT_TUNNEL = 3;
 /** Names of enum event_verdict, without prefix. */
 export const EVENT_VERDICT_NAMES: Readonly<Record<number, string>> = {
   0: 'head',
   1: 'stream',
   2: 'ignore',
+  3: 'tunnel',
 };
 
 export const LOSS_DATA_RING_FULL = 0;

@@ -70,6 +70,10 @@ export const IO_READ_CALLS = attributeKey('underspan.io.read_calls');
 export const IO_WRITE_CALLS = attributeKey('underspan.io.write_calls');
 export const IO_READ_BYTES = attributeKey('underspan.io.read_bytes');
 export const IO_WRITE_BYTES = attributeKey('underspan.io.write_bytes');
+/** Whole frames of a WebSocket, and why those of a direction without a number could not be counted. */
+export const WEBSOCKET_READ_FRAMES = attributeKey('underspan.websocket.read_frames');
+export const WEBSOCKET_WRITE_FRAMES = attributeKey('underspan.websocket.write_frames');
+export const WEBSOCKET_UNCOUNTED = attributeKey('underspan.websocket.uncounted.reason');
 /** How the parent is known: `header` (traceparent, b3 ...), `sequence` (socket pair), `remote_sequence` (another host), or a grade
  *  of traces/causes.ts. Absent on roots. */
 export const PARENT_EVIDENCE = attributeKey('underspan.parent.evidence');

@@ -291,6 +291,9 @@ export class SpanWriter {
     encoder.int(semconv.IO_WRITE_CALLS, exchange.writeCalls);
     if (exchange.bytesIn >= 0) encoder.int(semconv.IO_READ_BYTES, exchange.bytesIn);
     if (exchange.bytesOut >= 0) encoder.int(semconv.IO_WRITE_BYTES, exchange.bytesOut);
+    if (exchange.readFrames >= 0) encoder.int(semconv.WEBSOCKET_READ_FRAMES, exchange.readFrames);
+    if (exchange.writeFrames >= 0) encoder.int(semconv.WEBSOCKET_WRITE_FRAMES, exchange.writeFrames);
+    if (exchange.framesUncounted !== '') encoder.string(semconv.WEBSOCKET_UNCOUNTED, exchange.framesUncounted);
     if (exchange.srttMicros > 0) encoder.double(semconv.TCP_SRTT, exchange.srttMicros / 1e6);
     if (exchange.retransmits > 0) encoder.int(semconv.TCP_RETRANSMITS, exchange.retransmits);
     if (exchange.rwndLimitedMs > 0) encoder.double(semconv.TCP_RWND_LIMITED, exchange.rwndLimitedMs / 1e3);

@@ -6,6 +6,7 @@ import { BODIES, PIPELINES } from '../support/hostile-bodies.js';
 import { ENDINGS, FAILURES } from '../support/hostile-failures.js';
 import { Stage } from '../support/hostile-stage.js';
 import { CUT_TEXTS, TEXTS } from '../support/hostile-texts.js';
+import { WEBSOCKETS } from '../support/hostile-websockets.js';
 
 let stage: Stage;
 
@@ -20,6 +21,7 @@ test('the same, cut anywhere and moved by all kinds of calls', t => stage.perfor
 test('pipelines', t => stage.perform(t, PIPELINES));
 test('bodies', t => stage.perform(t, BODIES));
 test('endings', t => stage.perform(t, ENDINGS));
+test('WebSockets', t => stage.perform(t, WEBSOCKETS));
 test('failures', t => stage.perform(t, FAILURES));
 
 test('instants and phases are true: half of each kind to 0.2 ms, 99 % to 2 ms', t => {

@@ -243,5 +243,7 @@ function checkTruncated(head: MessageHead, truth: MessageHead | null, gaps: read
 /** As bytes: a text is UTF-8 if all of it is, and a part of it may be where the whole is not. */
 function beginsOnWire(whole: string, part: string): boolean {
   const encodings = ['utf8', 'latin1'] as const;
-  return encodings.some(of => encodings.some(ofPart => Buffer.from(whole, of).indexOf(Buffer.from(part, ofPart)) === 0));
+  return encodings.some(of =>
+    encodings.some(ofPart => Buffer.from(whole, of).indexOf(Buffer.from(part, ofPart)) === 0),
+  );
 }

@@ -24,13 +24,6 @@ const scattered = talk(request('GET', '/scattered', field(250)), response(200), 
   requestBody: -1,
   isRequestTruncated: true,
 });
-const websocket = talk(
-  request('GET', '/socket', 'Connection: Upgrade\r\nUpgrade: websocket\r\n') + filler(70),
-  `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n${filler(90)}`,
-  { responseBody: -1, tunnelBytes: 70, endsWithClose: true },
-);
-const websocketHead = websocket.request.length - 70;
-const upgraded = websocket.response.length - 90;
 const tunnel = talk(
   `CONNECT far.test:443 HTTP/1.1\r\nHost: far.test:443\r\n\r\n${filler(20_000)}`,
   `HTTP/1.1 200 Go\r\n\r\n${filler(50)}`,
@@ -99,31 +92,6 @@ export const ENDINGS: readonly Story[] = [
     ],
     areCallsJudged: false,
     isJoined: true,
-  }),
-  story('a WebSocket', [websocket], {
-    client: [
-      ['send', websocketHead],
-      ['receive', upgraded],
-      ['receive', 30],
-      ['send', 40],
-      ['sleep', 4],
-      ['send', 30],
-      ['receive', 60],
-      ['receive_eof'],
-      ['close'],
-    ],
-    server: [
-      ['receive', websocketHead],
-      ['send', upgraded],
-      ['sleep', 4],
-      ['send', 30],
-      ['receive', 70],
-      ['sleep', 4],
-      ['send', 60],
-      ['sleep', 3],
-      ['close'],
-    ],
-    areCallsJudged: false,
   }),
   story('a tunnel', [tunnel], {
     client: [['send', tunnelHead], ['receive', tunnelOpened], ['send'], ['receive', 50], ['receive_eof'], ['close']],

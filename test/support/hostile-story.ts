@@ -24,6 +24,8 @@ export interface Wanted {
   readonly endsWithClose: boolean;
   /** So many bytes at the end of `request` went through a tunnel: they count, and are of no message. */
   readonly tunnelBytes: number;
+  /** Whole frames of a WebSocket that went in `request` and `response`; null if it is none. */
+  readonly frames: Frames | null;
   /** Sides on which a span is promised. */
   readonly sides: readonly Sidedness[];
   /** Expected `url.full`; '' not judged. */
@@ -32,6 +34,17 @@ export interface Wanted {
 }
 
 export type Sidedness = 'client' | 'server';
+
+export interface Frames {
+  readonly asked: number;
+  readonly answered: number;
+  /** Why a side could not count those of a direction. */
+  readonly uncounted?: {
+    readonly side: Sidedness | 'both';
+    readonly direction: 'asked' | 'answered';
+    readonly reason: string;
+  };
+}
 
 export interface Talk {
   readonly request: Buffer;
@@ -90,6 +103,7 @@ export function talk(request: string | Buffer, response: string | Buffer, option
       isResponseTruncated: false,
       endsWithClose: false,
       tunnelBytes: 0,
+      frames: null,
       sides: ['client', 'server'],
       host: HOST,
       urlFull: `http://${wanted.host ?? HOST}${wanted.path ?? path}`,
@@ -170,3 +184,14 @@ export const field = (bytes: number) => `X-Filler: ${filler(bytes)}\r\n`;
 /** A plain exchange, to see whether a connection is still understood. */
 export const AFTER = talk(request('GET', '/after'), response(200, 'x'), { responseBody: 1 });
 export const DOWNLOAD = talk(request('GET', '/download'), response(200, filler(300_000)), { responseBody: 300_000 });
+
+/** A frame of a WebSocket with a payload of so many octets, as a client sends it, or a server. */
+export function frame(sender: Sidedness, payloadBytes: number, opcode = 1, isLast = true): Buffer {
+  const masked = sender === 'client' ? 0x80 : 0;
+  const header = Buffer.alloc(payloadBytes > 65535 ? 10 : payloadBytes > 125 ? 4 : 2);
+  header[0] = (isLast ? 0x80 : 0) | opcode;
+  header[1] = masked | (header.length === 2 ? payloadBytes : header.length === 4 ? 126 : 127);
+  if (header.length === 4) header.writeUInt16BE(payloadBytes, 2);
+  if (header.length === 10) header.writeBigUInt64BE(BigInt(payloadBytes), 2);
+  return Buffer.concat([header, Buffer.alloc(masked === 0 ? 0 : 4, 0x5a), Buffer.from(filler(payloadBytes))]);
+}

@@ -173,6 +173,7 @@ export class Judge {
       expect('underspan.io.read_calls', countCalls(own, 'receive', read));
       expect('underspan.io.write_calls', countCalls(own, 'send', written));
     }
+    this.#judgeFrames(side, index, one.wanted, span);
     if (this.#leastRttMs > 0) this.#judgeTcp(side, index, own, span);
     const taker = callAt(own, isServer ? 'receive' : 'send', asked.from);
     if (taker !== null && pidOf(span) !== taker.pid) {
@@ -180,6 +181,22 @@ export class Judge {
     }
     const spoken = { from: asked.from, to: asked.to - one.wanted.tunnelBytes };
     this.#judgeTimes(side, index, own, peer, spoken, answered, span);
+  }
+
+  #judgeFrames(side: Sidedness, index: number, { frames }: Wanted, span: DecodedSpan): void {
+    const missed = [side, 'both'].includes(frames?.uncounted?.side ?? '') ? frames?.uncounted : undefined;
+    const of = (direction: 'read' | 'write') => {
+      const name = (direction === 'read') === (side === 'server') ? 'asked' : 'answered';
+      return frames === null || missed?.direction === name ? Number.NaN : frames[name];
+    };
+    for (const direction of ['read', 'write'] as const) {
+      const found = number(span, `underspan.websocket.${direction}_frames`);
+      if (!Object.is(found, of(direction))) {
+        this.#fail(side, index, `${found} frames ${direction} instead of ${of(direction)}`);
+      }
+    }
+    const reason = text(span, 'underspan.websocket.uncounted.reason');
+    if (reason !== (missed?.reason ?? '')) this.#fail(side, index, `frames are uncounted: "${reason}"`);
   }
 
   /**
@@ -287,6 +304,11 @@ export class Judge {
     if (isCut) {
       const end = this.#ending(own, peer);
       if (end !== null) this.#compareInstant(`${side} failed end`, where, end, span.endUnixNs);
+      return;
+    }
+    if (wanted.status === 101 || (wanted.method === 'CONNECT' && wanted.status < 300)) {
+      const end = this.#ending(own, peer);
+      if (end !== null) this.#compareInstant(`${side} end of a tunnel`, where, end, span.endUnixNs);
       return;
     }
     const ends = [isServer ? allGiven : allTaken, isServer ? allTaken : allGiven];

@@ -380,6 +380,7 @@ export class Story {
   readonly #headBytes: number;
   #captureLeft = 0;
   #isAmidBody = false;
+  #isUpgraded = false;
   #firstReadNs = 0;
   #lastReadNs = 0;
   #firstWriteNs = 0;
@@ -487,6 +488,7 @@ export class Story {
       this.#isAmidBody =
         direction === gen.DIRECTION_INGRESS &&
         this.role !== gen.ROLE_CLIENT &&
+        !this.#isUpgraded &&
         this.bytesIn > bytes.length &&
         !beginsMessage(bytes);
     }
@@ -496,6 +498,7 @@ export class Story {
     run.lastNs = at;
     run.endSeq = (seq + bytes.length) >>> 0;
     if (this.verdict === gen.VERDICT_IGNORE) return;
+    if (this.#isUpgraded && this.verdict === gen.VERDICT_HEAD) this.#captureLeft = this.#headBytes;
     const isStreamed = this.verdict === gen.VERDICT_STREAM || (this.#isAmidBody && this.verdict === gen.VERDICT_HEAD);
     const hasContent = step.hasNoContent !== true;
     if (!isEdge && this.#captureLeft === 0 && !isStreamed && hasContent && beginsMessage(bytes)) {
@@ -533,6 +536,7 @@ export class Story {
       if (hasMore) flags |= gen.DATA_MORE;
       const fields = this.#dataFields(direction, at, enter, step.arrived ?? 0, (seq + offset) >>> 0, flags, prev);
       const payload = bytes.subarray(offset, offset + got);
+      if ((flags & gen.DATA_EDGE) !== 0 && isUpgrade(payload)) this.#isUpgraded = true;
       const event = { ...fields, callBytes, chunkBytes: got };
       const bytesOfRecord = record(gen.DataEventCursor, gen.EVENT_DATA, event, payload);
       bytesOfRecord.set(prevTail, gen.DATA_EVENT_OFFSETS.prevTail);
@@ -710,4 +714,9 @@ export function requestText(line: string, fields: readonly string[] = ['Host: sh
 /** A response whose body has a Content-Length. */
 export function responseText(status = 200, body = '', fields: readonly string[] = []): string {
   return `${[`HTTP/1.1 ${status} X`, `Content-Length: ${body.length}`, ...fields].join('\r\n')}\r\n\r\n${body}`;
+}
+
+/** is_upgrade of bpf/socket.h. */
+function isUpgrade(payload: Uint8Array): boolean {
+  return Buffer.from(payload.subarray(0, 12)).toString('latin1') === 'HTTP/1.1 101';
 }

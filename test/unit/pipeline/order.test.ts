@@ -123,7 +123,7 @@ test('CONNECT and 101: the span lasts as long as the tunnel, whose bytes are not
     const [span, ...others] = harness.finish();
     assert.equal(others.length, 0);
     assert.equal(line(span as never).replace('CONNECT 200', 'CONNECT  200'), expected);
-    assert.equal(span?.endUnixNs, BigInt(T0 + 800 * MS));
+    assert.equal(span?.endUnixNs, BigInt(T0 + 900 * MS));
     assert.equal(attribute(span, 'error.type'), undefined);
     assert.equal(harness.pipeline.connections.synchrony.gaps, 0);
   }
