@@ -14,6 +14,39 @@
 
 #define CAUSE_OF_THREAD (CAUSE_LOOPS | CAUSE_GUARDED)
 
+/* From here on the thread's state tells of this goroutine. */
+static __always_inline void cause_of_routine(struct thread_state *thread, __u64 routine)
+{
+	struct routine_key key = { .routine = routine,
+				   .pid = bpf_get_current_pid_tgid() >> 32 };
+	struct event_cause *request = routine ? bpf_map_lookup_elem(&routines, &key) : NULL;
+
+	thread->routine = routine;
+	__builtin_memset(&thread->cause, 0, sizeof(thread->cause));
+	__builtin_memset(&thread->request, 0, sizeof(thread->request));
+	if (request)
+		thread->request = *request;
+	thread->request.flags |= CAUSE_ROUTINE;
+}
+
+static __always_inline void cause_keep_routine(struct thread_state *thread)
+{
+	struct routine_key key = { .routine = thread->routine,
+				   .pid = bpf_get_current_pid_tgid() >> 32 };
+
+	if (thread->routine &&
+	    bpf_map_update_elem(&routines, &key, &thread->request, BPF_ANY))
+		count_loss(LOSS_THREADS_FULL);
+}
+
+/* What a write of the thread on this connection may be caused by. */
+static __always_inline void cause_of_write(struct thread_state *thread, struct connection *c,
+					   struct event_cause *cause, struct event_cause *request)
+{
+	*cause = thread->cause;
+	*request = c->handed.flags ? c->handed : thread->request;
+}
+
 /* Bytes up to `seq` were taken from the connection. */
 static __always_inline void cause_taken(struct thread_state *thread, struct connection *c,
 					__u32 slot, __u32 seq, __u32 flags)
@@ -31,7 +64,9 @@ static __always_inline void cause_taken(struct thread_state *thread, struct conn
 	request->slot = slot;
 	request->generation = c->generation;
 	request->seq = seq;
-	request->flags = (request->flags & CAUSE_LOOPS) | CAUSE_TAKEN;
+	request->flags = (request->flags & (CAUSE_LOOPS | CAUSE_ROUTINE)) | CAUSE_TAKEN;
+	if (thread->runs_routines)
+		cause_keep_routine(thread);
 }
 
 /* The thread has waited for any of several descriptors: what it does next may be

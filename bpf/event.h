@@ -79,7 +79,13 @@ enum event_cause_flag {
 	CAUSE_WOKEN = 8, /* since then it has accepted a connection, or read an eventfd, a timerfd, a pipe */
 	CAUSE_LOOPS = 16, /* of the thread, not of the take: it has waited so at some time */
 	CAUSE_GUARDED = 64, /* of the thread: its loop's timers and deferred callbacks are watched, and mean CAUSE_WOKEN */
-	CAUSE_INHERITED = 32, /* the take was the parent's, before it forked this process */
+	CAUSE_INHERITED = 32, /* the take was the parent's, before it forked this process or started this goroutine */
+	CAUSE_ROUTINE = 128, /* it is a goroutine's, not the thread's; with CAUSE_INHERITED: see CAUSE_START_SHIFT */
+};
+
+/* The bits above it are a digest of how the goroutine was started, never 0. */
+enum event_cause_start {
+	CAUSE_START_SHIFT = 16,
 };
 
 /* User space's word on a connection, written into connection.verdict. */
@@ -342,6 +348,7 @@ struct connection {
 	__u64 tail; /* last 8 bytes of the run's last call once nothing more is captured */
 	struct event_address address;
 	struct event_cause cause; /* of its connect */
+	struct event_cause handed; /* whose request comes next on it, as its program said; flags 0: it did not */
 	__u32 arrival_end[ARRIVALS_MAX]; /* sequence number behind the bytes of an arrival */
 	__u32 arrivals; /* how many there have been */
 	__u32 calls_ingress, calls_egress;
@@ -407,6 +414,6 @@ _Static_assert(sizeof(struct data_event) == 184, "data_event");
 _Static_assert(sizeof(struct connection_state_event) == 96, "connection_state_event");
 _Static_assert(sizeof(struct connection_opened_event) == 288, "connection_opened_event");
 _Static_assert(sizeof(struct event_address) == 40, "event_address");
-_Static_assert(sizeof(struct connection) == 400, "connection");
+_Static_assert(sizeof(struct connection) == 416, "connection");
 
 #endif

@@ -90,10 +90,12 @@ struct thread_state {
 	struct tls_call tls;
 	__u32 include, exclude; /* of its process, as of epoch */
 	__u32 epoch;
-	__u32 reserved;
+	__u32 runs_routines; /* of its process, as of epoch: a Go program whose goroutines are followed */
+	__u64 routine; /* the goroutine at hand, 0: none that is known */
 	struct event_cause cause; /* its last take from any connection */
 	struct event_cause request; /* its last take from one that it has not opened itself */
 	struct call_start call;
+	struct event_cause starting; /* what the goroutine that is being made will inherit */
 };
 
 /* by thread id: is it observed, since when is it in a call, and what has it taken last. */
@@ -112,6 +114,30 @@ struct {
 	__type(key, __u32);
 	__type(value, struct process_selection);
 } processes SEC(".maps");
+
+/* by thread group id: Go programs whose goroutines are followed; written by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, __u32);
+} routine_processes SEC(".maps");
+
+struct routine_key {
+	__u64 routine; /* address of its g */
+	__u32 pid;
+	__u32 reserved;
+};
+
+/* What a goroutine took last, or what it inherited from the one that started it. Only
+ * those that did either: the table is of requests, not of goroutines. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, struct routine_key);
+	__type(value, struct event_cause);
+} routines SEC(".maps");
 
 /* by port, host order; written by user space. */
 struct {

@@ -23,12 +23,14 @@ SEC("tp_btf/sched_process_exec")
 int BPF_PROG(sched_process_exec, struct task_struct *task)
 {
 	__u32 zero = 0, bytes, tid = bpf_get_current_pid_tgid();
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
 	struct exec_scratch *scratch = bpf_map_lookup_elem(&exec_scratches, &zero);
 	struct process_exec_event *e;
 	__u64 start, end;
 
 	cause_keep(tid);
-	capture_until_judged(bpf_get_current_pid_tgid() >> 32);
+	bpf_map_delete_elem(&routine_processes, &pid);
+	capture_until_judged(pid);
 	if (!scratch)
 		return 0;
 	e = &scratch->event;
@@ -44,7 +46,7 @@ int BPF_PROG(sched_process_exec, struct task_struct *task)
 	fill_header(&e->header, EVENT_PROCESS_EXEC, sizeof(*e) + bytes, bpf_ktime_get_boot_ns());
 	e->cgroup_id = bpf_get_current_cgroup_id();
 	e->start_ns = BPF_CORE_READ(task, start_boottime);
-	e->pid = bpf_get_current_pid_tgid() >> 32;
+	e->pid = pid;
 	e->parent_pid = BPF_CORE_READ(task, real_parent, tgid);
 	e->args_bytes = bytes;
 	e->reserved = 0;
@@ -93,6 +95,7 @@ int BPF_PROG(sched_process_exit, struct task_struct *task)
 	if (BPF_CORE_READ(task, signal, live.counter) > 0)
 		return 0;
 	bpf_map_delete_elem(&processes, &pid);
+	bpf_map_delete_elem(&routine_processes, &pid);
 	e = CONTROL_RECORD(process_exit_event, EVENT_PROCESS_EXIT, bpf_ktime_get_boot_ns());
 	if (!e)
 		return 0;

@@ -197,6 +197,8 @@ static __noinline struct connection *call_returned(struct socket_call *call,
 	}
 	if (!(c->flags & CONNECTION_ANNOUNCED))
 		connection_announce(call->slot, now);
+	if (thread->runs_routines && (call->writes || c->role != ROLE_CLIENT))
+		routine_calls(thread);
 	io->now = now;
 	io->slot = call->slot;
 	io->session = session_within(thread);
@@ -208,8 +210,7 @@ static __noinline struct connection *call_returned(struct socket_call *call,
 	io->direction = call->writes ? DIRECTION_EGRESS : DIRECTION_INGRESS;
 	io->enter_ns = 0;
 	if (call->writes) {
-		io->cause = thread->cause;
-		io->request = thread->request;
+		cause_of_write(thread, c, &io->cause, &io->request);
 		io->enter_ns = thread->enter_ns ? thread->enter_ns : now;
 	} else {
 		__builtin_memset(&io->cause, 0, sizeof(io->cause));

@@ -83,8 +83,7 @@ static __always_inline __u32 tls_lane(struct thread_state *thread, struct tls_ca
 	io->bytes = bytes;
 	io->direction = is_write ? DIRECTION_EGRESS : DIRECTION_INGRESS;
 	io->enter_ns = is_write ? call->enter_ns : 0;
-	io->cause = thread->cause;
-	io->request = thread->request;
+	cause_of_write(thread, s, &io->cause, &io->request);
 	count_positions(io, s);
 	if (bytes && s->flags & CONNECTION_PAIR_UNSURE)
 		session_anchor(s, io);

@@ -8,16 +8,6 @@
  * descriptor. Everything on that way is checked for what it must look like.
  */
 
-#if defined(__TARGET_ARCH_x86)
-#define GO_FIRST(context) ((context)->ax)
-#define GO_SECOND(context) ((context)->bx)
-#define GO_ROUTINE(context) ((context)->r14)
-#else
-#define GO_FIRST(context) ((context)->regs[0])
-#define GO_SECOND(context) ((context)->regs[1])
-#define GO_ROUTINE(context) ((context)->regs[28])
-#endif
-
 struct go_key {
 	__u64 routine; /* address of its g */
 	__u32 pid;
@@ -33,35 +23,15 @@ struct {
 	__type(value, struct tls_call);
 } go_calls SEC(".maps");
 
-/* net.netFD with its poll.FD, as far as it is looked at. */
-struct go_net_fd {
-	__u64 mutex_state;
-	__u32 read_semaphore, write_semaphore;
-	__s64 fd;
-	__u64 either[2]; /* in an order that has changed */
-	__u32 close_semaphore, is_blocking;
-	__u8 is_stream, zero_is_eof, is_file, padding[5];
-	__s64 family;
-	__s64 type;
-};
-
 /* The descriptor of a tls.Conn, -1 if it does not lie directly on a stream socket. */
 static __always_inline __s64 go_descriptor(__u64 conn)
 {
-	struct go_net_fd net_fd = {};
-	__u64 inner = 0, address = 0;
+	__u64 inner = 0;
 
-	if (bpf_probe_read_user(&inner, sizeof(inner), (void *)(conn + 8)) ||
-	    bpf_probe_read_user(&address, sizeof(address), (void *)inner) ||
-	    bpf_probe_read_user(&net_fd, sizeof(net_fd), (void *)address))
+	if (bpf_probe_read_user(&inner, sizeof(inner), (void *)(conn + 8)))
 		return -1;
-	if (net_fd.is_stream != 1 || net_fd.zero_is_eof != 1 || net_fd.is_file != 0 ||
-	    net_fd.type != SOCK_STREAM ||
-	    (net_fd.family != AF_INET && net_fd.family != AF_INET6 && net_fd.family != AF_UNIX))
-		return -1;
-	return net_fd.fd;
+	return go_net_descriptor(inner);
 }
-
 /* Binds the session by its own descriptor. At the handshake's beginning nothing of it
  * has gone through yet. */
 static __noinline void go_bind(__u64 conn, __u32 session_slot, __u32 kind)
@@ -133,6 +103,8 @@ static __always_inline void go_return(struct pt_regs *ctx, __u32 kind)
 	call = bpf_map_lookup_elem(&go_calls, &name);
 	if (!call)
 		return;
+	if (thread->runs_routines)
+		cause_of_routine(thread, name.routine);
 	if (bytes > 0 && bytes <= 0x7fffffff)
 		tls_moved(thread, call, bytes, bpf_ktime_get_boot_ns());
 	bpf_map_delete_elem(&go_calls, &name);

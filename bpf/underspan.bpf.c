@@ -21,6 +21,7 @@
 #include "capture.h"
 #include "session.h"
 #include "socket.h"
+#include "goroutine.h"
 #include "socket_call.h"
 #include "iov_iter.h"
 #include "socket_layer.h"
@@ -32,6 +33,7 @@
 #include "tls.h"
 #include "tls_c.bpf.c"
 #include "tls_go.bpf.c"
+#include "goroutine.bpf.c"
 #include "loop.bpf.c"
 
 /* The probe-read helpers are for GPL-compatible programs only. */

@@ -32,6 +32,13 @@ const BEAT_INTERVAL_NS = 1e9;
 /** An idle agent looks into the rings this often at most. */
 const IDLE_INTERVAL_MS = 50;
 
+/** Of a report: what it is about, and what has become of it. */
+const LIBRARY_TEXTS: Readonly<Record<LibraryReport['kind'], readonly [string, string]>> = {
+  tls: ['TLS', 'read'],
+  loop: ['event loop', 'watched'],
+  routines: ['goroutines', 'followed'],
+};
+
 interface LastWords {
   readonly families: ReturnType<Assembly['families']>;
   readonly nowNs: number;
@@ -146,6 +153,7 @@ export class LiveSource implements Source {
     this.#tls = new TlsAttacher({
       probes: kernel,
       isObserved: pid => this.#watcher.masksOf(pid).include !== 0,
+      onRoutines: pid => this.#kernel.followRoutines(pid),
       onReport: report => this.#tellLibrary(report),
       inspector: new Inspector(),
     });
@@ -334,10 +342,8 @@ export class LiveSource implements Source {
   }
 
   #tellLibrary({ kind, library, path, ok, detail }: LibraryReport): void {
-    const isTls = kind === 'tls';
-    const what = `${isTls ? 'TLS' : 'the event loop'} of ${library} in ${path} is`;
-    const done = isTls ? 'read' : 'watched';
-    const text = ok ? `${what} ${done}` : `${what} not ${done}: ${detail}`;
+    const [subject, done] = LIBRARY_TEXTS[kind];
+    const text = `${subject} of ${library} in ${path}: ${ok ? done : `not ${done}: ${detail}`}`;
     this.#post({ type: 'log', level: ok ? 'info' : 'warn', key: `${kind} ${path}`, text });
   }
 

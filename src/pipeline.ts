@@ -101,8 +101,6 @@ export interface PipelineOptions {
 /** A connect that failed has no connection to meet port criteria. */
 const ALL_PORTS = { include: 0xffffffff, exclude: 0xffffffff };
 const EXPIRY_INTERVAL_NS = 1e9;
-/** A call waits so long for the response to the request that it may have been made for. */
-const CLAIM_NS = 60e9;
 /** Sets pairs with ports apart from those of TCP (0) and of unix sockets (odd). */
 const PORTS_TAG = 2;
 /** Runtimes that run many tasks on few threads: what a thread did last tells nothing there. */
@@ -197,7 +195,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   /** After a batch: lets go of what has waited long enough. `nowNs` is boot-clock time. */
   tick(nowNs: number): void {
     this.remoteJoins?.tick(nowNs);
-    this.causes.expire(nowNs - CLAIM_NS);
+    this.causes.tick(nowNs);
     this.#held.release(nowNs, this.#exportHeld);
     this.tail?.release(nowNs, this.#writeHeld);
     if (nowNs < this.#nextExpiryNs) return;
@@ -215,6 +213,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   finish(): EncodedTraces[] {
     this.remoteJoins?.finish();
     this.connections.abandonAll();
+    this.causes.finish();
     this.#held.releaseAll(this.#exportHeld);
     this.tail?.releaseAll(this.#writeHeld);
     return this.flush();

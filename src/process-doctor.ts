@@ -117,7 +117,9 @@ function tlsOf(pid: number, probes: readonly ProbeReport[]): readonly ProcessFac
     probes: { attachUser: () => undefined },
     isObserved: () => true,
     inspector: null,
-    onReport: ({ library, path, ok: isUsable, detail }) => {
+    onRoutines: () => {},
+    onReport: ({ kind, library, path, ok: isUsable, detail }) => {
+      if (kind !== 'tls') return;
       found.push(isUsable ? ok('tls', `${library} in ${path}`) : note('tls', `${path}: ${detail}`));
     },
   });

@@ -5,6 +5,7 @@
 //   u64 offsets of: function names | compilation units | file names | pc tables | functions
 //   functions: { u32 entry - text start, u32 offset of { u32 entry, i32 name, ... } } each, then the end of the last
 import type { Executable, FoundSymbol, Section } from './executable.js';
+import { type Architecture, goEntryOf, returnsOf } from './instructions.js';
 
 const SECTIONS = ['.gopclntab', '.data.rel.ro.gopclntab'] as const;
 /** Go 1.18, Go 1.20. */
@@ -18,6 +19,10 @@ const PIECE_BYTES = 1 << 20;
 const NAME_MAX_BYTES = 512;
 const READS_MIN = 64;
 const NOTHING = Buffer.alloc(0);
+const CODE_MAX_BYTES = 65536;
+
+/** Places in a file by program. */
+export type GoPlaces = ReadonlyMap<string, readonly number[]>;
 
 /** Is it a Go program? */
 export function isGo(executable: Executable): boolean {
@@ -47,6 +52,21 @@ export function goFunctions(executable: Executable, names: readonly string[]): M
     if (executable.isCode(offset)) found.set(name, { name, offset, size: table.u32(at + 8) - entry });
   }
   return found;
+}
+
+/** Where the function's entry is probed, as an offset into the file. */
+export function entryIn(executable: Executable, symbol: FoundSymbol, architecture: Architecture): number {
+  return symbol.offset + goEntryOf(codeOf(executable, symbol), architecture);
+}
+
+/** Where it returns; null if that cannot be told. */
+export function returnsIn(executable: Executable, symbol: FoundSymbol, architecture: Architecture): number[] | null {
+  const returns = returnsOf(codeOf(executable, symbol), architecture);
+  return returns === null || returns.length === 0 ? null : returns.map(at => symbol.offset + at);
+}
+
+function codeOf(executable: Executable, { offset, size }: FoundSymbol): Buffer {
+  return executable.read(offset, Math.min(size, CODE_MAX_BYTES));
 }
 
 /** A table that is read in pieces as it is walked, which the linker's order allows. */

@@ -1,8 +1,9 @@
-// What in a file is to be probed: the functions of a TLS library, of an event loop. In: an executable or a library. Out:
+// What in a file is to be probed: the functions of a TLS library, of an event loop, of Go's runtime. In: an executable or a library. Out:
 // programs and file offsets, in the order in which they have to be attached. Reads the file, changes nothing.
 import type { Executable, FoundSymbol } from './executable.js';
-import { isGo } from './go-functions.js';
-import { goTlsPlaces } from './go-tls.js';
+import { type GoPlaces, goFunctions, isGo } from './go-functions.js';
+import { goRoutinePlaces, ROUTINE_FUNCTIONS } from './go-routines.js';
+import { goTlsPlaces, TLS_FUNCTIONS } from './go-tls.js';
 import { EVENT_LOOPS, LOOP_SYMBOLS } from './loop-probes.js';
 import { placesIn } from './probe-sites.js';
 import { ALL_SYMBOLS, BUFFER_PROBE, type LibraryProbe, TLS_LIBRARIES } from './tls-libraries.js';
@@ -16,7 +17,7 @@ export interface Attachment {
 
 export interface Target {
   /** `buffer`: where TLS libraries put what they encrypt, a part of some of them; nobody is told of it. */
-  readonly kind: 'tls' | 'loop' | 'buffer';
+  readonly kind: 'tls' | 'loop' | 'routines' | 'buffer';
   readonly library: string;
   readonly attachments: readonly Attachment[];
   /** Why it cannot be probed, '' if it can. */
@@ -50,12 +51,16 @@ function tlsIn(executable: Executable, symbols: Symbols): readonly Target[] {
 }
 
 function goIn(executable: Executable): readonly Target[] {
-  const places = goTlsPlaces(executable, ARCHITECTURE);
-  if (places === null) return [];
-  const library = 'crypto/tls (Go)';
-  if (typeof places === 'string') return [{ kind: 'tls', library, attachments: [], detail: places }];
+  const functions = goFunctions(executable, [...TLS_FUNCTIONS, ...ROUTINE_FUNCTIONS]);
+  const routines = goTarget('routines', 'Go', goRoutinePlaces(executable, functions, ARCHITECTURE));
+  const tls = goTlsPlaces(executable, functions, ARCHITECTURE);
+  return tls === null ? [routines] : [routines, goTarget('tls', 'crypto/tls (Go)', tls)];
+}
+
+function goTarget(kind: Target['kind'], library: string, places: GoPlaces | string): Target {
+  if (typeof places === 'string') return { kind, library, attachments: [], detail: places };
   const attachments = [...places].map(([program, offsets]) => ({ program, offsets, isReturn: false }));
-  return [{ kind: 'tls', library, attachments, detail: '' }];
+  return { kind, library, attachments, detail: '' };
 }
 
 function loopsIn(symbols: Symbols): readonly Target[] {

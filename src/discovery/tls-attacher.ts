@@ -3,7 +3,7 @@
 // that have been deleted, and then by the open file, which outlives the process.
 // In: processes that exist, were started or turned out to speak TLS. Out: attached probes, a report per library. Bounded:
 // files looked into, probes attached, processes looked at per turn.
-import { lstatSync, readFileSync } from 'node:fs';
+import { lstatSync, readFileSync, readlinkSync } from 'node:fs';
 import { reasonOf } from '../errors.js';
 import { Executable } from './executable.js';
 import type { Inspector } from './inspector.js';
@@ -15,9 +15,9 @@ export interface UserProbes {
   attachUser(program: string, path: string, offsets: readonly number[], isReturn: boolean): void;
 }
 
-/** What became of a library, or of an event loop. */
+/** What became of a library, an event loop or a Go program. */
 export interface LibraryReport {
-  readonly kind: 'tls' | 'loop';
+  readonly kind: 'tls' | 'loop' | 'routines';
   readonly library: string;
   readonly path: string;
   readonly ok: boolean;
@@ -29,6 +29,8 @@ export interface TlsAttacherOptions {
   readonly probes: UserProbes;
   /** Is this process observed? */
   readonly isObserved: (pid: number) => boolean;
+  /** Its goroutines are followed. */
+  readonly onRoutines: (pid: number) => void;
   readonly onReport: (report: LibraryReport) => void;
   /** For files that take long to read; null: they are read at once. */
   readonly inspector: Inspector | null;
@@ -73,6 +75,8 @@ interface Look {
 export class TlsAttacher {
   /** Files looked into. */
   readonly #files = new Map<string, string>();
+  /** Go programs whose goroutines are followed. */
+  readonly #routineFiles = new Set<string>();
   /** By process, as of the last look. */
   readonly #reasons = new Map<number, string>();
   readonly #options: TlsAttacherOptions;
@@ -149,6 +153,7 @@ export class TlsAttacher {
         state = found;
       } else if (state === NOT_LOOKED_AT) this.#await(file.key, pid);
       if (state !== NO_LIBRARY) reason = state;
+      if (this.#routineFiles.has(file.key) && isProgramOf(pid, file.path)) this.#options.onRoutines(pid);
     }
     if (this.#reasons.size >= REASONS_MAX) this.#reasons.clear();
     this.#reasons.set(pid, reason);
@@ -219,6 +224,7 @@ export class TlsAttacher {
       const refusal = detail === '' ? this.#attachAll(executable, attachments) : detail;
       if (kind === 'buffer') continue;
       if (kind === 'tls') state = refusal === '' ? NOT_BOUND : REFUSED;
+      if (kind === 'routines' && refusal === '') this.#routineFiles.add(file.key);
       this.#options.onReport({ kind, library, path: file.path, ok: refusal === '', detail: refusal });
     }
     return state;
@@ -241,6 +247,15 @@ export class TlsAttacher {
     this.#isFull = true;
     const detail = `more than ${FILES_MAX} different files are mapped: the rest are not looked into`;
     this.#options.onReport({ kind: 'tls', library: '', path, ok: false, detail });
+  }
+}
+
+/** Is it the program that the process runs, and not a library? */
+function isProgramOf(pid: number, file: string): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`) === file;
+  } catch {
+    return false;
   }
 }
 

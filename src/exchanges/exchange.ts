@@ -151,6 +151,8 @@ export class Exchange {
   /** CLIENT: the evidence is too weak for a parent: a link. */
   linked: Exchange | null = null;
   peerCalls: CallCount | null = null;
+  /** CLIENT: its goroutine was started for the request, in a way that this number names; 0: it took the request itself. */
+  start = 0;
   /** CLIENT: its response has begun; the thread that took it. */
   isReleased = false;
   responseTid = 0;

@@ -28,6 +28,7 @@ export interface KernelOptions {
 }
 
 /** Stacks have no keys. */
+const FOLLOWED = new Uint8Array([1, 0, 0, 0]);
 const EMPTY_KEY = new Uint8Array(0);
 const KERNEL_BTF = '/sys/kernel/btf/vmlinux';
 /** Linux 6.2, see bpf/kernel_read.h. */
@@ -245,6 +246,17 @@ export class Kernel {
     this.#valueView.setUint32(0, include, true);
     this.#valueView.setUint32(4, exclude, true);
     this.#host.mapSet(this.#object, 'processes', this.#key, this.#value);
+    this.bumpSelection();
+  }
+
+  /** Its program starts goroutines at the probes: they tell what threads do in others. Until it ends, or runs another. */
+  followRoutines(pid: number): void {
+    this.#keyView.setUint32(0, pid, true);
+    try {
+      this.#host.mapSet(this.#object, 'routine_processes', this.#key, FOLLOWED);
+    } catch {
+      return; // full, or the process was over: its calls have no parent
+    }
     this.bumpSelection();
   }
 

@@ -143,6 +143,17 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
     isRequired: false,
     loss: 'calls of Node.js and nginx are not joined with the request that caused them, by a link at most',
   },
+  {
+    name: 'goroutines',
+    ways: [
+      way(
+        'uprobe',
+        ...['go_round_trip', 'go_start_return', 'go_start_enter'].map(name => ({ name, isForFiles: true })),
+      ),
+    ],
+    isRequired: false,
+    loss: 'calls of Go programs are not joined with the request that caused them',
+  },
 ];
 
 /** A way that was not taken. */

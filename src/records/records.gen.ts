@@ -1138,7 +1138,7 @@ export const CONNECTION_LOST_EVENT_OFFSETS = {
 
 /** struct connection */
 export class ConnectionCursor {
-  static readonly SIZE = 400;
+  static readonly SIZE = 416;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1308,119 +1308,135 @@ export class ConnectionCursor {
     return this.view.getUint32(this.at + 284, true);
   }
 
+  get handedSlot(): number {
+    return this.view.getUint32(this.at + 288, true);
+  }
+
+  get handedGeneration(): number {
+    return this.view.getUint32(this.at + 292, true);
+  }
+
+  get handedSeq(): number {
+    return this.view.getUint32(this.at + 296, true);
+  }
+
+  get handedFlags(): number {
+    return this.view.getUint32(this.at + 300, true);
+  }
+
   /** Offset of 4 elements. */
-  readonly arrivalEndOffset = 288;
+  readonly arrivalEndOffset = 304;
 
   get arrivals(): number {
-    return this.view.getUint32(this.at + 304, true);
-  }
-
-  get callsIngress(): number {
-    return this.view.getUint32(this.at + 308, true);
-  }
-
-  get callsEgress(): number {
-    return this.view.getUint32(this.at + 312, true);
-  }
-
-  get generation(): number {
-    return this.view.getUint32(this.at + 316, true);
-  }
-
-  get verdict(): number {
     return this.view.getUint32(this.at + 320, true);
   }
 
-  get include(): number {
+  get callsIngress(): number {
     return this.view.getUint32(this.at + 324, true);
   }
 
-  get exclude(): number {
+  get callsEgress(): number {
     return this.view.getUint32(this.at + 328, true);
   }
 
-  get pid(): number {
+  get generation(): number {
     return this.view.getUint32(this.at + 332, true);
   }
 
-  get inode(): number {
+  get verdict(): number {
     return this.view.getUint32(this.at + 336, true);
   }
 
-  get netns(): number {
+  get include(): number {
     return this.view.getUint32(this.at + 340, true);
   }
 
-  get pairTag(): number {
+  get exclude(): number {
     return this.view.getUint32(this.at + 344, true);
   }
 
-  get countedIngress(): number {
+  get pid(): number {
     return this.view.getUint32(this.at + 348, true);
   }
 
-  get countedEgress(): number {
+  get inode(): number {
     return this.view.getUint32(this.at + 352, true);
   }
 
-  get session(): number {
+  get netns(): number {
     return this.view.getUint32(this.at + 356, true);
   }
 
-  get carrier(): number {
+  get pairTag(): number {
     return this.view.getUint32(this.at + 360, true);
   }
 
-  get carrierGeneration(): number {
+  get countedIngress(): number {
     return this.view.getUint32(this.at + 364, true);
   }
 
-  get captureLeft(): number {
+  get countedEgress(): number {
     return this.view.getUint32(this.at + 368, true);
   }
 
-  get beginIngressSeq(): number {
+  get session(): number {
     return this.view.getUint32(this.at + 372, true);
   }
 
-  get beginEgressSeq(): number {
+  get carrier(): number {
     return this.view.getUint32(this.at + 376, true);
   }
 
-  get endIngressSeq(): number {
+  get carrierGeneration(): number {
     return this.view.getUint32(this.at + 380, true);
   }
 
-  get endEgressSeq(): number {
+  get captureLeft(): number {
     return this.view.getUint32(this.at + 384, true);
   }
 
+  get beginIngressSeq(): number {
+    return this.view.getUint32(this.at + 388, true);
+  }
+
+  get beginEgressSeq(): number {
+    return this.view.getUint32(this.at + 392, true);
+  }
+
+  get endIngressSeq(): number {
+    return this.view.getUint32(this.at + 396, true);
+  }
+
+  get endEgressSeq(): number {
+    return this.view.getUint32(this.at + 400, true);
+  }
+
   get flags(): number {
-    return this.view.getUint16(this.at + 388, true);
+    return this.view.getUint16(this.at + 404, true);
   }
 
   get errorNumber(): number {
-    return this.view.getUint16(this.at + 390, true);
+    return this.view.getUint16(this.at + 406, true);
   }
 
   get role(): number {
-    return this.view.getUint8(this.at + 392);
+    return this.view.getUint8(this.at + 408);
   }
 
   get direction(): number {
-    return this.view.getUint8(this.at + 393);
+    return this.view.getUint8(this.at + 409);
   }
 
   get isAmidBody(): number {
-    return this.view.getUint8(this.at + 394);
+    return this.view.getUint8(this.at + 410);
   }
 
   get looks(): number {
-    return this.view.getUint8(this.at + 395);
+    return this.view.getUint8(this.at + 411);
   }
 
   get isUpgraded(): number {
-    return this.view.getUint8(this.at + 396);
+    return this.view.getUint8(this.at + 412);
   }
 }
 
@@ -1448,35 +1464,36 @@ export const CONNECTION_OFFSETS = {
   tail: 224,
   address: 232,
   cause: 272,
-  arrivalEnd: 288,
-  arrivals: 304,
-  callsIngress: 308,
-  callsEgress: 312,
-  generation: 316,
-  verdict: 320,
-  include: 324,
-  exclude: 328,
-  pid: 332,
-  inode: 336,
-  netns: 340,
-  pairTag: 344,
-  countedIngress: 348,
-  countedEgress: 352,
-  session: 356,
-  carrier: 360,
-  carrierGeneration: 364,
-  captureLeft: 368,
-  beginIngressSeq: 372,
-  beginEgressSeq: 376,
-  endIngressSeq: 380,
-  endEgressSeq: 384,
-  flags: 388,
-  errorNumber: 390,
-  role: 392,
-  direction: 393,
-  isAmidBody: 394,
-  looks: 395,
-  isUpgraded: 396,
+  handed: 288,
+  arrivalEnd: 304,
+  arrivals: 320,
+  callsIngress: 324,
+  callsEgress: 328,
+  generation: 332,
+  verdict: 336,
+  include: 340,
+  exclude: 344,
+  pid: 348,
+  inode: 352,
+  netns: 356,
+  pairTag: 360,
+  countedIngress: 364,
+  countedEgress: 368,
+  session: 372,
+  carrier: 376,
+  carrierGeneration: 380,
+  captureLeft: 384,
+  beginIngressSeq: 388,
+  beginEgressSeq: 392,
+  endIngressSeq: 396,
+  endEgressSeq: 400,
+  flags: 404,
+  errorNumber: 406,
+  role: 408,
+  direction: 409,
+  isAmidBody: 410,
+  looks: 411,
+  isUpgraded: 412,
 } as const;
 
 /** struct counters */
@@ -1643,6 +1660,7 @@ export const CAUSE_WOKEN = 8;
 export const CAUSE_LOOPS = 16;
 export const CAUSE_GUARDED = 64;
 export const CAUSE_INHERITED = 32;
+export const CAUSE_ROUTINE = 128;
 /** Names of enum event_cause_flag, without prefix. */
 export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
   1: 'taken',
@@ -1652,6 +1670,13 @@ export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
   16: 'loops',
   64: 'guarded',
   32: 'inherited',
+  128: 'routine',
+};
+
+export const CAUSE_START_SHIFT = 16;
+/** Names of enum event_cause_start, without prefix. */
+export const EVENT_CAUSE_START_NAMES: Readonly<Record<number, string>> = {
+  16: 'start_shift',
 };
 
 export const VERDICT_HEAD = 0;

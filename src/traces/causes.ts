@@ -9,6 +9,8 @@ import {
   CAUSE_GUARDED,
   CAUSE_INHERITED,
   CAUSE_LOOPS,
+  CAUSE_ROUTINE,
+  CAUSE_START_SHIFT,
   CAUSE_TAKEN,
   CAUSE_WAITED,
   CAUSE_WOKEN,
@@ -17,6 +19,7 @@ import {
   DIRECTION_INGRESS,
 } from '../records/records.gen.js';
 import { Claims } from './claims.js';
+import { Lineages } from './lineages.js';
 import { ProcessWork } from './process-work.js';
 import { Take } from './take.js';
 
@@ -36,6 +39,8 @@ export interface CausesOptions {
 const PINNED_MIN = 32;
 /** Calls of one request that become its children: a request that lasts for ever (a subscription) makes no endless trace. */
 const MAX_CALLS = 1024;
+/** A call waits for its request's response this long at most to become its child. */
+const CLAIM_NS = 60e9;
 
 export class Causes {
   /** Client exchanges by the grade of what was found. */
@@ -50,13 +55,17 @@ export class Causes {
   readonly #options: CausesOptions;
   readonly #works = new Map<number, ProcessWork>();
   readonly #claims: Claims;
+  readonly #lineages: Lineages;
   /** Of the record at hand: the thread's last take, and its last from a connection that it has not opened itself. */
   readonly #take = new Take();
   readonly #request = new Take();
 
   constructor(options: CausesOptions) {
     this.#options = options;
-    this.#claims = new Claims((client, server, grade) => this.#adopt(client, server, grade));
+    const adopt = (client: Exchange, server: Exchange | null, grade: CauseGrade | 'none'): void =>
+      this.#adopt(client, server, grade);
+    this.#claims = new Claims(adopt);
+    this.#lineages = new Lineages(adopt);
   }
 
   /** A write is at hand. */
@@ -97,8 +106,9 @@ export class Causes {
     exchange.peerCalls = connection.peerCalls ??= work.peer(peerKey(connection));
     this.#findCause(connection, exchange, work);
     work.callBegins(exchange.peerCalls);
-    if (exchange.cause !== null) work.engage(exchange.cause);
+    // First, else the connection that was opened for this very call would look like a second call beside it.
     this.#disengage(connection);
+    if (exchange.cause !== null) work.engage(exchange.cause);
   }
 
   /** The request's head was seen, and no header of it says where it belongs. */
@@ -106,6 +116,8 @@ export class Causes {
     const { cause, causeGrade } = exchange;
     if (exchange.kind !== KIND_CLIENT) return;
     if (cause === null || causeGrade === '') this.#adopt(exchange, null, 'none');
+    else if (exchange.start > 0 && exchange.work !== null)
+      this.#lineages.add(exchange, cause, exchange.work, exchange.start);
     else if (causeGrade === 'thread') this.#claims.add(exchange, cause);
     else this.#adopt(exchange, cause, causeGrade);
   }
@@ -139,9 +151,15 @@ export class Causes {
     exchange.peerCalls = null;
   }
 
-  /** Claims that have waited since before `ns` are given up. */
-  expire(ns: number): void {
-    this.#claims.expire(ns);
+  /** Settles what has waited long enough. */
+  tick(nowNs: number): void {
+    this.#claims.expire(nowNs - CLAIM_NS);
+    this.#lineages.settle(nowNs);
+  }
+
+  /** The end of the input. */
+  finish(): void {
+    this.#lineages.settleAll();
   }
 
   #workOf(pid: number): ProcessWork {
@@ -177,6 +195,10 @@ export class Causes {
 
   #findCause(connection: Connection, exchange: Exchange, work: ProcessWork): void {
     const take = this.#take;
+    if ((this.#request.flags & CAUSE_ROUTINE) !== 0) {
+      this.#findOfRoutine(exchange, work);
+      return;
+    }
     if ((this.#request.flags & CAUSE_INHERITED) !== 0) this.#setCause(exchange, this.#ofFork(), 'fork');
     else if ((take.flags & CAUSE_LOOPS) !== 0) {
       const { connectFor } = connection;
@@ -190,6 +212,22 @@ export class Causes {
     }
     if (exchange.cause === null) this.#setCause(exchange, this.#ofThread(exchange, work), 'thread');
     if (exchange.cause === null) this.#setCause(exchange, exchange.loopCause, 'loop');
+  }
+
+  /** The request that the goroutine took, or that the one took which started it. */
+  #findOfRoutine(exchange: Exchange, work: ProcessWork): void {
+    const { flags } = this.#request;
+    const request = this.#requestOf(this.#request);
+    const start = (flags & CAUSE_INHERITED) === 0 ? 0 : flags >>> CAUSE_START_SHIFT;
+    if (start > 0 && work.workers.has(start)) return;
+    if (request === null && start > 0 && this.#isOpen(this.#request)) work.addWorker(start);
+    this.#setCause(exchange, request, 'goroutine');
+    if (exchange.cause !== null) exchange.start = start;
+  }
+
+  /** Is the connection still there on which the request came? */
+  #isOpen({ slot, generation }: Take): boolean {
+    return this.#options.find(slot, generation)?.isSynced === true;
   }
 
   #setCause(exchange: Exchange, request: Exchange | null, grade: CauseGrade): void {
@@ -256,6 +294,7 @@ export class Causes {
 
   /** A thread gives the response to a request: was it at that request all the time? */
   #judgeThread(connection: Connection, request: Exchange, work: ProcessWork): void {
+    if ((this.#request.flags & CAUSE_ROUTINE) !== 0) return;
     const last = this.#requestOf(this.#request);
     if (last !== null && last !== request && last.pid === request.pid && last.tid === connection.tid) {
       if ((this.#request.flags & CAUSE_LOOPS) === 0) work.isInterleaved = true;

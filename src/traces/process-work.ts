@@ -54,6 +54,8 @@ export class ProcessWork {
   firstTid = 0;
   hasManyTakers = false;
   pinned = 0;
+  /** How goroutines were started that have called for one whose request had been answered: they serve several. */
+  readonly workers = new Set<number>();
 
   peer(key: string): CallCount {
     let count = this.#peers.get(key);
@@ -63,6 +65,10 @@ export class ProcessWork {
       this.#peers.set(key, count);
     }
     return count;
+  }
+
+  addWorker(start: number): void {
+    if (this.workers.size < MAX_WORKERS) this.workers.add(start);
   }
 
   /** A request is being served from now on. */
@@ -124,3 +130,4 @@ export class ProcessWork {
 
 /** Peers that are counted one by one; more share the count of all. */
 const MAX_PEERS = 256;
+const MAX_WORKERS = 65536;

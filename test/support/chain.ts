@@ -26,6 +26,9 @@ export interface Link {
   readonly child: Child;
 }
 
+const FORKING: ReadonlySet<LinkKind> = new Set(['gunicorn', 'gthread', 'nginx', 'cgi']);
+const SETTLED_MS = 500;
+
 let goBinary: Promise<string> | null = null;
 let javaClasses: Promise<string> | null = null;
 
@@ -106,6 +109,7 @@ export class Chain {
       if (!child.isRunning) throw new Error(`${name} did not start: ${child.describe()}`);
       return isListening({ port });
     });
+    await settled(link);
     return link;
   }
 
@@ -152,6 +156,19 @@ export class Chain {
   async stop(): Promise<void> {
     await Promise.all([...this.links.values()].map(({ child }) => child.stop()));
   }
+}
+
+/** Servers listen before they have forked their workers: who is not there yet would not be observed. */
+async function settled({ name, kind, child }: Link): Promise<void> {
+  const least = FORKING.has(kind) ? 2 : 1;
+  let count = 0;
+  let since = Date.now();
+  await until(`${name} to have all its processes`, 20_000, () => {
+    const now = processTree(child.pid).length;
+    if (now !== count) since = Date.now();
+    count = now;
+    return count >= least && Date.now() - since >= SETTLED_MS ? true : null;
+  });
 }
 
 function ask(port: number, target: string, agent: http.Agent): Promise<void> {

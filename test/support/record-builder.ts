@@ -122,12 +122,25 @@ interface Cause {
 export class Thread {
   cause: Cause = { slot: 0, generation: 0, seq: 0, flags: 0 };
   request: Cause = { slot: 0, generation: 0, seq: 0, flags: 0 };
+  /** It is a goroutine. */
+  #isRoutine = false;
+
+  /** A goroutine that nobody knows so far. */
+  static routine(): Thread {
+    const routine = new Thread();
+    routine.#isRoutine = true;
+    routine.request.flags = gen.CAUSE_ROUTINE;
+    return routine;
+  }
 
   taken(role: number, slot: number, generation: number, seq: number, isEnd = false): void {
     const loops = this.cause.flags & (gen.CAUSE_LOOPS | gen.CAUSE_GUARDED);
     const flags = gen.CAUSE_TAKEN | loops | (isEnd ? gen.CAUSE_ENDED : 0);
     this.cause = { slot, generation, seq: seq >>> 0, flags };
     if (role !== gen.ROLE_CLIENT && !isEnd) this.request = { ...this.cause };
+    if (!this.#isRoutine) return;
+    this.cause.flags = 0;
+    this.request.flags |= gen.CAUSE_ROUTINE;
   }
 
   /** For any of several descriptors: epoll_wait, select. */
@@ -146,6 +159,14 @@ export class Thread {
   turned(): void {
     this.woken();
     this.cause.flags |= gen.CAUSE_GUARDED;
+  }
+
+  /** A goroutine that this one starts; `how` names the function. */
+  started(how: number): Thread {
+    const child = Thread.routine();
+    const flags = gen.CAUSE_ROUTINE | gen.CAUSE_TAKEN | gen.CAUSE_INHERITED | (how << gen.CAUSE_START_SHIFT);
+    child.request = { ...this.request, flags };
+    return child;
   }
 
   /** A process that this thread forks. */

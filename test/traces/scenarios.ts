@@ -121,4 +121,22 @@ export const SCENARIOS: readonly Scenario[] = [
     concurrency: ALL,
     requests: 100,
   },
+  {
+    name: 'go, calls of its own beside',
+    links: { leaf: LEAF, go: { kind: 'go', calls: ['leaf', 'leaf'], env: { TICK_MS: '1' } } },
+    concurrency: [1, 10],
+    requests: 100,
+  },
+  {
+    name: 'go, workers that the first requests start',
+    links: { leaf: LEAF, go: { kind: 'go', calls: ['leaf', 'leaf'], env: { MODE: 'lazy' } } },
+    concurrency: [10, 50],
+    requests: 100,
+  },
+  {
+    name: 'go, workers that come and go',
+    links: { leaf: LEAF, go: { kind: 'go', calls: ['leaf', 'leaf'], env: { MODE: 'workers' } } },
+    concurrency: [10, 50],
+    requests: 100,
+  },
 ];

@@ -21,6 +21,7 @@ function attacher(refuse = false) {
       },
     },
     isObserved: pid => pid === process.pid,
+    onRoutines: () => {},
     onReport: report => reports.push(report),
     inspector: null,
   });

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { DecodedSpan } from '../../../src/otlp/decode.js';
-import { requestText, responseText, type Story } from '../../support/record-builder.js';
+import { MS, requestText, responseText, type Story, Thread } from '../../support/record-builder.js';
 import { attribute, Harness } from './harness.js';
 
 const PID = 100;
@@ -210,6 +210,28 @@ test('a connection that a request opened carries its call, whatever was read bef
   assert.deepEqual(parents(harness.finish()), ['/a1 < /a (slice)']);
 });
 
+test('a connection that a request opens for its call is no second call beside it', () => {
+  const process = loop();
+  const { harness } = process;
+  const pooled = process.pooled();
+  const [first, second] = [process.server(), process.server()];
+  process.wait();
+  first.read(ask('/a'));
+  const call = harness.client({ pid: PID, tid: PID }).opened({ connectNs: 1, establishedNs: 2 }).wrote(ask('/a1'));
+  process.wait();
+  second.read(ask('/b'));
+  pooled.wrote(ask('/b1'));
+  process.wait();
+  call.read(responseText(200));
+  call.wrote(ask('/a2')); // everybody else has a call under way: nobody waits
+  process.wait();
+  call.read(responseText(200));
+  first.wrote(responseText(200));
+  pooled.read(responseText(200));
+  second.wrote(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/a1 < /a (slice)', '/a2 < /a (slice)', '/b1 < /b (slice)']);
+});
+
 test('a loop whose timers cannot be seen gives links, and parents only to those who ask for them', () => {
   for (const parentEvidence of ['slice', 'loop'] as const) {
     const harness = new Harness({ hasConnectSpans: false, parentEvidence });
@@ -242,6 +264,58 @@ test('a forked process goes on with the request that was taken last', () => {
   server.wrote(responseText(200));
   call.wrote(ask('/a2')).read(responseText(200));
   assert.deepEqual(parents(harness.finish()), ['/a1 < /a (fork)', '/a2']);
+});
+
+/** A goroutine, in the place of a thread. */
+function routine(harness: Harness, tid: number, thread = Thread.routine()): Process {
+  harness.tape.threads.set(tid, thread);
+  return new Process(harness, tid);
+}
+
+test('a goroutine calls for the request that it took, whichever goroutine took another one meanwhile', () => {
+  const harness = new Harness({ hasConnectSpans: false });
+  const [first, second] = [routine(harness, 1), routine(harness, 2)];
+  const calls = [first, second].map(({ tid }) => harness.client({ pid: PID, tid }).opened());
+  const servers = [first.server().read(ask('/a')), second.server().read(ask('/b'))];
+  for (const [index, call] of calls.entries()) call.wrote(ask(`/${'ab'[index]}1`)).read(responseText(200));
+  for (const server of servers) server.wrote(responseText(200));
+  calls[0]?.wrote(ask('/late')).read(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/a1 < /a (goroutine)', '/b1 < /b (goroutine)', '/late']);
+});
+
+test('goroutines go on with the request of the one that started them, as it was then', () => {
+  const harness = new Harness({ hasConnectSpans: false });
+  const server = routine(harness, 1).server().read(ask('/a'));
+  const child = routine(harness, 2, harness.tape.thread(1).started(7));
+  const grandchild = routine(harness, 3, harness.tape.thread(2).started(8));
+  for (const { tid } of [child, grandchild]) {
+    harness
+      .client({ pid: PID, tid })
+      .opened()
+      .wrote(ask(`/a${tid}`))
+      .read(responseText(200));
+  }
+  harness.tape.play(harness.pipeline);
+  harness.pipeline.tick(harness.tape.nowNs);
+  assert.deepEqual(harness.pipeline.flush(), [], 'nothing leaves before the request has been answered');
+  server.wrote(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/a2 < /a (goroutine)', '/a3 < /a (goroutine)']);
+});
+
+test('goroutines that serve several requests are trusted no more, nor is any that was started like them', () => {
+  const harness = new Harness({ hasConnectSpans: false });
+  const [first, second] = [routine(harness, 1).server(), routine(harness, 2).server()];
+  first.read(ask('/a'));
+  second.read(ask('/b'));
+  const workers = [1, 2].map(tid => routine(harness, 2 + tid, harness.tape.thread(tid).started(7)));
+  const [one, other] = workers.map(({ tid }) => harness.client({ pid: PID, tid }).opened());
+  one?.wrote(ask('/b1')).read(responseText(200)); // the worker that /a started serves /b
+  first.wrote(responseText(200));
+  harness.tape.nowNs += 5 * MS;
+  one?.wrote(ask('/b2')).read(responseText(200));
+  other?.wrote(ask('/b3')).read(responseText(200));
+  second.wrote(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/b1', '/b2', '/b3']);
 });
 
 test('pipelined requests are several candidates', () => {
