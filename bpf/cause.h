@@ -55,10 +55,17 @@ static __always_inline void cause_taken(struct thread_state *thread, struct conn
 
 	if (c->session)
 		return; /* ciphertext: what is taken is the plaintext, from the session */
+	if (thread->sole) {
+		bool is_other = thread->sole == SOLE_TAKEN && thread->sole_slot != slot;
+
+		thread->sole = is_other ? SOLE_NONE : SOLE_TAKEN;
+		thread->sole_slot = slot;
+	}
 	cause->slot = slot;
 	cause->generation = c->generation;
 	cause->seq = seq;
-	cause->flags = (cause->flags & CAUSE_OF_THREAD) | CAUSE_TAKEN | flags;
+	cause->flags = (cause->flags & CAUSE_OF_THREAD) | CAUSE_TAKEN | flags |
+		       (thread->sole ? CAUSE_SOLE : 0);
 	if (c->role == ROLE_CLIENT || flags & CAUSE_ENDED)
 		return;
 	request->slot = slot;
@@ -75,6 +82,34 @@ static __always_inline void cause_waited(struct thread_state *thread)
 {
 	thread->cause.flags |= CAUSE_WAITED | CAUSE_LOOPS;
 	thread->request.flags |= CAUSE_WAITED | CAUSE_LOOPS;
+	thread->sole = SOLE_NONE;
+}
+
+/* Loops round up what they wait for their next timer, some of them twice. */
+#define TIMEOUT_ROUNDING_NS 2000000ULL
+
+/* epoll_wait returned. A loop that would have slept has nothing left to run, and its
+ * timeout says when its next timer is due: if it is told of one descriptor before
+ * that, nothing else sets it to work. A loop that only looks, and is told of nothing,
+ * goes on with what it has. */
+static __always_inline void cause_polled(struct thread_state *thread, long count, __s32 timeout_ms)
+{
+	__u64 now = bpf_ktime_get_boot_ns(), since = thread->waited_ns;
+	bool is_sole;
+
+	thread->waited_ns = now;
+	if (timeout_ms) {
+		thread->due_ns = timeout_ms < 0 ? ~0ULL : since + timeout_ms * 1000000ULL;
+		is_sole = count == 1;
+	} else {
+		is_sole = count == 1 && thread->sole == SOLE_ACCEPTED;
+	}
+	is_sole = is_sole && now + TIMEOUT_ROUNDING_NS < thread->due_ns;
+	if (!timeout_ms && !count && thread->sole && now + TIMEOUT_ROUNDING_NS < thread->due_ns)
+		return;
+	cause_waited(thread);
+	if (is_sole)
+		thread->sole = SOLE_REPORTED;
 }
 
 /* Something other than a connection's bytes set the thread to work. */
@@ -82,6 +117,17 @@ static __always_inline void cause_woken(struct thread_state *thread)
 {
 	thread->cause.flags |= CAUSE_WOKEN;
 	thread->request.flags |= CAUSE_WOKEN;
+	thread->sole = SOLE_NONE;
+}
+
+/* It has accepted a connection: that alone sends nothing. */
+static __always_inline void cause_accepted(struct thread_state *thread)
+{
+	bool is_sole = thread->sole == SOLE_REPORTED || thread->sole == SOLE_ACCEPTED;
+
+	cause_woken(thread);
+	if (is_sole)
+		thread->sole = SOLE_ACCEPTED;
 }
 
 /* A new process goes on with what the forking thread was doing (CGI); so does the

@@ -80,6 +80,7 @@ enum event_cause_flag {
 	CAUSE_LOOPS = 16, /* of the thread, not of the take: it has waited so at some time */
 	CAUSE_GUARDED = 64, /* of the thread: its loop's timers and deferred callbacks are watched, and mean CAUSE_WOKEN */
 	CAUSE_INHERITED = 32, /* the take was the parent's, before it forked this process or started this goroutine */
+	CAUSE_SOLE = 256, /* the thread's loop was idle, then one descriptor was reported, and no timer can have run since */
 	CAUSE_ROUTINE = 128, /* it is a goroutine's, not the thread's; with CAUSE_INHERITED: see CAUSE_START_SHIFT */
 };
 

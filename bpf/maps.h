@@ -75,6 +75,15 @@ struct tls_call {
 	__u32 reserved;
 };
 
+/* A loop that was idle, with nothing left to run, has been told of one descriptor: all
+ * that it does until it looks for more and finds some is because of that. */
+enum sole_event {
+	SOLE_NONE = 0,
+	SOLE_REPORTED,
+	SOLE_ACCEPTED, /* it was a listener's: connections, no bytes so far */
+	SOLE_TAKEN, /* bytes were taken from one connection */
+};
+
 /* What the entry of a function of the socket layer leaves for its return. */
 struct call_start {
 	__u64 socket; /* struct socket *; 0: the thread is in no such call */
@@ -95,6 +104,10 @@ struct thread_state {
 	struct event_cause cause; /* its last take from any connection */
 	struct event_cause request; /* its last take from one that it has not opened itself */
 	struct call_start call;
+	__u64 waited_ns; /* when epoll_wait returned last */
+	__u64 due_ns; /* no timer of the loop is due before */
+	__u32 sole; /* enum sole_event */
+	__u32 sole_slot; /* with SOLE_TAKEN: from where */
 	struct event_cause starting; /* what the goroutine that is being made will inherit */
 };
 

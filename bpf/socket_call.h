@@ -35,7 +35,7 @@ static __noinline void socket_accepted(struct sock *sk, __u32 inode, struct thre
 	c->accepted_ns = now;
 	if (c->address.family != AF_UNIX)
 		begin_positions(c, sk);
-	cause_woken(thread);
+	cause_accepted(thread);
 	if (is_selected(c, thread))
 		connection_announce(slot, now);
 }

@@ -120,8 +120,18 @@ int BPF_PROG(fexit_sock_create, void *net, int family, int type, int protocol, v
 		return 0;                                                                  \
 	}
 
-FENTRY_SYSCALL(epoll_wait, layer_waited())
-FENTRY_SYSCALL(epoll_pwait, layer_waited())
+/* Its result and its timeout tell more (cause.h). Not by kretprobes, which a kernel has
+ * only so many of: waits last. */
+#define FEXIT_POLL(name)                                                                   \
+	SEC("fexit/" SYSCALL_PREFIX #name)                                                 \
+	int BPF_PROG(fexit_##name, struct pt_regs *regs, long result)                      \
+	{                                                                                  \
+		layer_polled(regs, result);                                                \
+		return 0;                                                                  \
+	}
+
+FEXIT_POLL(epoll_wait)
+FEXIT_POLL(epoll_pwait)
 FENTRY_SYSCALL(epoll_pwait2, layer_waited())
 FENTRY_SYSCALL(select, layer_waited())
 FENTRY_SYSCALL(pselect6, layer_waited())

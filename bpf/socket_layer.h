@@ -204,6 +204,20 @@ static __always_inline void layer_waited(void)
 		cause_waited(thread);
 }
 
+/* epoll_wait has returned. */
+static __always_inline void layer_polled(struct pt_regs *regs, long count)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (!thread)
+		return;
+#if defined(__TARGET_ARCH_x86)
+	cause_polled(thread, count, (__s32)KERNEL_READ(struct pt_regs, regs, r10));
+#else
+	cause_polled(thread, count, (__s32)KERNEL_READ(struct pt_regs, regs, regs[3]));
+#endif
+}
+
 static __always_inline void layer_polls(struct pt_regs *regs)
 {
 #if defined(__TARGET_ARCH_x86)

@@ -27,8 +27,9 @@ enum syscall_kind {
 	SYSCALL_CONNECT, /* fd, sockaddr */
 	SYSCALL_CLOSE,
 	SYSCALL_SOCKET, /* family, type, protocol */
-	SYSCALL_WAIT, /* epoll_wait and its kin, select, io_uring_enter */
+	SYSCALL_WAIT, /* epoll_pwait2, select and its kin, io_uring_enter */
 	SYSCALL_POLL, /* pollfds, count */
+	SYSCALL_EPOLL, /* epfd, events, count, timeout */
 };
 
 /* Numbers from arch/x86/entry/syscalls/syscall_64.tbl and
@@ -41,7 +42,7 @@ static const __u8 syscall_kinds[512] = {
 	[44] = SYSCALL_SENDTO,	  [46] = SYSCALL_SENDMSG,  [307] = SYSCALL_SENDMMSG,
 	[40] = SYSCALL_SENDFILE,  [275] = SYSCALL_SPLICE,  [43] = SYSCALL_ACCEPT,
 	[288] = SYSCALL_ACCEPT,	  [42] = SYSCALL_CONNECT,  [3] = SYSCALL_CLOSE,
-	[41] = SYSCALL_SOCKET,	  [232] = SYSCALL_WAIT,	   [281] = SYSCALL_WAIT,
+	[41] = SYSCALL_SOCKET,	  [232] = SYSCALL_EPOLL,   [281] = SYSCALL_EPOLL,
 	[441] = SYSCALL_WAIT,	  [23] = SYSCALL_WAIT,	   [270] = SYSCALL_WAIT,
 	[426] = SYSCALL_WAIT,	  [7] = SYSCALL_POLL,	   [271] = SYSCALL_POLL,
 #else
@@ -51,7 +52,7 @@ static const __u8 syscall_kinds[512] = {
 	[206] = SYSCALL_SENDTO,	  [211] = SYSCALL_SENDMSG, [269] = SYSCALL_SENDMMSG,
 	[71] = SYSCALL_SENDFILE,  [76] = SYSCALL_SPLICE,   [202] = SYSCALL_ACCEPT,
 	[242] = SYSCALL_ACCEPT,	  [203] = SYSCALL_CONNECT, [57] = SYSCALL_CLOSE,
-	[198] = SYSCALL_SOCKET,	  [22] = SYSCALL_WAIT,	   [441] = SYSCALL_WAIT,
+	[198] = SYSCALL_SOCKET,	  [22] = SYSCALL_EPOLL,	   [441] = SYSCALL_WAIT,
 	[72] = SYSCALL_WAIT,	  [426] = SYSCALL_WAIT,	   [73] = SYSCALL_POLL,
 #endif
 };
@@ -364,6 +365,10 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
 	a.third = regs->regs[2];
 	a.fourth = regs->regs[3];
 #endif
+	if (kind == SYSCALL_EPOLL) {
+		cause_polled(thread, result, (__s32)a.fourth);
+		return 0;
+	}
 	if (kind == SYSCALL_POLL) {
 		if (a.second > POLL_OWN_MAX)
 			cause_waited(thread);

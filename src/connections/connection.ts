@@ -110,6 +110,8 @@ export class Connection {
   takerTid = 0;
   peerCalls: CallCount | null = null;
   connectFor: Exchange | null = null;
+  /** Its loop was watched, or had nothing else to do, when it connected. */
+  isConnectCertain = false;
   connectTrace: TraceContext | null = null;
   connectSpan0 = 0;
   connectSpan1 = 0;

@@ -49,6 +49,8 @@ const BOTH = [
 /** Since 6.5 pages go through sendmsg (dc97391e6610). */
 const SENDPAGE = ['inet_sendpage', 'unix_stream_sendpage'];
 const WAITS = ['epoll_wait', 'epoll_pwait', 'epoll_pwait2', 'select', 'pselect6', 'io_uring_enter', 'poll', 'ppoll'];
+/** Whose result tells more, by programs that are there in any number. */
+const POLLS: ReadonlySet<string> = new Set(['epoll_wait', 'epoll_pwait']);
 const WAKE_UPS = [
   ...['pipe_read', 'anon_pipe_read', 'fifo_pipe_read', 'eventfd_read', 'inotify_read'],
   ...['timerfd_read_iter', 'timerfd_read', 'signalfd_read_iter', 'signalfd_read'],
@@ -65,7 +67,10 @@ function layer(name: WayName, entry: string, exit: string): Way {
     ),
     `${entry}_unix_release`,
     ...SENDPAGE.flatMap(target => [where(entry)(target), where(exit)(target)]),
-    ...WAITS.map(call => ({ name: `${entry}_${call}`, onlyWith: syscall(call) })),
+    ...WAITS.map(call => ({
+      name: `${name === 'fentry' && POLLS.has(call) ? exit : entry}_${call}`,
+      onlyWith: syscall(call),
+    })),
     ...WAKE_UPS.map(where(exit)),
   );
 }

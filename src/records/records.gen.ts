@@ -1660,6 +1660,7 @@ export const CAUSE_WOKEN = 8;
 export const CAUSE_LOOPS = 16;
 export const CAUSE_GUARDED = 64;
 export const CAUSE_INHERITED = 32;
+export const CAUSE_SOLE = 256;
 export const CAUSE_ROUTINE = 128;
 /** Names of enum event_cause_flag, without prefix. */
 export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
@@ -1670,6 +1671,7 @@ export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
   16: 'loops',
   64: 'guarded',
   32: 'inherited',
+  256: 'sole',
   128: 'routine',
 };
 

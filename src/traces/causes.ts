@@ -10,6 +10,7 @@ import {
   CAUSE_INHERITED,
   CAUSE_LOOPS,
   CAUSE_ROUTINE,
+  CAUSE_SOLE,
   CAUSE_START_SHIFT,
   CAUSE_TAKEN,
   CAUSE_WAITED,
@@ -37,6 +38,8 @@ export interface CausesOptions {
 
 /** Requests that a process of several loops has to take on the thread of the connection's last one, before its slices count. */
 const PINNED_MIN = 32;
+/** Of a loop's slice: nothing but the take can have set the thread to work. */
+const CAUSE_CERTAIN = CAUSE_GUARDED | CAUSE_SOLE;
 /** Calls of one request that become its children: a request that lasts for ever (a subscription) makes no endless trace. */
 const MAX_CALLS = 1024;
 /** A call waits for its request's response this long at most to become its child. */
@@ -82,6 +85,7 @@ export class Causes {
     const request = this.#ofSlice(take, connection, work);
     if (request === null) return;
     connection.connectFor = request;
+    connection.isConnectCertain = (take.flags & CAUSE_CERTAIN) !== 0;
     work.engage(request);
   }
 
@@ -204,7 +208,7 @@ export class Causes {
       const { connectFor } = connection;
       const isFirst = connection.exchangeCount === 1 && connection.connectNs > 0;
       const request = isFirst ? connectFor : this.#ofSlice(take, connection, work);
-      if ((take.flags & CAUSE_GUARDED) !== 0) {
+      if (isFirst ? connection.isConnectCertain : (take.flags & CAUSE_CERTAIN) !== 0) {
         this.#setCause(exchange, request, 'slice');
         return;
       }

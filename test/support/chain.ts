@@ -10,7 +10,7 @@ import { fillTemplate } from './templates.js';
 
 const SERVICES = path.resolve('test/services/chain');
 
-export type LinkKind = 'nginx' | 'node' | 'gunicorn' | 'gthread' | 'puma' | 'go' | 'java' | 'cgi';
+export type LinkKind = 'nginx' | 'node' | 'gunicorn' | 'gthread' | 'puma' | 'go' | 'java' | 'cgi' | 'asyncio';
 
 export interface LinkOptions {
   readonly kind: LinkKind;
@@ -67,6 +67,8 @@ async function commandOf(
       const places = ['--chdir', SERVICES, '--worker-tmp-dir', directory, '--keep-alive', '30'];
       return ['gunicorn', [...workers, ...threads, ...places, 'wsgi:app']];
     }
+    case 'asyncio':
+      return ['/usr/bin/python3', [path.join(SERVICES, 'asyncio_link.py')]];
     case 'puma':
       return ['puma', ['-C', path.join(SERVICES, 'puma.rb')]];
     case 'go':

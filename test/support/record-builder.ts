@@ -124,6 +124,7 @@ export class Thread {
   request: Cause = { slot: 0, generation: 0, seq: 0, flags: 0 };
   /** It is a goroutine. */
   #isRoutine = false;
+  #isSole = false;
 
   /** A goroutine that nobody knows so far. */
   static routine(): Thread {
@@ -135,7 +136,8 @@ export class Thread {
 
   taken(role: number, slot: number, generation: number, seq: number, isEnd = false): void {
     const loops = this.cause.flags & (gen.CAUSE_LOOPS | gen.CAUSE_GUARDED);
-    const flags = gen.CAUSE_TAKEN | loops | (isEnd ? gen.CAUSE_ENDED : 0);
+    const sole = this.#isSole ? gen.CAUSE_SOLE : 0;
+    const flags = gen.CAUSE_TAKEN | loops | sole | (isEnd ? gen.CAUSE_ENDED : 0);
     this.cause = { slot, generation, seq: seq >>> 0, flags };
     if (role !== gen.ROLE_CLIENT && !isEnd) this.request = { ...this.cause };
     if (!this.#isRoutine) return;
@@ -145,8 +147,15 @@ export class Thread {
 
   /** For any of several descriptors: epoll_wait, select. */
   waited(): void {
+    this.#isSole = false;
     this.cause.flags |= gen.CAUSE_WAITED | gen.CAUSE_LOOPS;
     this.request.flags |= gen.CAUSE_WAITED | gen.CAUSE_LOOPS;
+  }
+
+  /** It was idle, and has been told of one descriptor, before any timer. */
+  toldOfOne(): void {
+    this.waited();
+    this.#isSole = true;
   }
 
   /** By an eventfd, a pipe, an accept, a timer that is watched. */

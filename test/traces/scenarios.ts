@@ -92,6 +92,36 @@ export const SCENARIOS: readonly Scenario[] = [
     requests: 100,
   },
   {
+    name: 'asyncio, two calls',
+    links: { leaf: LEAF, asyncio: { kind: 'asyncio', calls: ['leaf', 'leaf'] } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'asyncio, two calls at once',
+    links: { leaf: LEAF, asyncio: { kind: 'asyncio', calls: ['leaf', 'leaf'], env: { MODE: 'parallel' } } },
+    concurrency: [1, 10],
+    requests: 100,
+  },
+  {
+    name: 'asyncio, timers before the calls',
+    links: { leaf: LEAF, asyncio: { kind: 'asyncio', calls: ['leaf', 'leaf'], env: think } },
+    concurrency: [10],
+    requests: 100,
+  },
+  {
+    name: 'asyncio, calls of its own from a timer',
+    links: { leaf: LEAF, asyncio: { kind: 'asyncio', calls: ['leaf', 'leaf'], env: { TICK_MS: '1' } } },
+    concurrency: [1, 10],
+    requests: 100,
+  },
+  {
+    name: 'asyncio, a pool of two connections',
+    links: { leaf: LEAF, asyncio: { kind: 'asyncio', calls: ['leaf', 'leaf'], env: { SOCKETS: '2' } } },
+    concurrency: [10],
+    requests: 100,
+  },
+  {
     name: 'puma, two calls',
     links: { leaf: LEAF, puma: { kind: 'puma', calls: ['leaf', 'leaf'] } },
     concurrency: ALL,

@@ -252,6 +252,27 @@ test('a loop whose timers cannot be seen gives links, and parents only to those 
   }
 });
 
+test('what an idle loop does when it is told of one descriptor is for that, whether or not its timers can be seen', () => {
+  const process = threads();
+  const { harness } = process;
+  const call = process.pooled();
+  const server = process.server();
+  const told = (): void => harness.tape.thread(PID).toldOfOne();
+  told();
+  server.read(ask('/a'));
+  call.wrote(ask('/a1'));
+  told();
+  call.read(responseText(200));
+  call.wrote(ask('/a2'));
+  process.wait(); // told of several, or a timer may have been due
+  call.read(responseText(200));
+  call.wrote(ask('/unknown'));
+  told();
+  call.read(responseText(200));
+  server.wrote(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/a1 < /a (slice)', '/a2 < /a (slice)', '/unknown']);
+});
+
 test('a forked process goes on with the request that was taken last', () => {
   const process = threads();
   const { harness } = process;
