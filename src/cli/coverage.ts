@@ -61,7 +61,10 @@ export interface Coverage {
   /** Spans that backends accepted, by exporter. */
   readonly spansExported: Counts;
   readonly spansDropped: Counts;
+  /** In memory. */
   readonly queueBytes: Counts;
+  /** Spans and points on disk, for when the exporter's backend is back. */
+  readonly keptItems: Counts;
 }
 
 export async function coverageCommand(args: Arguments): Promise<number> {
@@ -190,6 +193,7 @@ export function readCoverage(samples: readonly Sample[]): Coverage | null {
     spansExported: countsBy(samples, 'underspan_spans_exported_total', 'exporter'),
     spansDropped: countsBy(samples, 'underspan_spans_dropped_total', 'reason'),
     queueBytes: countsBy(samples, 'underspan_queue_size_bytes', 'exporter'),
+    keptItems: countsBy(samples, 'underspan_backlog_items', 'exporter'),
   };
 }
 
@@ -243,6 +247,7 @@ export function renderJson(coverage: Coverage): string {
         spans_exported: coverage.spansExported,
         spans_dropped: coverage.spansDropped,
         queue_bytes: coverage.queueBytes,
+        kept_items: coverage.keptItems,
       },
     },
     null,
@@ -308,10 +313,11 @@ function aboutKernel(coverage: Coverage): string[] {
   ];
 }
 
-function aboutExporters({ spansExported, spansDropped, queueBytes }: Coverage): string[] {
+function aboutExporters({ spansExported, spansDropped, queueBytes, keptItems }: Coverage): string[] {
   return [
     `exporters  spans accepted: ${list(spansExported) || 'none'}`,
     `           spans lost: ${list(spansDropped) || 'none'}`,
     `           bytes waiting: ${list(queueBytes) || 'none'}`,
+    `           items kept on disk: ${list(keptItems) || 'none'}`,
   ];
 }

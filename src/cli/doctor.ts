@@ -12,6 +12,7 @@ import { clean } from '../self/log.js';
 import type { Arguments } from './command.js';
 import { type Check, checkMachine, lost } from './machine-checks.js';
 import { print } from './output.js';
+import { queueCheck } from './queue-check.js';
 import { settingsFrom } from './settings.js';
 
 /** Before the pid, in the name of a group. */
@@ -39,7 +40,7 @@ export async function doctorCommand(args: Arguments, probe?: Probe, examine?: Ex
   checks.push(...buildChecks());
   const { btf, frontEnd } = config.kernel;
   const way = frontEnd === 'auto' ? null : frontEnd;
-  checks.push(...sizeChecks(config));
+  checks.push(...sizeChecks(config), queueCheck(config));
   let reports: readonly ProbeReport[] = [];
   if (probe !== undefined && checks.every(canRun)) {
     try {
