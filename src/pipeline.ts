@@ -2,8 +2,9 @@
 // of the folders: records -> connections -> protocols -> exchanges -> traces -> enrichment -> signals -> otlp. The worker
 // feeds it from the kernel, a replay from a file; neither is known here.
 import { WallClock } from './clock.js';
-import { type Connection, readPeer } from './connections/connection.js';
+import { Connection, NO_PEER, readPeer } from './connections/connection.js';
 import { type ConnectionSink, ConnectionTable } from './connections/connection-table.js';
+import { Stream } from './connections/stream.js';
 import type { ProcessTable } from './enrichment/process.js';
 import type { RouteTable } from './enrichment/route.js';
 import type { Service } from './enrichment/service.js';
@@ -34,6 +35,7 @@ import {
   ROLE_UNKNOWN,
 } from './records/records.gen.js';
 import { Ledger } from './self/ledger.js';
+import { settleShape } from './shape.js';
 import { Histogram, WAIT_SECONDS_BOUNDS } from './signals/histogram.js';
 import type { Metrics } from './signals/metrics.js';
 import { SpanWriter } from './signals/span.js';
@@ -164,6 +166,9 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       knownMethods: options.knownMethods,
       captureQuery: options.captureQuery,
     });
+    settleShape(new Exchange(KIND_SERVER, NO_PEER, this.correlator.newTrace(), 0, 0));
+    settleShape(new Connection(0, 0), new Set(['seq', 'otherSeq']));
+    settleShape(new Stream(), new Set(['nextSeq', 'tailLow', 'tailHigh', 'tailSeq']));
   }
 
   /** Exchanges under way. */

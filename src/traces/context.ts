@@ -1,15 +1,16 @@
 // Trace identity: 128-bit trace ids and 64-bit span ids as 32-bit words (no strings, no BigInt on the path), made from
-// the operating system's random source.
+// the operating system's random source. A word is kept as a signed integer: V8 holds that in the object itself, and needs
+// 16 bytes more for each one above 2^31.
 import { randomFillSync } from 'node:crypto';
 
 const POOL_WORDS = 4096;
 
 /** Random 32-bit words, drawn in bulk. */
 export class IdSource {
-  #pool = new Uint32Array(POOL_WORDS);
+  #pool = new Int32Array(POOL_WORDS);
   #next = POOL_WORDS;
 
-  /** A word from 0 to 2^32-1. */
+  /** A word from -2^31 to 2^31-1. */
   word(): number {
     if (this.#next === POOL_WORDS) {
       randomFillSync(this.#pool);

@@ -39,9 +39,9 @@ export class Correlator {
    * @param tag names the socket pair of a unix socket, 0 for tcp
    */
   begin(exchange: Exchange, requestSeq: number, responseSeq: number, tag: number): void {
-    exchange.pairRequestSeq = requestSeq;
-    exchange.pairResponseSeq = responseSeq;
-    exchange.pairTag = tag;
+    exchange.pairRequestSeq = requestSeq | 0;
+    exchange.pairResponseSeq = responseSeq | 0;
+    exchange.pairTag = tag | 0;
     if (exchange.kind === KIND_CLIENT) {
       const server = this.#servers.take(requestSeq, responseSeq, tag);
       if (server !== null) {
@@ -102,10 +102,10 @@ export class Correlator {
     trace.flags = parent.flags;
     trace.isRemote = !parent.isDeferred;
     if ((parent.id0 | parent.id1 | parent.id2 | parent.id3) === 0) return;
-    trace.id0 = parent.id0;
-    trace.id1 = parent.id1;
-    trace.id2 = parent.id2;
-    trace.id3 = parent.id3;
+    trace.id0 = parent.id0 | 0;
+    trace.id1 = parent.id1 | 0;
+    trace.id2 = parent.id2 | 0;
+    trace.id3 = parent.id3 | 0;
     trace.state = head.traceparent === '' ? '' : head.tracestate;
     if (exchange.kind === KIND_SERVER) {
       this.#received.add(exchange, parent);
@@ -113,8 +113,8 @@ export class Correlator {
       if (exchange.parentEvidence === 'sequence') return;
     }
     const bringer = exchange.kind === KIND_CLIENT ? this.#received.find(exchange.pid, parent) : null;
-    exchange.parent0 = bringer?.span0 ?? parent.span0;
-    exchange.parent1 = bringer?.span1 ?? parent.span1;
+    exchange.parent0 = bringer?.span0 ?? parent.span0 | 0;
+    exchange.parent1 = bringer?.span1 ?? parent.span1 | 0;
     exchange.parentEvidence = 'header';
     exchange.parentExchange = bringer;
     exchange.hasOwnHeader = exchange.kind === KIND_CLIENT && bringer === null;

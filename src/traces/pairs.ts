@@ -9,7 +9,7 @@ const WAYS = 4;
 /** What has waited longer than this will not be asked for any more. */
 const MAX_AGE_NS = 60e9;
 
-/** Client's and server's sequence number, tag. */
+/** Client's and server's sequence number, tag: all as signed integers, like the words of ids. */
 const KEY_WORDS = 3;
 
 /**
@@ -19,7 +19,7 @@ const KEY_WORDS = 3;
 export class PairTable {
   /** Entries that were pushed out while they were young enough to matter. */
   overwritten = 0;
-  readonly #keys = new Uint32Array(SETS * WAYS * KEY_WORDS);
+  readonly #keys = new Int32Array(SETS * WAYS * KEY_WORDS);
   readonly #exchanges = new Array<Exchange | null>(SETS * WAYS).fill(null);
 
   /** Index of the set's first way: the high bits of the product depend on the whole key. */
@@ -50,10 +50,13 @@ export class PairTable {
   /** The exchange of that pair, which leaves the table; null if there is none. */
   take(clientSeq: number, serverSeq: number, tag: number): Exchange | null {
     const keys = this.#keys;
-    const first = this.#set(clientSeq, serverSeq, tag);
+    const client = clientSeq | 0;
+    const server = serverSeq | 0;
+    const named = tag | 0;
+    const first = this.#set(client, server, named);
     for (let way = first; way < first + WAYS; way++) {
       const key = way * KEY_WORDS;
-      if (keys[key] !== clientSeq || keys[key + 1] !== serverSeq || keys[key + 2] !== tag) continue;
+      if (keys[key] !== client || keys[key + 1] !== server || keys[key + 2] !== named) continue;
       const exchange = this.#exchanges[way] ?? null;
       if (exchange === null) continue;
       this.#exchanges[way] = null;

@@ -233,7 +233,7 @@ export class RemoteJoins {
   #adopt(question: Question, answer: Uint32Array, outcome: QuestionOutcome): void {
     const { exchange } = question;
     const { trace } = exchange;
-    const [, , id0 = 0, id1 = 0, id2 = 0, id3 = 0, span0 = 0, span1 = 0, flags = 0] = answer;
+    const [, , id0 = 0, id1 = 0, id2 = 0, id3 = 0, span0 = 0, span1 = 0, flags = 0] = new Int32Array(answer);
     const isSame = trace.id0 === id0 && trace.id1 === id1 && trace.id2 === id2 && trace.id3 === id3;
     if (exchange.parentEvidence === 'sequence') {
       this.#settle(question, 'local');
