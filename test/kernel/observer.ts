@@ -3,7 +3,6 @@
 // from the captured bytes by sequence number, which finds a wrong position wherever it is.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -253,14 +252,6 @@ export class Driver {
   }
 }
 
-/** What the verifier walked, for the table of the kernel matrix. */
-function tellPrograms(kernel: Kernel): void {
-  const file = process.env.UNDERSPAN_TEST_PROGRAMS;
-  if (file === undefined) return;
-  const loaded = kernel.programs().filter(({ id }) => id > 0);
-  writeFileSync(file, JSON.stringify(Object.fromEntries(loaded.map(({ name, verified }) => [name, verified]))));
-}
-
 let shared: Observer | null = null;
 after(() => shared?.close());
 
@@ -269,7 +260,6 @@ function sharedObserver(): Observer {
   if (shared === null) {
     shared = new Observer();
     shared.kernel.attach();
-    tellPrograms(shared.kernel);
   }
   shared.restart();
   return shared;

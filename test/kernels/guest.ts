@@ -1,12 +1,13 @@
-// What runs inside a guest of the kernel matrix: each front end in turn, and the automatic choice. First the kernel tests
-// (bytes, calls and positions against a driver's own account), then the agent over real servers: nginx with sendfile,
-// Node, Python, one that does everything through io_uring, and nginx and Node over TLS. Every request must have exactly its SERVER span and its
-// CLIENT span, joined. Out: one JSON line a fact for matrix.ts.
+// What runs inside a guest of the kernel matrix, for each front end and the automatic choice. What the verifier walks for
+// its programs; the agent over real servers: nginx with sendfile, Node, Python, one that does everything through io_uring,
+// and nginx and Node over TLS, where every request must have exactly its SERVER span and its CLIENT span, joined; the
+// kernel tests (bytes, calls and positions against a driver's own account). Out: one JSON line a fact for matrix.ts.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { Kernel } from '../../src/kernel/loader.js';
 import { startAgent } from '../support/agent.js';
 import { makeCertificate } from '../support/certificate.js';
 import { compareSpans, type Witness } from '../support/compare.js';
@@ -20,6 +21,7 @@ const REQUESTS = 20;
 const READY_MS = 60_000;
 const SPANS_MS = 20_000;
 const FRONT_ENDS = ['fentry', 'kprobe', 'syscall'] as const;
+const WAYS = ['auto', ...FRONT_ENDS] as const;
 const RUNNER = fileURLToPath(new URL('../run.js', import.meta.url));
 
 interface Target {
@@ -60,22 +62,40 @@ function tell(fact: object): void {
   process.stdout.write(`${JSON.stringify(fact)}\n`);
 }
 
-/** The kernel tests under one front end; the verifier's figures come along. */
-function runKernelTests(frontEnd: string, folder: string): void {
-  const file = path.join(folder, `${frontEnd}.json`);
+/** Which way each group of probes goes, and what the verifier walks for their programs. */
+function tellPrograms(frontEnd: (typeof WAYS)[number]): void {
+  const kernel = Kernel.load({
+    dataRingBytes: 1 << 16,
+    controlRingBytes: 1 << 16,
+    maxConnections: 64,
+    headBytes: 256,
+    btfPath: '',
+    agentPid: process.pid,
+    way: frontEnd === 'auto' ? null : frontEnd,
+  });
+  try {
+    kernel.attach();
+    const loaded = kernel.programs().filter(({ id }) => id > 0);
+    const programs = Object.fromEntries(loaded.map(({ name, verified }) => [name, verified]));
+    const ways = Object.fromEntries(kernel.reports.map(({ group, way }) => [group, way]));
+    tell({ fact: 'programs', frontEnd, programs, ways });
+  } finally {
+    kernel.close();
+  }
+}
+
+/** The kernel tests under one front end. */
+function runKernelTests(frontEnd: string): void {
   const { status, stdout } = spawnSync(process.execPath, [RUNNER, 'kernel', 'calls', 'sockets'], {
     env: {
       ...process.env,
       UNDERSPAN_TEST_FRONT_END: frontEnd,
-      UNDERSPAN_TEST_PROGRAMS: file,
     },
     encoding: 'utf8',
     maxBuffer: 64 << 20,
   });
   const failures = [...stdout.matchAll(/^failed: .*/gm)].map(([line]) => line);
   tell({ fact: 'kernel tests', frontEnd, ok: status === 0, failures, output: status === 0 ? '' : stdout });
-  if (existsSync(file))
-    tell({ fact: 'programs', frontEnd, programs: JSON.parse(readFileSync(file, 'utf8')) as object });
 }
 
 async function startTargets(folder: string): Promise<readonly Target[]> {
@@ -187,14 +207,18 @@ async function watchServers(frontEnd: string, targets: readonly Target[]): Promi
   }
 }
 
-// By hand: `guest.js servers auto` does a part.
+// `guest.js servers auto syscall` does a part: of what is done, and of the front ends.
+const PARTS = ['programs', 'tests', 'servers'];
 const words = process.argv.slice(2);
-const has = (word: string): boolean => words.length === 0 || words.includes(word);
-const folder = mkdtempSync('/tmp/underspan-guest-');
-if (has('tests')) for (const frontEnd of FRONT_ENDS.filter(has)) runKernelTests(frontEnd, folder);
-if (has('servers')) {
-  const targets = await startTargets(folder);
-  for (const frontEnd of ['auto', ...FRONT_ENDS].filter(has)) await watchServers(frontEnd, targets);
+const isWanted = (all: readonly string[], word: string): boolean =>
+  words.includes(word) || !all.some(other => words.includes(other));
+const ways = WAYS.filter(name => isWanted(WAYS, name));
+const frontEnds = FRONT_ENDS.filter(name => ways.includes(name));
+if (isWanted(PARTS, 'programs')) for (const way of ways) tellPrograms(way);
+if (isWanted(PARTS, 'servers')) {
+  const targets = await startTargets(mkdtempSync('/tmp/underspan-guest-'));
+  for (const way of ways) await watchServers(way, targets);
   for (const { server } of targets) await server.stop();
 }
+if (isWanted(PARTS, 'tests')) for (const frontEnd of frontEnds) runKernelTests(frontEnd);
 tell({ fact: 'end' });

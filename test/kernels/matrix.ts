@@ -16,7 +16,7 @@ const AT_A_TIME = Math.max(1, Math.floor(availableParallelism() / 2));
 
 type Fact =
   | { readonly fact: 'kernel tests'; frontEnd: string; ok: boolean; failures: readonly string[]; output: string }
-  | { readonly fact: 'programs'; frontEnd: string; programs: Figures }
+  | { readonly fact: 'programs'; frontEnd: string; programs: Figures; ways: Readonly<Record<string, string | null>> }
   | {
       readonly fact: 'servers';
       frontEnd: string;
@@ -62,6 +62,7 @@ class Account {
         break;
       case 'programs':
         Object.assign(this.figures, fact.programs);
+        this.#noteWays(fact.frontEnd, fact.ways);
         break;
       case 'servers':
         this.#say(`${fact.frontEnd}: ${fact.target} ${fact.ok ? `${fact.spans} SERVER spans, all right` : 'FAIL'}`);
@@ -73,6 +74,17 @@ class Account {
       case 'end':
         this.hasEnded = true;
     }
+  }
+
+  /** No feature is lost on any of these kernels, and the best way to the sockets is open on all. */
+  #noteWays(frontEnd: string, ways: Readonly<Record<string, string | null>>): void {
+    const taken = Object.entries(ways).map(([group, way]) => `${group} by ${way ?? 'nothing'}`);
+    this.#say(`${frontEnd}: ${taken.join(', ')}`);
+    for (const [group, way] of Object.entries(ways))
+      if (way === null) this.failures.push(`${frontEnd}: the probes of ${group} are refused`);
+    const expected = frontEnd === 'auto' ? 'fentry' : frontEnd;
+    if (ways['socket calls'] !== expected)
+      this.failures.push(`${frontEnd}: socket calls go by ${ways['socket calls']}, not by ${expected}`);
   }
 
   #say(text: string): void {
@@ -118,12 +130,14 @@ async function main(words: readonly string[]): Promise<number> {
       }
     }),
   );
+  /** All programs were loaded. */
+  const isWhole = parts.every(part => part === 'programs');
   const committed = parseTable(readFileSync(TABLE, 'utf8'));
   const failures = verdicts.flatMap(({ kernel, failures: own }) => own.map(text => `${kernel}: ${text}`));
   for (const { kernel, figures } of verdicts) {
     const series = seriesOf(kernel);
-    if (words.includes('--write') && parts.length === 0) committed.set(series, figures);
-    else failures.push(...differences(series, committed.get(series) ?? {}, figures, parts.length === 0));
+    if (words.includes('--write')) committed.set(series, { ...(isWhole ? {} : committed.get(series)), ...figures });
+    else failures.push(...differences(series, committed.get(series) ?? {}, figures, isWhole));
   }
   if (words.includes('--write')) writeFileSync(TABLE, renderTable(committed));
   for (const failure of failures) say(`failed: ${failure}`);
