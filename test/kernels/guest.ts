@@ -99,7 +99,7 @@ function runKernelTests(frontEnd: string): void {
 }
 
 async function startTargets(folder: string): Promise<readonly Target[]> {
-  const certificate = await makeCertificate();
+  const certificate = await makeCertificate('ec');
   const numbers = Array.from({ length: REQUESTS }, (_, index) => index);
   const uring = new Uring(await freePort(), folder);
   await sleep(1000);

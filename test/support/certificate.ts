@@ -9,12 +9,14 @@ export interface Certificate {
   readonly file: string;
 }
 
-export async function makeCertificate(): Promise<Certificate> {
+/** `keyKind`: one on an elliptic curve is made at once, also by an emulated machine. */
+export async function makeCertificate(keyKind: 'rsa' | 'ec' = 'rsa'): Promise<Certificate> {
   const directory = temporaryDirectory('certificate');
   const key = path.join(directory, 'key.pem');
   const file = path.join(directory, 'certificate.pem');
+  const kind = keyKind === 'rsa' ? ['rsa:2048'] : ['ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'];
   const child = await runCommand('openssl', [
-    ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '30', '-keyout', key, '-out', file],
+    ...['req', '-x509', '-newkey', ...kind, '-nodes', '-days', '30', '-keyout', key, '-out', file],
     ...['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'],
   ]);
   if (child.exitCode !== 0) throw new Error(`no certificate: ${child.describe()}`);
