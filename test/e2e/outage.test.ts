@@ -18,7 +18,7 @@ import { Load } from '../support/load-client.js';
 import { startOtlpReceiver } from '../support/otlp-receiver.js';
 import { runCommand, temporaryDirectory, until } from '../support/processes.js';
 import { startNodeServer } from '../support/servers.js';
-import { type DecodedSpan, pidOf, SERVER } from '../support/spans.js';
+import { type DecodedSpan, pathOfSpan, pidOf, SERVER } from '../support/spans.js';
 import { traceRequest } from '../unit/exporters/requests.js';
 
 async function samplesOf(agent: Agent, name: string): Promise<number> {
@@ -81,13 +81,17 @@ for (const protocol of ['grpc', 'http/protobuf'] as const) {
     });
 
     const before = await loadOf(0, 300);
-    await first.waitForSpans(300);
+    const lostBefore = await samplesOf(agent, 'underspan_exchanges_dropped_total');
+    await first.waitForSpans(300 - lostBefore);
+    // What was answered and not yet known to be would be kept, too.
+    await until('all to be delivered', 10_000, async () =>
+      (await samplesOf(agent, 'underspan_queue_size_bytes')) === 0 ? true : null,
+    );
     await first.close();
     const during = await loadOf(1000, 2000);
     const keptItems = await stored(agent);
     const lostInKernel = await samplesOf(agent, 'underspan_exchanges_dropped_total');
-    // That none is missing is judged at the end, span by span.
-    assert.ok(keptItems >= 1700, `${keptItems} on disk`);
+    assert.equal(keptItems, 2000 + lostBefore - lostInKernel, 'on disk');
     await agent.child.stop(2000, 'SIGKILL');
 
     agent = await start();
@@ -95,10 +99,10 @@ for (const protocol of ['grpc', 'http/protobuf'] as const) {
     const later = await loadOf(5000, 1000);
     await stored(agent);
     const lost = lostInKernel + (await samplesOf(agent, 'underspan_exchanges_dropped_total'));
-    assert.ok(lost <= 60, `${lost} requests were not seen whole`);
+    assert.ok(lost <= 30, `${lost} requests were not seen whole`);
     const second = await startOtlpReceiver({ grpc: isGrpc, http: !isGrpc, ...ports });
     context.after(() => second.close());
-    await second.waitForSpans(2940 - lost, 40_000);
+    await second.waitForSpans(3000 + lostBefore - lost, 40_000);
     await until('the disk to be empty', 10_000, async () =>
       (await samplesOf(agent, 'underspan_backlog_items')) === 0 ? true : null,
     );
@@ -111,14 +115,13 @@ for (const protocol of ['grpc', 'http/protobuf'] as const) {
     context.diagnostic(`${received.length - spans.length} of ${received.length} spans came twice`);
     const { missing, extra, wrong } = compareSpans([...before, ...during, ...later], spans);
     assert.deepEqual([head(extra), head(wrong)], [head([]), head([])]);
-    // A few in a thousand were missing on busy machines, for a reason that is not known: printed, and bounded.
     context.diagnostic(`${lost} counted as lost by the kernel side, ${missing.length} missing`);
-    assert.ok(missing.length <= lost + 33, `${lost} counted, missing: ${head(missing)}`);
-    assert.equal(await samplesOf(agent, 'underspan_spans_dropped_total'), 0);
+    assert.equal(missing.length, lost, head(missing));
+    assert.equal(await samplesOf(agent, 'underspan_spans_dropped_total'), 0, 'spans dropped');
     // In order: the outage's spans came before those of the second agent.
-    const order = second.spans().map(span => span.startUnixNs);
-    const outOfOrder = order.filter((at, index) => index > 0 && Number((order[index - 1] as bigint) - at) > 2e9).length;
-    assert.equal(outOfOrder, 0);
+    const ofOutage = new Set(during.map(entry => entry.path));
+    const came = second.spans().map(span => ofOutage.has(pathOfSpan(span)));
+    assert.ok(came.lastIndexOf(true) < came.indexOf(false), `${came.lastIndexOf(true)}, ${came.indexOf(false)}`);
     await agent.stop();
     const left = readdirSync(directory, { recursive: true }).map(String);
     assert.deepEqual(

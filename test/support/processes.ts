@@ -5,6 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const OUTPUT_MAX = 1 << 20;
@@ -16,6 +17,22 @@ process.on('exit', () => {
   for (const child of running) child.killGroup('SIGKILL');
   for (const directory of directories) rmSync(directory, { recursive: true, force: true });
 });
+/** How long what a test file opened may outlive its last test. */
+const LEFT_BEHIND_MS = 20_000;
+
+// A test that fails before its own cleanup leaves children and servers behind, which would keep its file alive until the
+// runner's patience ends. The file's own hooks have their time; then everything ends with it, and it has failed.
+if (process.env.NODE_TEST_CONTEXT !== undefined) {
+  after(() => {
+    const end = () => {
+      const left = [...running].map(({ command }) => command).join('\n');
+      console.error(`still open after the last test: ${left === '' ? 'no child of ours' : left}`);
+      process.exit(1);
+    };
+    setTimeout(end, LEFT_BEHIND_MS * PATIENCE).unref();
+  });
+}
+
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.once(signal, () => process.exit(130));
 }
@@ -186,6 +203,15 @@ export function isListening(target: { port: number; host?: string } | { path: st
     });
     socket.once('error', () => resolve(null));
   });
+}
+
+/** Not of a process that has ended and that nobody has asked for its end. */
+export function isRunning(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`).length > 0;
+  } catch {
+    return false;
+  }
 }
 
 /** A directory that is removed when the test process ends. */
