@@ -464,8 +464,9 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.ledger.begin(exchange.service);
     exchange.isSecure = connection.isSession;
     exchange.tls = connection.tls?.handshake ?? null;
-    exchange.connectionIndex = connection.isPreexisting ? 0 : connection.exchangeCount;
-    exchange.isConnectionReused = connection.isPreexisting || connection.exchangeCount > 1;
+    const isCounted = !connection.isPreexisting && connection.isEachSeen;
+    exchange.connectionIndex = isCounted ? connection.exchangeCount : 0;
+    exchange.isConnectionReused = !isCounted || connection.exchangeCount > 1;
     if (!exchange.isConnectionReused) this.#describeOpening(connection, exchange);
     this.causes.begin(connection, exchange);
     // One that will never be exported is nobody's parent.

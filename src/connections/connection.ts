@@ -106,6 +106,8 @@ export class Connection {
 
   // -- what exchanges need from the connection's life
   exchangeCount = 0;
+  /** No request of it has gone unseen: `exchangeCount` is how many there were. */
+  isEachSeen = true;
   /** The thread that took the last request; calls of the process to this peer; the request that it was opened for. */
   takerTid = 0;
   peerCalls: CallCount | null = null;

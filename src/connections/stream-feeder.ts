@@ -15,6 +15,7 @@ import {
   DATA_EOF,
   DATA_ERROR,
   DATA_MORE,
+  DATA_NO_CONTENT,
   type DataEventCursor,
   DIRECTION_EGRESS,
   DIRECTION_INGRESS,
@@ -74,6 +75,7 @@ export class StreamFeeder {
       this.#synchrony.lose(connection);
       return;
     }
+    if ((flags & DATA_NO_CONTENT) !== 0) connection.matcher?.noteUnread(stream === connection.requestStream);
     const isBody = stream === connection.requestStream && isDiscarding(connection);
     const next = isBody ? findNextRequest(connection, event, bytes, from, to) : -1;
     this.#setTimes(connection, event, direction);
@@ -207,6 +209,11 @@ export class StreamFeeder {
     if (connection.endedNs <= lastNs) connection.endedNs = endOf(event, lastNs);
     const stream = connection.responseStream;
     if (connection.isSynced) connection.requestStream.parser?.giveUpHead();
+    // What the connection moved by no call that was seen may have been the answer, or the end of one.
+    if (event.unseenIngress + event.unseenEgress > 0 && connection.isSynced && !connection.isOpaque) {
+      this.#synchrony.lose(connection);
+      return;
+    }
     // Whatever cut the connection, a chunked response whose last bytes are the end of one had all been there.
     const isWhole = connection.matcher?.isResponseChunked === true && lastChunkIsIn(event, connection);
     if (connection.isSynced && (!wasReset || connection.isOpaque || isWhole)) stream.parser?.finish(stream.position);

@@ -65,6 +65,7 @@ export class Synchrony {
     from: number,
     to: number,
   ): void {
+    if (connection.lostRecords > 0) connection.isEachSeen = false;
     this.#trySync(connection, event, direction, bytes, from, to);
     if (!connection.isSynced) this.#countUnread(connection, direction);
     else if (connection.lostAnswers > 0) {
@@ -190,6 +191,7 @@ export class Synchrony {
   /** Where the streams stand is no longer understood. */
   end(connection: Connection): void {
     connection.isSynced = false;
+    connection.isEachSeen = false;
     connection.countedAnswers = connection.matcher?.unansweredCount ?? 0;
     this.unawait(connection);
     connection.ingress.parser?.resync();

@@ -61,6 +61,8 @@ export class Exchange {
   requestBodyBytes = 0;
   /** The head was longer than the captured prefix: headers may be missing. */
   isRequestHeadTruncated = false;
+  /** Bytes of it moved inside the kernel (sendfile, splice): counted and timed, not read. */
+  isRequestUnread = false;
 
   // -- response
   /** 0: no response was seen. */
@@ -69,6 +71,7 @@ export class Exchange {
   responseEnd = 0;
   responseBodyBytes = 0;
   isResponseHeadTruncated = false;
+  isResponseUnread = false;
 
   /** `error.type` that the connection gave ('ECONNRESET', 'timeout', ...), '' if none; a status is not one. */
   errorType = '';
@@ -90,7 +93,7 @@ export class Exchange {
   closedNs = 0;
 
   // -- connection
-  /** 1 for the first exchange of the connection; 0 if the connection is older than the agent. */
+  /** 1 for the first exchange of the connection; 0 if the connection is older than the agent, or one has gone unseen. */
   connectionIndex = 0;
   isConnectionReused = false;
   /** Seconds from established to the return of accept; -1 when it does not apply (only a first SERVER exchange has it). */

@@ -194,6 +194,14 @@ export class Matcher {
     this.#settle();
   }
 
+  /** Bytes of the message under way, or of the next one, were moved where they cannot be read. */
+  noteUnread(isRequest: boolean): void {
+    const pending = isRequest ? this.#asking() : this.#answering();
+    if (pending === null) return;
+    if (isRequest) pending.exchange.isRequestUnread = true;
+    else pending.exchange.isResponseUnread = true;
+  }
+
   #countRequestCalls(pending: Pending): void {
     const calls = Math.max(1, this.#connection.requestStream.calls - pending.requestCalls);
     if (pending.exchange.kind === KIND_SERVER) pending.exchange.readCalls = calls;

@@ -60,7 +60,7 @@ export const TLS_HANDSHAKE_DURATION = attributeKey('underspan.tls.handshake.dura
 /** Why the plaintext of a connection was out of reach. */
 export const TLS_OPAQUE_REASON = attributeKey('underspan.tls.opaque.reason');
 export const CONNECTION_REUSED = attributeKey('underspan.connection.reused');
-/** 1 for the first request of a connection; absent on connections older than the agent. */
+/** 1 for the first request of a connection; absent on connections older than the agent, and behind one that went unseen. */
 export const CONNECTION_REQUEST_INDEX = attributeKey('underspan.connection.request_index');
 /** What ended the connection, if it ended before the exchange was complete: `fin_sent`, `fin_received`, `reset_sent`, `reset_received`. */
 export const CONNECTION_END = attributeKey('underspan.connection.end');
@@ -80,6 +80,9 @@ export const PARENT_EVIDENCE = attributeKey('underspan.parent.evidence');
 /** True: the head was longer than what was captured, attributes taken from headers may be missing. */
 export const REQUEST_HEAD_TRUNCATED = attributeKey('underspan.request.head_truncated');
 export const RESPONSE_HEAD_TRUNCATED = attributeKey('underspan.response.head_truncated');
+/** True: bytes of it moved where they cannot be read (sendfile, splice): they are counted and timed. */
+export const REQUEST_CONTENT_UNREAD = attributeKey('underspan.request.content_unread');
+export const RESPONSE_CONTENT_UNREAD = attributeKey('underspan.response.content_unread');
 /** Smoothed round trip time, seconds. */
 export const TCP_SRTT = attributeKey('underspan.tcp.srtt');
 /** Segments that this side of the connection sent again while the exchange was under way. */

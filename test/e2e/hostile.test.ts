@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import test, { after, before } from 'node:test';
 import { BODIES, PIPELINES } from '../support/hostile-bodies.js';
 import { ENDINGS, FAILURES } from '../support/hostile-failures.js';
+import { IO_URING, UNSEEN_BYTES } from '../support/hostile-io-uring.js';
 import { Stage } from '../support/hostile-stage.js';
 import { CUT_TEXTS, TEXTS } from '../support/hostile-texts.js';
 import { WEBSOCKETS } from '../support/hostile-websockets.js';
@@ -22,6 +23,12 @@ test('pipelines', t => stage.perform(t, PIPELINES));
 test('bodies', t => stage.perform(t, BODIES));
 test('endings', t => stage.perform(t, ENDINGS));
 test('WebSockets', t => stage.perform(t, WEBSOCKETS));
+test('what goes through io_uring is not seen, and counted', async t => {
+  await stage.perform(t, IO_URING);
+  const missed = /^underspan_bytes_missed_bytes_total\{reason="no_call_seen"\} (\d+)/m.exec(await stage.losses())?.[1];
+  // Stories may be played again.
+  assert.ok(Number(missed) >= UNSEEN_BYTES, `${missed} of ${UNSEEN_BYTES}`);
+});
 test('failures', t => stage.perform(t, FAILURES));
 
 test('instants and phases are true: half of each kind to 0.2 ms, 99 % to 2 ms', t => {

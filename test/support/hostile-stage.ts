@@ -67,6 +67,10 @@ export class Stage {
     await this.#receiver.close();
   }
 
+  losses(): Promise<string> {
+    return this.#agent.losses();
+  }
+
   /** Plays all stories and asserts that the spans tell what happened. */
   async perform(t: TestContext, stories: readonly Story[]): Promise<void> {
     const wrong: string[] = [];

@@ -20,6 +20,8 @@ export interface Wanted {
   readonly version: string;
   readonly isRequestTruncated: boolean;
   readonly isResponseTruncated: boolean;
+  /** Which side moved bytes of the response inside the kernel. */
+  readonly unread: Sidedness | null;
   /** The response lasts until the connection closes: whether the close is a part of it is a matter of taste. */
   readonly endsWithClose: boolean;
   /** So many bytes at the end of `request` went through a tunnel: they count, and are of no message. */
@@ -101,6 +103,7 @@ export function talk(request: string | Buffer, response: string | Buffer, option
       version: '1.1',
       isRequestTruncated: false,
       isResponseTruncated: false,
+      unread: null,
       endsWithClose: false,
       tunnelBytes: 0,
       frames: null,

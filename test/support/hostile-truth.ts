@@ -105,11 +105,13 @@ export class Judge {
       responseAt = answered.to;
       const pair = (['client', 'server'] as const).map(side => {
         const kind = side === 'client' ? CLIENT : SERVER;
+        const isPromised = one.wanted.sides.includes(side);
+        // Behind a request that went unseen there is no index.
+        const isThis = (at: number) => at === index + 1 || (isPromised && Number.isNaN(at));
         const found = [...left].find(
-          span => span.kind === kind && number(span, 'underspan.connection.request_index') === index + 1,
+          span => span.kind === kind && isThis(number(span, 'underspan.connection.request_index')),
         );
         if (found !== undefined) left.delete(found);
-        const isPromised = one.wanted.sides.includes(side);
         if (isPromised !== (found !== undefined)) this.#fail(side, index, isPromised ? 'no span' : 'a span');
         if (found !== undefined) this.#judgeSpan(side, index, one, asked, answered, found);
         return found;
@@ -249,6 +251,8 @@ export class Judge {
     const flags: [string, boolean][] = [
       ['underspan.request.head_truncated', wanted.isRequestTruncated],
       ['underspan.response.head_truncated', wanted.isResponseTruncated],
+      ['underspan.response.content_unread', wanted.unread === side],
+      ['underspan.request.content_unread', false],
       ['underspan.connection.reused', index > 0],
     ];
     for (const [key, value] of flags) {

@@ -7,6 +7,7 @@ import ctypes
 import errno
 import gc
 import json
+import mmap
 import os
 import select
 import signal
@@ -62,11 +63,49 @@ def pieces(data, size):
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
+class Ring:
+    """An io_uring of one entry: an operation is submitted and waited for by one io_uring_enter."""
+
+    SEND = 26
+    RECEIVE = 27
+    SETUP = 425
+    ENTER = 426
+    GET_EVENTS = 1
+
+    def __init__(self):
+        params = ctypes.create_string_buffer(120)
+        self.descriptor = LIBC.syscall(self.SETUP, 1, params)
+        if self.descriptor < 0:
+            raise OSError(ctypes.get_errno(), "io_uring_setup")
+        sq_entries, cq_entries = struct.unpack_from("II", params, 0)
+        self.sq_tail, self.sq_array = struct.unpack_from("4xI16xI", params, 40)
+        self.cq_head, self.cqes = struct.unpack_from("I16xI", params, 80)
+        size = max(self.sq_array + 4 * sq_entries, self.cqes + 16 * cq_entries)
+        self.rings = mmap.mmap(self.descriptor, size, mmap.MAP_SHARED, offset=0)
+        self.entries = mmap.mmap(self.descriptor, 64 * sq_entries, mmap.MAP_SHARED, offset=0x10000000)
+
+    def run(self, operation, descriptor, buffer, length):
+        """The result of one operation, negative errno if it failed."""
+        entry = struct.pack("BBHiQQIIQQQQ", operation, 0, 0, descriptor, 0, ctypes.addressof(buffer), length, 0, 0, 0, 0, 0)
+        self.entries[: len(entry)] = entry
+        struct.pack_into("I", self.rings, self.sq_array, 0)
+        (tail,) = struct.unpack_from("I", self.rings, self.sq_tail)
+        struct.pack_into("I", self.rings, self.sq_tail, tail + 1)
+        if LIBC.syscall(self.ENTER, self.descriptor, 1, 1, self.GET_EVENTS, None, 0) < 0:
+            raise OSError(ctypes.get_errno(), "io_uring_enter")
+        (head,) = struct.unpack_from("I", self.rings, self.cq_head)
+        # Twice as many completions fit as there are entries.
+        (result,) = struct.unpack_from("8xi", self.rings, self.cqes + 16 * (head & 1))
+        struct.pack_into("I", self.rings, self.cq_head, head + 1)
+        return result
+
+
 class Side:
     """One side of a connection: its socket, the bytes that it has yet to send, and the log of its calls."""
 
     def __init__(self, data, to_peer, from_peer):
         self.socket = None
+        self.uring = None
         self.data = data
         self.sent = 0
         self.log = []
@@ -330,6 +369,29 @@ class Side:
             self.note("eof" if not got else "receive", len(got), enter, now())
         except OSError as error:
             self.failed(error, enter)
+
+    # -- io_uring, one operation at a time
+
+    def ring(self):
+        if self.uring is None:
+            self.uring = Ring()
+        return self.uring
+
+    def do_send_uring(self, count=0):
+        data = self.take(count)
+        done = 0
+        while done < len(data):
+            enter = now()
+            moved = self.ring().run(Ring.SEND, self.socket.fileno(), ctypes.create_string_buffer(data[done:]), len(data) - done)
+            if moved <= 0:
+                raise OSError(-moved, "send by io_uring")
+            self.note("send", moved, enter, now())
+            done += moved
+
+    def do_receive_uring(self, count, size=65536):
+        self.receive_with(
+            lambda most: self.ring().run(Ring.RECEIVE, self.socket.fileno(), ctypes.create_string_buffer(most), most), count, size
+        )
 
     # -- the rest
 

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
+  CONNECTION_FIN_RECEIVED,
   CONNECTION_PREEXISTING,
   ConnectionLostEventCursor,
   EVENT_CONNECTION_LOST,
@@ -291,4 +292,23 @@ test('a request of which no time is known is no span, and no room is blamed for 
     .wrote(responseText(200), { at: 0, enter: 0 });
   assert.deepEqual(harness.finish().map(line), []);
   assert.deepEqual(harness.drops(), { untimed: 1 });
+});
+
+test('an answer that went through no call that was seen: the request did not fail, it is lost', () => {
+  const harness = new Harness();
+  const story = harness.server().opened().read(requestText('GET /a')).wrote(responseText(200));
+  story.read(requestText('GET /b')).closed({ unseenEgress: 40, flags: CONNECTION_FIN_RECEIVED });
+  assert.deepEqual(harness.finish().map(line), ['GET /a 200']);
+  assert.deepEqual(harness.drops(), { gap: 1 });
+});
+
+test('a body that moved inside the kernel: its size is exact, and the span says that it was not read', () => {
+  const harness = new Harness();
+  const story = harness.server().opened().read(requestText('GET /a'));
+  const [head = '', body = ''] = responseText(200, 'x'.repeat(9000)).split(/(?<=\r\n\r\n)/);
+  story.wrote(head).wrote(body, { hasNoContent: true }).read(requestText('GET /b')).wrote(responseText(200));
+  const [first, second] = harness.finish();
+  assert.equal(attribute(first, 'http.response.body.size'), 9000);
+  assert.equal(attribute(first, 'underspan.response.content_unread'), true);
+  assert.equal(attribute(second, 'underspan.response.content_unread'), undefined);
 });
