@@ -80,7 +80,7 @@ export const PARENT_EVIDENCE = attributeKey('underspan.parent.evidence');
 /** True: the head was longer than what was captured, attributes taken from headers may be missing. */
 export const REQUEST_HEAD_TRUNCATED = attributeKey('underspan.request.head_truncated');
 export const RESPONSE_HEAD_TRUNCATED = attributeKey('underspan.response.head_truncated');
-/** True: bytes of it moved where they cannot be read (sendfile, splice): they are counted and timed. */
+/** True: bytes of it moved where they cannot be read (sendfile, splice ...): they are counted and timed. */
 export const REQUEST_CONTENT_UNREAD = attributeKey('underspan.request.content_unread');
 export const RESPONSE_CONTENT_UNREAD = attributeKey('underspan.response.content_unread');
 /** Smoothed round trip time, seconds. */

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import test, { after, before } from 'node:test';
 import { BODIES, PIPELINES } from '../support/hostile-bodies.js';
 import { ENDINGS, FAILURES } from '../support/hostile-failures.js';
+import { FLOWS } from '../support/hostile-flow.js';
 import { IO_URING, UNSEEN_BYTES } from '../support/hostile-io-uring.js';
 import { Stage } from '../support/hostile-stage.js';
 import { CUT_TEXTS, TEXTS } from '../support/hostile-texts.js';
@@ -29,6 +30,7 @@ test('what goes through io_uring is not seen, and counted', async t => {
   // Stories may be played again.
   assert.ok(Number(missed) >= UNSEEN_BYTES, `${missed} of ${UNSEEN_BYTES}`);
 });
+test('what keeps TCP waiting', t => stage.perform(t, FLOWS));
 test('failures', t => stage.perform(t, FAILURES));
 
 test('instants and phases are true: half of each kind to 0.2 ms, 99 % to 2 ms', t => {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import test, { after, before, type TestContext } from 'node:test';
 import { BODIES, PIPELINES } from '../support/hostile-bodies.js';
 import { ENDINGS } from '../support/hostile-failures.js';
+import { FAR_FLOWS, FLOWS } from '../support/hostile-flow.js';
 import { Network } from '../support/hostile-network.js';
 import { Stage } from '../support/hostile-stage.js';
 import { CUT_TEXTS, TEXTS } from '../support/hostile-texts.js';
@@ -29,7 +30,7 @@ test('between two hosts', async t => {
   const { namespaces, directAddress: address } = network;
   const stage = await Stage.open({ namespaces, address, isRemote: true });
   try {
-    const stories = [...TEXTS, ...PIPELINES, ...BODIES, ...ENDINGS].filter(story => story.family === 'ipv4');
+    const stories = [...TEXTS, ...PIPELINES, ...BODIES, ...ENDINGS, ...FLOWS].filter(story => story.family === 'ipv4');
     await stage.perform(t, stories);
     report(t, stage);
     const refusal = await network.tryNetem('delay', `${DELAY_MS}ms`);
@@ -49,7 +50,7 @@ test('over a network that delays, loses and reorders', async t => {
   const stage = await Stage.open({ namespaces, address, isRemote: true, segments, leastRttMs: 2 * DELAY_MS * 0.9 });
   try {
     const small = CUT_TEXTS.filter(story => /written byte by byte|vectors|thread/.test(story.name));
-    await stage.perform(t, [...TEXTS, ...small, ...PIPELINES]);
+    await stage.perform(t, [...TEXTS, ...small, ...PIPELINES, ...FAR_FLOWS]);
     report(t, stage);
     const { lost, reordered, delivered } = await network.relayLog();
     t.diagnostic(`${delivered} packets delivered, ${lost} lost, ${reordered} late`);

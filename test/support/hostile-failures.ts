@@ -23,6 +23,7 @@ const long = (fieldBytes: number) =>
 const scattered = talk(request('GET', '/scattered', field(250)), response(200), {
   requestBody: -1,
   isRequestTruncated: true,
+  isRequestUnread: true,
 });
 const tunnel = talk(
   `CONNECT far.test:443 HTTP/1.1\r\nHost: far.test:443\r\n\r\n${filler(20_000)}`,

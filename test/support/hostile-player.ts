@@ -18,6 +18,13 @@ export interface Call {
   readonly pid: number;
 }
 
+export interface TcpAccount {
+  readonly rwndMs: number;
+  readonly sndbufMs: number;
+  readonly unsent: number;
+  readonly unacked: number;
+}
+
 export interface SideLog {
   readonly pid: number;
   readonly port: number;
@@ -27,6 +34,8 @@ export interface SideLog {
   readonly unsent: number;
   /** The script itself went wrong: the story proves nothing. */
   readonly failure: string;
+  /** TCP's own account at the last `facts` step. */
+  readonly facts: TcpAccount | null;
   /** TCP_INFO at the end, null if the socket was closed by then. */
   /** Retransmits since the handshake. */
   readonly tcp: { readonly retransmits: number; readonly rttUs: number } | null;

@@ -22,6 +22,8 @@ export interface Wanted {
   readonly isResponseTruncated: boolean;
   /** Which side moved bytes of the response inside the kernel. */
   readonly unread: Sidedness | null;
+  /** Both sides moved bytes of the request in a part of a call that is not looked at. */
+  readonly isRequestUnread: boolean;
   /** The response lasts until the connection closes: whether the close is a part of it is a matter of taste. */
   readonly endsWithClose: boolean;
   /** So many bytes at the end of `request` went through a tunnel: they count, and are of no message. */
@@ -67,6 +69,7 @@ export interface Story {
   readonly acceptDelayMs: number;
   readonly serverReceiveBuffer: number;
   readonly clientSendBuffer: number;
+  readonly clientReceiveBuffer: number;
   /** Call counts cannot be told from the log (a call that moves bytes in several pieces, ...). */
   readonly areCallsJudged: boolean;
   /** Requests follow each other strictly: client and server span must then be in one trace. */
@@ -104,6 +107,7 @@ export function talk(request: string | Buffer, response: string | Buffer, option
       isRequestTruncated: false,
       isResponseTruncated: false,
       unread: null,
+      isRequestUnread: false,
       endsWithClose: false,
       tunnelBytes: 0,
       frames: null,
@@ -126,6 +130,7 @@ export function story(name: string, talks: readonly Talk[], options: Partial<Sto
     acceptDelayMs: 0,
     serverReceiveBuffer: 0,
     clientSendBuffer: 0,
+    clientReceiveBuffer: 0,
     areCallsJudged: true,
     isJoined: options.client === undefined && options.server === undefined,
     ...options,

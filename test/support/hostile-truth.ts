@@ -3,13 +3,16 @@
 // each instant and phase is from the truth. What a process cannot know (when a byte reached the peer's receive queue) is an
 // interval: from the entry of the write that sent it to the return of that write, or of the read that took it.
 import { deliveries, type Segment } from './hostile-network.js';
-import type { Call, SideLog, StoryLog } from './hostile-player.js';
+import type { Call, SideLog, StoryLog, TcpAccount } from './hostile-player.js';
 import { requestLength, responseLength, type Sidedness, type Talk, type Wanted } from './hostile-story.js';
 import { CLIENT, type DecodedSpan, describe, flag, INTERNAL, methodOf, number, pidOf, SERVER, text } from './spans.js';
 
 const KNOWN_METHODS = /^(GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|QUERY)$/;
 /** A write of more than this may outlast the arrival of its first bytes, or return before its last ones have arrived. */
 const PROMPT_BYTES = 16384;
+/** Two ticks of a kernel of 100 Hz, and a look at the clock. */
+const FLOW_SLACK_S = 0.025;
+const FLOW_WINDOW = 16_384;
 /** Spans of a connection begin within its life, give or take this: ports may come again in the next story. */
 const CLOCK_SLACK_NS = 2e6;
 
@@ -176,6 +179,7 @@ export class Judge {
       expect('underspan.io.write_calls', countCalls(own, 'send', written));
     }
     this.#judgeFrames(side, index, one.wanted, span);
+    if (own.facts !== null) this.#judgeFlow(side, index, own.facts, span);
     if (this.#leastRttMs > 0) this.#judgeTcp(side, index, own, span);
     const taker = callAt(own, isServer ? 'receive' : 'send', asked.from);
     if (taker !== null && pidOf(span) !== taker.pid) {
@@ -183,6 +187,23 @@ export class Judge {
     }
     const spoken = { from: asked.from, to: asked.to - one.wanted.tunnelBytes };
     this.#judgeTimes(side, index, own, peer, spoken, answered, span);
+  }
+
+  /** By TCP's own account, a moment after the last call of the connection's only message. */
+  #judgeFlow(side: Sidedness, index: number, facts: TcpAccount, span: DecodedSpan): void {
+    const near = (key: string, value: number, tolerance: number) => {
+      const found = number(span, key);
+      const isAbsent = Number.isNaN(found);
+      if (isAbsent ? value > tolerance : Math.abs(found - value) > tolerance) {
+        this.#fail(side, index, `${key} ${found} instead of ${value}`);
+      }
+    };
+    near('underspan.tcp.rwnd_limited', facts.rwndMs / 1000, FLOW_SLACK_S);
+    near('underspan.tcp.sndbuf_limited', facts.sndbufMs / 1000, FLOW_SLACK_S);
+    // What is less than a window may have left between the call and the look.
+    if (facts.unsent <= FLOW_WINDOW) return;
+    near('underspan.tcp.unsent', facts.unsent, 0);
+    near('underspan.tcp.unacked', facts.unacked, FLOW_WINDOW);
   }
 
   #judgeFrames(side: Sidedness, index: number, { frames }: Wanted, span: DecodedSpan): void {
@@ -252,7 +273,7 @@ export class Judge {
       ['underspan.request.head_truncated', wanted.isRequestTruncated],
       ['underspan.response.head_truncated', wanted.isResponseTruncated],
       ['underspan.response.content_unread', wanted.unread === side],
-      ['underspan.request.content_unread', false],
+      ['underspan.request.content_unread', wanted.isRequestUnread],
       ['underspan.connection.reused', index > 0],
     ];
     for (const [key, value] of flags) {

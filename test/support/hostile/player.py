@@ -5,6 +5,7 @@ log as JSON per line of standard output. Both sides run with real-time priority,
 """
 import ctypes
 import errno
+import fcntl
 import gc
 import json
 import mmap
@@ -21,6 +22,8 @@ import time
 LIBC = ctypes.CDLL(None, use_errno=True)
 STUCK_AFTER_S = 8
 CLONE_NEWNET = 0x40000000
+SIOCOUTQ = 0x5411
+SIOCOUTQNSD = 0x894B
 
 
 def now():
@@ -106,6 +109,7 @@ class Side:
     def __init__(self, data, to_peer, from_peer):
         self.socket = None
         self.uring = None
+        self.facts = None
         self.data = data
         self.sent = 0
         self.log = []
@@ -395,6 +399,15 @@ class Side:
 
     # -- the rest
 
+    def do_facts(self):
+        """What TCP says of itself at this moment, for the last call."""
+        info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+        rwnd, sndbuf = struct.unpack_from("QQ", info, 176)
+        queued, unsent = [
+            struct.unpack("i", fcntl.ioctl(self.socket.fileno(), request, bytes(4)))[0] for request in (SIOCOUTQ, SIOCOUTQNSD)
+        ]
+        self.facts = {"rwndMs": rwnd / 1000, "sndbufMs": sndbuf / 1000, "unsent": unsent, "unacked": queued - unsent}
+
     def do_sleep(self, ms):
         time.sleep(ms / 1000)
 
@@ -489,6 +502,8 @@ def ask(story, side):
     side.adopt(connection)
     if story["clientSendBuffer"]:
         side.do_buffers(send=story["clientSendBuffer"])
+    if story["clientReceiveBuffer"]:
+        side.do_buffers(receive=story["clientReceiveBuffer"])
     enter = now()
     connection.connect((story["address"] or address, port))
     side.note("connect", 0, enter, now())
@@ -526,7 +541,7 @@ def play(body, story, data, to_peer, from_peer):
     finally:
         gc.enable()
     unsent = len(side.data) - side.sent
-    return {"pid": os.getpid(), "log": side.log, "failure": failure, "unsent": unsent, "tcp": tcp, **facts}
+    return {"pid": os.getpid(), "log": side.log, "failure": failure, "unsent": unsent, "tcp": tcp, "facts": side.facts, **facts}
 
 
 def serve_forever(stories, to_peer, from_peer):
