@@ -147,6 +147,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.connections = new ConnectionTable(this, { headBytes: options.headBytes });
     this.causes = new Causes({
       threshold: options.parentEvidence ?? 'slice',
+      limits: this.traceLimits,
       find: (slot, generation) => this.connections.find(slot, generation),
       isMultiplexed: exchange => MULTIPLEXED.has(languageOf(exchange.service)),
     });
@@ -186,6 +187,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       waitNs,
       isSampled: exchange => this.sampling.isSampled(exchange),
       isLeftOut: exchange => this.#isLeftOut(exchange),
+      admits: (ids, nowNs) => this.traceLimits.admits(ids, nowNs),
       onFound: seconds => this.joinWaits.record(seconds),
     });
   }
@@ -451,6 +453,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       this.#ids.nonZeroWord(),
       this.#ids.word(),
     );
+    exchange.trace.sinceNs = connection.takenNs;
     this.#active++;
     if (this.#active > this.#options.maxExchanges) exchange.discardReason = 'evicted';
     if (!this.#isSelected(connection.ioPid, connection)) {

@@ -233,14 +233,14 @@ export const CONFIG_SCHEMA = {
           default: 10000,
           min: 1,
           max: 1000000000,
-          help: 'Requests on this host for which one trace id is taken from headers; later ones begin a trace with a link to it.',
+          help: 'Requests on this host for which one trace id is taken from headers or other hosts, and calls that become children of requests in one trace; later ones begin a trace with a link to it.',
         },
         max_trace_age_ms: {
           type: 'integer',
           default: 3600000,
           min: 1000,
           max: 604800000,
-          help: 'The same bound as milliseconds since a trace id was first seen.',
+          help: 'The same bound as milliseconds since a trace was first seen.',
         },
         propagators: {
           type: 'words',

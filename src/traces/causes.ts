@@ -23,6 +23,7 @@ import { Claims } from './claims.js';
 import { Lineages } from './lineages.js';
 import { ProcessWork } from './process-work.js';
 import { Take } from './take.js';
+import type { TraceLimits } from './trace-limits.js';
 
 /** From the strongest to the weakest. */
 export const CAUSE_GRADES: readonly CauseGrade[] = ['goroutine', 'fork', 'thread', 'slice', 'loop'];
@@ -31,6 +32,7 @@ export type CauseThreshold = CauseGrade | 'none';
 
 export interface CausesOptions {
   readonly threshold: CauseThreshold;
+  readonly limits: TraceLimits;
   readonly find: (slot: number, generation: number) => Connection | null;
   /** Does the program run many tasks on few threads? Then a thread tells nothing. */
   readonly isMultiplexed: (exchange: Exchange) => boolean;
@@ -315,13 +317,14 @@ export class Causes {
   #adopt(client: Exchange, server: Exchange | null, grade: CauseGrade | 'none'): void {
     this.found[grade]++;
     if (server === null || grade === 'none') return;
-    const { threshold } = this.#options;
+    const { threshold, limits } = this.#options;
     const isStrong = threshold !== 'none' && CAUSE_GRADES.indexOf(grade) <= CAUSE_GRADES.indexOf(threshold);
-    if (!isStrong) {
+    if (!isStrong || !limits.admitsCall(client, server)) {
       client.linked = server;
       return;
     }
     if (!client.trace.join(server.trace)) return;
+    server.trace.calls++;
     client.parentExchange = server;
     client.parent0 = server.span0;
     client.parent1 = server.span1;

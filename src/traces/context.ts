@@ -49,6 +49,9 @@ export class TraceContext {
   isDetached = false;
   /** Questions whose answers may still change the ids: until then no span of the trace leaves. */
   waiting = 0;
+  /** Calls that have become children of a request, and when its first request was taken; 0: it has none yet. */
+  calls = 0;
+  sinceNs = 0;
   #into: TraceContext | null = null;
 
   /** The trace that this one has become part of; itself if none. */
@@ -67,6 +70,8 @@ export class TraceContext {
     if (from.isRemote && into.isRemote && !from.hasIdsOf(into)) return false;
     into.waiting += from.waiting;
     from.waiting = 0;
+    into.calls += from.calls;
+    if (from.sinceNs > 0 && (into.sinceNs === 0 || from.sinceNs < into.sinceNs)) into.sinceNs = from.sinceNs;
     from.#into = into;
     return true;
   }

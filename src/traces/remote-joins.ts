@@ -7,6 +7,7 @@
 // Bounded: MAX_QUESTIONS at a time, MAX_WORDS in a batch; what is beyond stays on its host, and is counted. While the store
 // is away nobody waits and nothing is kept.
 import { type Exchange, KIND_CLIENT } from '../exchanges/exchange.js';
+import { TraceContext } from './context.js';
 import {
   ANSWER_WORDS,
   FLAG_PROVISIONAL,
@@ -33,7 +34,7 @@ export const JOIN_OUTCOMES = {
   /** Keys of clients. */
   offers: ['sent', 'again', 'local', 'full'],
   /** Servers without a client on their host. `expired`: nobody offered; `away`: the store went away meanwhile. */
-  questions: ['found', 'provisional', 'local', 'expired', 'away', 'full', 'mismatch', 'conflict'],
+  questions: ['found', 'provisional', 'local', 'expired', 'away', 'full', 'mismatch', 'conflict', 'limited'],
 } as const;
 type OfferOutcome = (typeof JOIN_OUTCOMES.offers)[number];
 type QuestionOutcome = (typeof JOIN_OUTCOMES.questions)[number];
@@ -65,6 +66,8 @@ export interface RemoteJoinsOptions {
   readonly isSampled: (exchange: Exchange) => boolean;
   /** A client whose span another tracer tells, and whose header the server reads itself. */
   readonly isLeftOut: (exchange: Exchange) => boolean;
+  /** May the trace of these ids take one more request? traces/trace-limits.ts */
+  readonly admits: (ids: Pick<TraceContext, 'id0' | 'id1' | 'id2' | 'id3'>, nowNs: number) => boolean;
   /** Called with the seconds from the question to the answer. */
   readonly onFound: (seconds: number) => void;
 }
@@ -242,6 +245,13 @@ export class RemoteJoins {
     if (!isSame && (exchange.parentEvidence !== '' || trace.isDetached)) {
       // A header says another trace: it was written by whoever sent the request, and counts.
       this.#settle(question, 'conflict');
+      return;
+    }
+    if (!isSame && !this.#options.admits({ id0, id1, id2, id3 }, exchange.requestTakenNs)) {
+      const refused = Object.assign(new TraceContext(), { id0, id1, id2, id3, flags: flags & FLAG_SAMPLED });
+      exchange.refusedParent = { trace: refused, span0, span1 };
+      trace.isDetached = true;
+      this.#settle(question, 'limited');
       return;
     }
     if (!isSame) {

@@ -29,13 +29,21 @@ export interface Link {
 const FORKING: ReadonlySet<LinkKind> = new Set(['gunicorn', 'gthread', 'nginx', 'cgi']);
 const SETTLED_MS = 500;
 
-let goBinary: Promise<string> | null = null;
+/** By flags of the build. */
+const goBinaries = new Map<string, Promise<string>>();
 let javaClasses: Promise<string> | null = null;
 
-async function compileGo(): Promise<string> {
+function goBinary(flags: string): Promise<string> {
+  const known = goBinaries.get(flags) ?? compileGo(flags);
+  goBinaries.set(flags, known);
+  return known;
+}
+
+async function compileGo(flags: string): Promise<string> {
   const binary = path.join(temporaryDirectory('chain-go'), 'chain');
   const env = { GOFLAGS: '', GO111MODULE: 'off', GOTOOLCHAIN: 'local', CGO_ENABLED: '0' };
-  const build = await runCommand('go', ['build', '-o', binary, path.join(SERVICES, 'go.go')], {
+  const args = ['build', ...(flags === '' ? [] : [flags]), '-o', binary, path.join(SERVICES, 'go.go')];
+  const build = await runCommand('go', args, {
     env,
     timeoutMs: 180_000,
   });
@@ -72,8 +80,7 @@ async function commandOf(
     case 'puma':
       return ['puma', ['-C', path.join(SERVICES, 'puma.rb')]];
     case 'go':
-      goBinary ??= compileGo();
-      return [await goBinary, []];
+      return [await goBinary(options.BUILD ?? ''), []];
     case 'java':
       javaClasses ??= compileJava();
       return ['java', ['-Xmx128m', '-cp', await javaClasses, 'Chain']];

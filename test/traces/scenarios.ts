@@ -152,6 +152,15 @@ export const SCENARIOS: readonly Scenario[] = [
     requests: 100,
   },
   {
+    name: 'go stripped, three calls at once',
+    links: {
+      leaf: LEAF,
+      go: { kind: 'go', calls: ['leaf', 'leaf', 'leaf'], env: { MODE: 'parallel', BUILD: '-ldflags=-s -w' } },
+    },
+    concurrency: [10],
+    requests: 100,
+  },
+  {
     name: 'go, calls of its own beside',
     links: { leaf: LEAF, go: { kind: 'go', calls: ['leaf', 'leaf'], env: { TICK_MS: '1' } } },
     concurrency: [1, 10],

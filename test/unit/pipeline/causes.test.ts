@@ -374,3 +374,30 @@ test('a request that lasts for ever has no endless trace', () => {
   const found = parents(harness.finish()).filter(line => line.includes('<'));
   assert.equal(found.length, 256);
 });
+
+test('a cycle of services has no endless trace: what goes on beyond the limit begins another, with a link', () => {
+  const harness = new Harness({ hasConnectSpans: false, traceLimits: { maxRequests: 5, maxAgeNs: 1e18 } });
+  const hops = 20;
+  const stories = Array.from({ length: hops }, (_, hop) => {
+    const [tid, seq] = [1000 + hop, 1000 * (hop + 1)];
+    const server = harness.server({ pid: PID, tid, slot: 2 * hop, ingressSeq: seq, egressSeq: 7 * seq }).opened();
+    const options = { pid: PID, tid, slot: 2 * hop + 1, egressSeq: seq + 1000, ingressSeq: 7 * (seq + 1000) };
+    return { server, call: harness.client(options).opened() };
+  });
+  for (const { server, call } of stories) {
+    server.read(ask('/again'));
+    call.wrote(ask('/again'));
+  }
+  for (const { server, call } of stories.reverse()) {
+    call.read(responseText(200));
+    server.wrote(responseText(200));
+  }
+  const spans = harness.finish();
+  const sizes = new Map<string, number>();
+  for (const { traceId } of spans) sizes.set(traceId, (sizes.get(traceId) ?? 0) + 1);
+  assert.equal(spans.length, 2 * hops);
+  assert.ok(Math.max(...sizes.values()) <= 2 * 5 + 2, `traces of ${[...sizes.values()].join(', ')} spans`);
+  const parted = spans.filter(span => span.kind === 3 && span.parentSpanId === '');
+  assert.ok(parted.length > 0 && parted.length < hops);
+  for (const { links } of parted) assert.ok(links.some(({ spanId }) => spans.some(span => span.spanId === spanId)));
+});

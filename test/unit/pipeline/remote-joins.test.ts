@@ -187,6 +187,28 @@ test('another trace in the header: the header counts', () => {
   assert.equal(b.joins.questions.conflict, 1);
 });
 
+test('a trace that comes again and again from other hosts is joined only so often, then linked', () => {
+  const keys = new Keys();
+  const a = new Host();
+  const b = new Host({ traceLimits: { maxRequests: 2, maxAgeNs: 1e18 } });
+  for (const name of [1, 2, 3]) {
+    client(a, name).wrote(requestText('GET /a')).read(responseText());
+    server(b, name).read(requestText('GET /a')).wrote(responseText());
+  }
+  a.live(keys, 50);
+  keys.tamper(words => words.splice(1, 4, 1, 2, 3, 4));
+  b.live(keys, 50);
+  const spans = b.end();
+  const endless = '00000001000000020000000300000004';
+  assert.equal(spans.filter(({ traceId }) => traceId === endless).length, 2);
+  const last = spans.find(({ traceId }) => traceId !== endless);
+  assert.deepEqual(
+    last?.links.map(({ traceId }) => traceId),
+    [endless],
+  );
+  assert.equal(b.joins.questions.limited, 1);
+});
+
 test('the same numbers of another request: not joined', () => {
   const keys = new Keys();
   const [a, b] = [new Host(), new Host()];

@@ -1,6 +1,8 @@
 // A trace id that comes again and again is taken over only so often, and for so long.
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { Exchange, KIND_CLIENT, KIND_SERVER } from '../../../src/exchanges/exchange.js';
+import { TraceContext } from '../../../src/traces/context.js';
 import { TraceLimits } from '../../../src/traces/trace-limits.js';
 import { requestText, responseText } from '../../support/record-builder.js';
 import { Harness } from '../pipeline/harness.js';
@@ -48,4 +50,42 @@ test('beyond the limit a trace of its own begins on both sides, with a link to t
     assert.equal(asked.parentSpanId, '');
   }
   assert.equal(new Set(later.map(({ traceId }) => traceId)).size, 2);
+});
+
+const PEER = {
+  remoteAddress: '',
+  remotePort: 1,
+  localAddress: '',
+  localPort: 2,
+  transport: 'tcp',
+  networkType: '',
+} as const;
+
+function exchange(kind: typeof KIND_CLIENT | typeof KIND_SERVER, takenNs: number): Exchange {
+  const made = new Exchange(kind, PEER, new TraceContext(), 1, 2);
+  made.requestTakenNs = takenNs;
+  made.trace.sinceNs = takenNs;
+  return made;
+}
+
+test('a call is no child of a request that came from it', () => {
+  const limits = new TraceLimits({ maxRequests: 100, maxAgeNs: 1e18 });
+  const [call, request, onward] = [exchange(KIND_CLIENT, 1), exchange(KIND_SERVER, 2), exchange(KIND_CLIENT, 3)];
+  request.parentExchange = call;
+  onward.parentExchange = request;
+  const last = exchange(KIND_SERVER, 4);
+  last.parentExchange = onward;
+  assert.equal(limits.admitsCall(exchange(KIND_CLIENT, 5), last), true);
+  assert.equal(limits.admitsCall(onward, last), false);
+  assert.equal(limits.admitsCall(call, last), false);
+});
+
+test('a call of a trace that is too old, or has too many, begins another', () => {
+  const limits = new TraceLimits({ maxRequests: 2, maxAgeNs: 1000 });
+  const request = exchange(KIND_SERVER, 1);
+  assert.equal(limits.admitsCall(exchange(KIND_CLIENT, 1001), request), true);
+  assert.equal(limits.admitsCall(exchange(KIND_CLIENT, 1002), request), false);
+  request.trace.calls = 2;
+  assert.equal(limits.admitsCall(exchange(KIND_CLIENT, 2), request), false);
+  assert.equal(limits.refused, 2);
 });
