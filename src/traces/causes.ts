@@ -207,6 +207,7 @@ export class Causes {
     }
     if ((this.#request.flags & CAUSE_INHERITED) !== 0) this.#setCause(exchange, this.#ofFork(), 'fork');
     else if ((take.flags & CAUSE_LOOPS) !== 0) {
+      if ((take.flags & CAUSE_GUARDED) !== 0) work.watch();
       const { connectFor } = connection;
       const isFirst = connection.exchangeCount === 1 && connection.connectNs > 0;
       const request = isFirst ? connectFor : this.#ofSlice(take, connection, work);

@@ -40,6 +40,8 @@ export class ProcessWork {
   serving = 0;
   /** Of those: nothing sent yet, nobody called that has not responded. */
   idle = 0;
+  /** Its loops are watched: what is said of calls is certain. */
+  #isWatched = false;
   /** A request has called several at once: one that waits for a call may still have another one queued. */
   #hasParallelCalls = false;
   readonly #calls = new CallCount();
@@ -65,6 +67,13 @@ export class ProcessWork {
       this.#peers.set(key, count);
     }
     return count;
+  }
+
+  /** From now on. What was put down to requests before may have been a timer's. */
+  watch(): void {
+    if (this.#isWatched) return;
+    this.#isWatched = true;
+    this.#hasParallelCalls = false;
   }
 
   addWorker(start: number): void {

@@ -1,45 +1,67 @@
-// One request, one trace through processes that nobody instruments: nginx, Node.js, gunicorn, CGI programs, each calling
-// others, while Node.js also calls from a timer. Every parent that is set has to be the right one (test/traces has the whole
-// table); how many are set is held by generous floors.
+// One request, one trace through processes that nobody instruments: nginx, Node.js, gunicorn, Go, CGI programs, each calling
+// others, while Node.js also calls from a timer. Every parent that is set has to be the right one, and nearly all have to be
+// set: test/traces has the whole table, in which they all are.
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startAgent } from '../support/agent.js';
 import { Chain, judgeSpans, type Verdict } from '../support/chain.js';
-import { startOtlpReceiver } from '../support/otlp-receiver.js';
+import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.js';
 
 const REQUESTS = 60;
+/** Of the calls that have to be there and have the right parent: a machine on which others work may be late for a few. */
+const FLOOR = 0.95;
+/** Of a loop that serves several requests, and whose second call is put down to one only while none can be waiting for it. */
+const FLOOR_OF_LOOP = 0.7;
 
-function assertMostly(verdict: Verdict | undefined, count: number, share: number): void {
-  assert.ok(verdict !== undefined, 'no call was seen');
+function assertRight(name: string, verdict: Verdict | undefined, count: number, floor = FLOOR): void {
+  assert.ok(verdict !== undefined, `no call of ${name} was seen`);
   const { right, none, wrong, unjudged, examples } = verdict;
   assert.equal(wrong, 0, examples.join('\n'));
-  assert.ok(right >= share * count, `${right} right, ${none} without a parent, ${unjudged} not judged, of ${count}`);
+  const text = `${name}: ${right} right, ${none} without a parent, ${unjudged} not judged, of ${count}`;
+  assert.ok(right >= floor * count, text);
 }
 
-test('calls become children of the request that caused them, and of no other', async context => {
+async function withChain(body: (chain: Chain, receiver: OtlpReceiver) => Promise<void>): Promise<void> {
   const chain = new Chain();
   const receiver = await startOtlpReceiver({ grpc: true, http: false });
-  context.after(async () => {
+  try {
+    await body(chain, receiver);
+  } finally {
     await chain.stop();
     await receiver.close();
-  });
-  await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
-  await chain.add('cgi', { kind: 'cgi', calls: ['leaf'] });
-  await chain.add('gunicorn', { kind: 'gunicorn', calls: ['cgi', 'leaf'] });
-  await chain.add('node', { kind: 'node', calls: ['leaf', 'gunicorn'], env: { TICK_MS: '5' } });
-  await chain.add('nginx', { kind: 'nginx', calls: ['node'] });
-  const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
-  await chain.load('nginx', 1, REQUESTS / 2, 1);
-  await chain.load('nginx', 1 + REQUESTS / 2, REQUESTS / 2, 6);
-  await sleep(1000);
-  await agent.stop();
-  const { calls, requests, background } = judgeSpans(chain, receiver.spans(), 'nginx');
-  assertMostly(calls.get('nginx'), REQUESTS, 0.9);
-  assertMostly(calls.get('node'), 2 * REQUESTS, 0.4);
-  assertMostly(calls.get('gunicorn'), 2 * REQUESTS, 0.9);
-  assertMostly(calls.get('cgi'), REQUESTS, 0.7);
-  assertMostly(requests, 6 * REQUESTS, 0.9);
-  assert.equal(background.wrong, 0, background.examples.join('\n'));
-  assert.ok(background.right > 0, 'calls from a timer were seen');
-});
+  }
+}
+
+test('calls become children of the request that caused them, and of no other', () =>
+  withChain(async (chain, receiver) => {
+    await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
+    await chain.add('cgi', { kind: 'cgi', calls: ['leaf'] });
+    await chain.add('go', { kind: 'go', calls: ['leaf', 'leaf'], env: { MODE: 'parallel' } });
+    await chain.add('gunicorn', { kind: 'gunicorn', calls: ['cgi', 'go'] });
+    await chain.add('node', { kind: 'node', calls: ['leaf', 'gunicorn'], env: { TICK_MS: '5' } });
+    await chain.add('nginx', { kind: 'nginx', calls: ['node'] });
+    const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
+    await chain.load('nginx', 1, REQUESTS / 2, 1);
+    await chain.load('nginx', 1 + REQUESTS / 2, REQUESTS / 2, 6);
+    await sleep(1000);
+    await agent.stop();
+    const { calls, requests, background } = judgeSpans(chain, receiver.spans(), 'nginx');
+    const made = { nginx: 1, gunicorn: 2, cgi: 1, go: 2 };
+    for (const [name, times] of Object.entries(made)) assertRight(name, calls.get(name), times * REQUESTS);
+    assertRight('node', calls.get('node'), 2 * REQUESTS, FLOOR_OF_LOOP);
+    assertRight('requests', requests, 8 * REQUESTS);
+    assert.equal(background.wrong, 0, background.examples.join('\n'));
+    assert.ok(background.right > 0, 'calls from a timer were seen');
+  }));
+
+test('a loop whose timers nobody sees: its calls are joined where it had nothing else to do', () =>
+  withChain(async (chain, receiver) => {
+    await chain.add('leaf', { kind: 'go' });
+    await chain.add('asyncio', { kind: 'asyncio', calls: ['leaf', 'leaf'] });
+    const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
+    await chain.load('asyncio', 1, REQUESTS, 1);
+    await sleep(500);
+    await agent.stop();
+    assertRight('asyncio', judgeSpans(chain, receiver.spans(), 'asyncio').calls.get('asyncio'), 2 * REQUESTS);
+  }));

@@ -1,17 +1,25 @@
-// `npm run test:traces [-- WORDS]`: the correctness table. Starts each scenario's services and an agent over them, sends load,
-// and counts how many spans hang below the right parent, below none, below a wrong one. Exit code 1 if one is wrong.
-
+// `npm run test:traces [-- WORDS] [-- --write]`: the correctness table. Starts each scenario's services and an agent over them,
+// sends load, and counts how many spans hang below the right parent, below none, below a wrong one. Exit code 1 if one is wrong.
+// WORDS pick scenarios by name; --write puts the rows that were measured into README.md and leaves the others there.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startAgent } from '../support/agent.js';
 import { Chain, judgeSpans, type Verdict } from '../support/chain.js';
 import { startOtlpReceiver } from '../support/otlp-receiver.js';
 import { SCENARIOS, type Scenario } from './scenarios.js';
+import { type Row, rowText, TABLE_HEAD, writeTable } from './table.js';
 
-interface Row {
-  readonly scenario: string;
-  readonly concurrency: number;
-  readonly link: string;
-  readonly verdict: Verdict;
+const README = 'test/traces/README.md';
+
+/** Calls that the scenario's links make, by link: every request comes down the whole chain. */
+function callsOf({ links }: Scenario, entry: string, requests: number): Map<string, number> {
+  const asked = new Map([[entry, requests]]);
+  const calls = new Map<string, number>();
+  for (const [name, { calls: called = [] }] of Object.entries(links).reverse()) {
+    const times = asked.get(name) ?? 0;
+    calls.set(name, times * called.length);
+    for (const other of called) asked.set(other, (asked.get(other) ?? 0) + times);
+  }
+  return calls;
 }
 
 async function play(scenario: Scenario, concurrency: number): Promise<Row[]> {
@@ -29,17 +37,17 @@ async function play(scenario: Scenario, concurrency: number): Promise<Row[]> {
     await sleep(600);
     await agent.stop();
     const judgement = judgeSpans(chain, receiver.spans(), entry);
-    const rows = [...judgement.calls].map(([link, verdict]) => ({
-      scenario: scenario.name,
-      concurrency,
-      link,
-      verdict,
-    }));
-    rows.push({ scenario: scenario.name, concurrency, link: 'between processes', verdict: judgement.requests });
+    const expected = callsOf(scenario, entry, count);
+    const row = (link: string, verdict: Verdict, made: number): Row => {
+      const seen = verdict.right + verdict.none + verdict.wrong + verdict.unjudged;
+      return { scenario: scenario.name, concurrency, link, verdict, missing: made - seen };
+    };
+    const rows = [...judgement.calls].map(([link, verdict]) => row(link, verdict, expected.get(link) ?? 0));
+    const all = [...expected.values()].reduce((sum, made) => sum + made, 0);
+    rows.push(row('between processes', judgement.requests, all));
     const { background } = judgement;
-    if (background.right + background.wrong > 0) {
-      rows.push({ scenario: scenario.name, concurrency, link: 'without a request', verdict: background });
-    }
+    if (background.right + background.wrong > 0)
+      rows.push(row('without a request', background, background.right + background.wrong));
     return rows;
   } finally {
     await chain.stop();
@@ -47,25 +55,25 @@ async function play(scenario: Scenario, concurrency: number): Promise<Row[]> {
   }
 }
 
-function percent(part: number, { right, none, wrong }: Verdict): string {
-  const all = right + none + wrong;
-  return all === 0 ? '-' : `${((100 * part) / all).toFixed(1)} %`;
-}
-
 async function main(words: readonly string[]): Promise<number> {
+  const names = words.filter(word => word !== '--write');
   let wrong = 0;
-  console.log('| scenario | at a time | spans of | count | right | none | wrong | not judged |');
-  console.log('|---|---|---|---|---|---|---|---|');
+  console.log(TABLE_HEAD);
   for (const scenario of SCENARIOS) {
-    if (words.length > 0 && !words.some(word => scenario.name.includes(word))) continue;
+    if (names.length > 0 && !names.some(word => scenario.name.includes(word))) continue;
     for (const concurrency of scenario.concurrency) {
-      for (const { link, verdict } of await play(scenario, concurrency)) {
-        const all = verdict.right + verdict.none + verdict.wrong;
-        const shares = [verdict.right, verdict.none, verdict.wrong].map(part => percent(part, verdict));
-        console.log(`| ${[scenario.name, concurrency, link, all, ...shares, verdict.unjudged].join(' | ')} |`);
-        for (const example of verdict.examples) console.error(`  wrong: ${example}`);
-        wrong += verdict.wrong;
+      const rows = await play(scenario, concurrency);
+      for (const row of rows) {
+        console.log(rowText(row));
+        for (const example of row.verdict.examples) console.error(`  wrong: ${example}`);
+        wrong += row.verdict.wrong;
       }
+      if (words.includes('--write'))
+        writeTable(
+          README,
+          rows,
+          SCENARIOS.map(({ name }) => name),
+        );
     }
   }
   return wrong > 0 ? 1 : 0;

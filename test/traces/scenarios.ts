@@ -152,6 +152,20 @@ export const SCENARIOS: readonly Scenario[] = [
     requests: 100,
   },
   {
+    name: 'the long chain',
+    links: {
+      leaf: LEAF,
+      cgi: { kind: 'cgi', calls: ['leaf'] },
+      java: { kind: 'java', calls: ['leaf', 'leaf'] },
+      go: { kind: 'go', calls: ['java', 'leaf'], env: { MODE: 'parallel' } },
+      gunicorn: { kind: 'gunicorn', calls: ['cgi', 'go'] },
+      node: { kind: 'node', calls: ['gunicorn', 'leaf'] },
+      nginx: { kind: 'nginx', calls: ['node'] },
+    },
+    concurrency: [1, 10],
+    requests: 20,
+  },
+  {
     name: 'go stripped, three calls at once',
     links: {
       leaf: LEAF,
