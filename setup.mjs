@@ -49,6 +49,7 @@ const TEST = [
   { has: 'puma', packages: ['puma'] },
   { has: 'go', packages: ['golang-go'] },
   { has: 'openssl', packages: ['openssl'] },
+  { has: '/usr/include/openssl/ssl.h', packages: ['libssl-dev'] },
   { has: 'wget', packages: ['wget'] },
   { has: '/usr/share/doc/python3-pycurl', packages: ['python3-pycurl'] },
   { has: 'setpriv', packages: ['util-linux'] },

@@ -95,6 +95,7 @@ enum event_verdict {
 	VERDICT_STREAM = 1, /* capture every call */
 	VERDICT_IGNORE = 2, /* count bytes, emit no data records */
 	VERDICT_TUNNEL = 3, /* as VERDICT_HEAD, but what follows a 101 is like any other run */
+	VERDICT_EDGES = 4, /* tell of edges, capture nothing */
 };
 
 /* What was lost or skipped in the kernel; index of the per-CPU loss counters. */

@@ -178,7 +178,7 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 		c->run.bytes = 0;
 		c->run.calls = 0;
 		c->tail = 0;
-		c->capture_left = head_bytes();
+		c->capture_left = c->verdict == VERDICT_EDGES ? 0 : head_bytes();
 		c->direction = io->direction;
 		c->is_amid_body = io->direction == DIRECTION_INGRESS && c->role != ROLE_CLIENT &&
 				  !c->is_upgraded && c->bytes_ingress > io->bytes &&
@@ -190,7 +190,7 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 	c->run.last_ns = io->now;
 	c->run.end_seq = io->seq + io->bytes;
 	scratch->event.run_calls = c->run.calls;
-	if (c->verdict == VERDICT_IGNORE)
+	if (c->verdict == VERDICT_IGNORE || (c->verdict == VERDICT_EDGES && !edge))
 		return 0;
 	/* The frames of a WebSocket begin anywhere in a run, mostly with a call. */
 	if (c->is_upgraded && c->verdict == VERDICT_HEAD)

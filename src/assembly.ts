@@ -2,6 +2,7 @@
 // the pipeline's snapshots and closed connections into messages.
 import type { Config } from './config/schema.js';
 import { compileGlob } from './discovery/glob.js';
+import type { Opacity } from './discovery/opacity.js';
 import { compileNameRules } from './discovery/selector.js';
 import type { HostFacts } from './enrichment/host.js';
 import { ProcessTable } from './enrichment/process.js';
@@ -36,7 +37,7 @@ export interface AssemblyOptions {
   readonly evict: (slot: number, generation: number) => void;
   readonly onProcess: (kind: 'exec' | 'fork' | 'exit', pid: number, parentPid: number) => void;
   readonly onTls?: (pid: number) => void;
-  readonly opaqueReason?: (pid: number) => string;
+  readonly opacityOf?: (pid: number) => Opacity;
   readonly onFacts?: (facts: ProcessFacts) => void;
 }
 
@@ -152,7 +153,7 @@ export class Assembly {
       evict: options.evict,
       onProcess: options.onProcess,
       onTls: options.onTls,
-      opaqueReason: options.opaqueReason,
+      opacityOf: options.opacityOf,
       onClosedConnection: start.wantsConnections ? closed => this.#keepSummary(closed) : undefined,
     });
     this.counters = new Counters(options.startNs);

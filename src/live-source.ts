@@ -117,7 +117,7 @@ export class LiveSource implements Source {
         evict: (slot, generation) => kernel.evict(slot, generation),
         onProcess: (kind, pid, parentPid) => this.#onProcess(kind, pid, parentPid),
         onTls: pid => this.#tls.onTls(pid, this.#clock.now()),
-        opaqueReason: pid => this.#tls.reasonOf(pid),
+        opacityOf: pid => this.#tls.opacityOf(pid),
         onFacts: facts => this.#recording?.facts(facts),
       },
       post,
@@ -338,7 +338,10 @@ export class LiveSource implements Source {
       this.#watcher.onExec(pid);
       this.#tls.onExec(pid, this.#clock.now());
     } else if (kind === 'fork') this.#watcher.onFork(pid, parentPid);
-    else this.#watcher.onExit(pid);
+    else {
+      this.#watcher.onExit(pid);
+      this.#tls.onExit(pid);
+    }
   }
 
   #tellLibrary({ kind, library, path, ok, detail }: LibraryReport): void {

@@ -5,6 +5,7 @@ import { WallClock } from './clock.js';
 import { Connection, NO_PEER, readPeer } from './connections/connection.js';
 import { type ConnectionSink, ConnectionTable } from './connections/connection-table.js';
 import { Stream } from './connections/stream.js';
+import { OPACITY_REASONS, type Opacity, type OpacityReason, UNKNOWN } from './discovery/opacity.js';
 import type { ProcessTable } from './enrichment/process.js';
 import type { RouteTable } from './enrichment/route.js';
 import type { Service } from './enrichment/service.js';
@@ -96,7 +97,7 @@ export interface PipelineOptions {
   /** A connection of this process begins with a TLS record. */
   readonly onTls?: ((pid: number) => void) | undefined;
   /** Why TLS of this process is not read. */
-  readonly opaqueReason?: ((pid: number) => string) | undefined;
+  readonly opacityOf?: ((pid: number) => Opacity) | undefined;
   readonly onClosedConnection?: ((closed: ClosedConnection) => void) | undefined;
 }
 
@@ -105,6 +106,7 @@ const ALL_PORTS = { include: 0xffffffff, exclude: 0xffffffff };
 const EXPIRY_INTERVAL_NS = 1e9;
 /** Sets pairs with ports apart from those of TCP (0) and of unix sockets (odd). */
 const PORTS_TAG = 2;
+const UNKNOWN_OPACITY: Opacity = { reason: UNKNOWN, library: '' };
 /** Runtimes that run many tasks on few threads: what a thread did last tells nothing there. */
 const MULTIPLEXED: ReadonlySet<string> = new Set(['go', 'erlang', 'dotnet']);
 
@@ -117,6 +119,11 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   readonly correlator: Correlator;
   /** null: traces end at this host. */
   readonly remoteJoins: RemoteJoins | null;
+  /** TLS connections of which no plaintext was seen, by the reason. */
+  readonly opaqueConnections = Object.fromEntries(OPACITY_REASONS.map(reason => [reason, 0])) as Record<
+    OpacityReason,
+    number
+  >;
   /** SERVER exchanges by how their parent is known. */
   readonly serverParents = { sequence: 0, remote_sequence: 0, header: 0, none: 0 };
   /** Seconds from the question after a client on another host to the answer. */
@@ -371,7 +378,9 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     if (tls === null || connection.isCarrier || connection.isSession) return;
     const { handshake } = tls;
     if (handshake.state !== HANDSHAKE_DONE && handshake.state !== HANDSHAKE_LOST) return;
-    const { hasConnectSpans, wantsSpans, opaqueReason } = this.#options;
+    const { hasConnectSpans, wantsSpans, opacityOf } = this.#options;
+    const opacity = opacityOf?.(connection.pid) ?? UNKNOWN_OPACITY;
+    this.opaqueConnections[opacity.reason]++;
     const trace = this.correlator.newTrace();
     if (!hasConnectSpans || !wantsSpans || !this.sampling.isSampledAlone(trace)) return;
     this.#tlsWriter.writeConnection({
@@ -382,7 +391,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       bytesOut: event.bytesEgress,
       readCalls: event.callsIngress,
       writeCalls: event.callsEgress,
-      reason: opaqueReason?.(connection.pid) ?? 'unknown',
+      bursts: tls.bursts,
+      opacity,
     });
   }
 

@@ -1,14 +1,15 @@
 // One process under the doctor's eye: would it be traced, by which probes, and if not, why is there no span? In: the
-// configuration, what the probes' trial said, /proc. Out: facts in the order in which a span needs them. Loads nothing.
+// configuration, the probes' trial, /proc. Out: facts in the order in which a span needs them.
 import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
 import type { Config } from './config/schema.js';
+import { NO_LIBRARY, NO_WAY, NOT_BOUND, type Opacity, STRIPPED } from './discovery/opacity.js';
 import { compileSelection } from './discovery/selector.js';
 import { TlsAttacher } from './discovery/tls-attacher.js';
 import { readHostFacts } from './enrichment/host.js';
 import { ProcfsSource } from './enrichment/procfs.js';
 import { serviceNameOf } from './enrichment/service-name.js';
 import { reasonOf } from './errors.js';
-import type { ProbeReport } from './kernel/probes.js';
+import type { Trial } from './kernel/features.js';
 
 export interface ProcessFact {
   readonly name: string;
@@ -20,12 +21,12 @@ export interface ProcessFact {
 const ELF_CLASS_AT = 4;
 const ELF_32_BIT = 1;
 
-export function examineProcess(pid: number, config: Config, probes: readonly ProbeReport[]): readonly ProcessFact[] {
+export function examineProcess(pid: number, config: Config, trial: Trial): readonly ProcessFact[] {
   const source = new ProcfsSource(readHostFacts());
   if (!source.pids().includes(pid)) return [no('process', `there is no process ${pid} in this pid namespace`)];
   const facts = source.read(pid);
   if (facts === null) return [no('process', `/proc/${pid} cannot be read: CAP_SYS_PTRACE, or it has just ended`)];
-  const calls = probes.find(({ group }) => group === 'socket calls');
+  const calls = trial.reports.find(({ group }) => group === 'socket calls');
   const masks = compileSelection(config.selection).processMasks(facts);
   return [
     ok('process', `${facts.exePath || facts.exeName}, user ${facts.owner || facts.uid}`),
@@ -37,7 +38,7 @@ export function examineProcess(pid: number, config: Config, probes: readonly Pro
       : ok('probes', `socket calls by ${calls.way}`),
     ...socketsOf(pid),
     ...ioUringOf(pid, calls?.way ?? null),
-    ...tlsOf(pid, probes),
+    ...tlsOf(pid, trial),
   ];
 }
 
@@ -110,25 +111,49 @@ function ioUringOf(pid: number, way: string | null): readonly ProcessFact[] {
   ];
 }
 
-/** The libraries that the agent would probe in this process. */
-function tlsOf(pid: number, probes: readonly ProbeReport[]): readonly ProcessFact[] {
+/** The libraries that the agent would probe in this process. The trial attaches the probes, too. */
+function tlsOf(pid: number, { reports, kernel }: Trial): readonly ProcessFact[] {
   const found: ProcessFact[] = [];
+  const uprobes = reports.find(({ group }) => group === 'tls plaintext');
   const attacher = new TlsAttacher({
-    probes: { attachUser: () => undefined },
+    probes: {
+      attachUser(program, path, offsets, isReturn) {
+        if (kernel === null || uprobes?.way === null) throw new Error('the kernel refuses the probes, see above');
+        kernel.attachUser(program, path, offsets, isReturn);
+      },
+    },
     isObserved: () => true,
     inspector: null,
     onRoutines: () => {},
     onReport: ({ kind, library, path, ok: isUsable, detail }) => {
-      if (kind !== 'tls') return;
-      found.push(isUsable ? ok('tls', `${library} in ${path}`) : note('tls', `${path}: ${detail}`));
+      const what = `${library} in ${path}`;
+      const [name, done] = PROBED[kind];
+      found.push(isUsable ? ok(name, `${what} ${done}`) : note(name, `${what}: ${detail}`));
     },
   });
   try {
+    attacher.onTls(pid, 0);
     attacher.look(pid);
   } catch (error) {
     return [note('tls', `unknown: ${reasonOf(error)}`)];
   }
-  if (found.length === 0) return [note('tls', 'no library that is known: encrypted requests have no spans')];
-  const uprobes = probes.find(({ group }) => group === 'tls plaintext');
-  return uprobes?.way === null ? [...found, note('tls', 'the kernel refuses the probes for it, see above')] : found;
+  const opacity = attacher.opacityOf(pid);
+  if (opacity.reason === NOT_BOUND || found.some(({ name }) => name === 'tls')) return found;
+  return [...found, note('tls', `${SAID[opacity.reason] ?? opacity.reason}${of(opacity)}: ${OUTSIDE}`)];
+}
+
+const PROBED = {
+  tls: ['tls', 'is read'],
+  loop: ['event loop', 'is watched'],
+  routines: ['goroutines', 'are followed'],
+} as const;
+const OUTSIDE = 'encrypted connections are seen from outside only';
+const SAID: Readonly<Record<string, string>> = {
+  [NO_LIBRARY]: 'no library that is known',
+  [NO_WAY]: 'there is no way to what the library encrypts',
+  [STRIPPED]: 'the library is linked into the executable, and its symbols are stripped',
+};
+
+function of({ library }: Opacity): string {
+  return library === '' ? '' : ` (${library})`;
 }

@@ -94,7 +94,7 @@ const DOCTOR: Command = {
     doctorCommand(
       args,
       async (btf, way) => (await import('../kernel/features.js')).tryProbes(btf, way),
-      async (pid, config, probes) => (await import('../process-doctor.js')).examineProcess(pid, config, probes),
+      async (pid, config, trial) => (await import('../process-doctor.js')).examineProcess(pid, config, trial),
     ),
 };
 

@@ -6,6 +6,7 @@ import { release } from 'node:os';
 import { loadConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { AgentError, EXIT, reasonOf } from '../errors.js';
+import type { Trial } from '../kernel/features.js';
 import { buildPath, loadHost } from '../kernel/host.js';
 import type { ProbeReport, WayName } from '../kernel/probes.js';
 import { clean } from '../self/log.js';
@@ -18,14 +19,14 @@ import { settingsFrom } from './settings.js';
 /** Before the pid, in the name of a group. */
 const PROCESS = 'process ';
 
-/** Loads the probes for a moment and tells what the kernel said. */
-export type Probe = (btfPath: string, way: WayName | null) => Promise<readonly ProbeReport[]>;
+/** Loads the probes, until the trial is closed, and tells what the kernel said. */
+export type Probe = (btfPath: string, way: WayName | null) => Promise<Trial>;
 
 /** What stands between one process and its spans. */
 export type Examine = (
   pid: number,
   config: Config,
-  probes: readonly ProbeReport[],
+  trial: Trial,
 ) => Promise<readonly { readonly name: string; readonly state: 'ok' | 'no' | 'note'; readonly detail: string }[]>;
 
 export async function doctorCommand(args: Arguments, probe?: Probe, examine?: Examine): Promise<number> {
@@ -41,17 +42,17 @@ export async function doctorCommand(args: Arguments, probe?: Probe, examine?: Ex
   const { btf, frontEnd } = config.kernel;
   const way = frontEnd === 'auto' ? null : frontEnd;
   checks.push(...sizeChecks(config), queueCheck(config));
-  let reports: readonly ProbeReport[] = [];
+  let trial: Trial = { reports: [], kernel: null, close: () => undefined };
   if (probe !== undefined && checks.every(canRun)) {
     try {
-      reports = await probe(btf, way);
-      checks.push(...reports.flatMap(toChecks));
+      trial = await probe(btf, way);
+      checks.push(...trial.reports.flatMap(toChecks));
     } catch (error) {
       checks.push(lost('probes', 'load', reasonOf(error), 'See the lines above.', true));
     }
   }
   if (pid !== null && examine !== undefined) {
-    for (const { name, state, detail } of await examine(pid, config, reports)) {
+    for (const { name, state, detail } of await examine(pid, config, trial)) {
       checks.push({
         group: `${PROCESS}${pid}`,
         name,
@@ -62,6 +63,7 @@ export async function doctorCommand(args: Arguments, probe?: Probe, examine?: Ex
       });
     }
   }
+  trial.close();
   print(args.has('json') ? renderJson(checks) : renderText(checks));
   return checks.every(canRun) ? EXIT.ok : EXIT.environment;
 }

@@ -4,7 +4,7 @@
 
 import { errnoName } from '../errno.js';
 import type { Peer } from '../exchanges/exchange.js';
-import { HANDSHAKE_UNDER_WAY, looksLikeHandshake } from '../protocols/tls/handshake.js';
+import { HANDSHAKE_DONE, HANDSHAKE_UNDER_WAY, looksLikeHandshake } from '../protocols/tls/handshake.js';
 import {
   CONNECTION_FIN_RECEIVED,
   CONNECTION_FIN_SENT,
@@ -19,6 +19,7 @@ import {
   type ProgressEventCursor,
   ROLE_CLIENT,
   ROLE_UNKNOWN,
+  VERDICT_EDGES,
 } from '../records/records.gen.js';
 import { Connection, readPeer, unixPeer } from './connection.js';
 import { Owners } from './owners.js';
@@ -139,11 +140,13 @@ export class ConnectionTable {
     } else this.#feeder.onData(connection, event, bytes, payload);
   }
 
-  /** Ciphertext is read until the handshake is over. */
+  /** Ciphertext is read until the handshake is over; from then on, unless its plaintext is read, only which way it goes. */
   #watch(connection: Connection, event: DataEventCursor, bytes: Uint8Array, payload: number): void {
-    if (connection.tls?.onData(connection, event, bytes, payload) !== true) return;
+    const { tls, slot, generation } = connection;
+    if (tls?.onData(connection, event, bytes, payload) !== true) return;
     this.#sink.onTlsHandshake(connection);
-    this.synchrony.leave(connection);
+    if (connection.isCarrier || tls.handshake.state !== HANDSHAKE_DONE) this.synchrony.leave(connection);
+    else this.#sink.setVerdict(slot, generation, VERDICT_EDGES);
   }
 
   onState(event: ConnectionStateEventCursor): void {
@@ -179,6 +182,7 @@ export class ConnectionTable {
       tls.handshake.close(event.timeNs);
       this.#sink.onTlsHandshake(connection);
     }
+    tls?.bursts.close(event.prevLastNs);
     if (!connection.isIgnored) this.#feeder.onClosed(connection, event);
     this.#sink.onConnectionClosed(connection, event);
     this.#forget(connection, connection.errorType === '' ? 'connection_closed' : connection.errorType);

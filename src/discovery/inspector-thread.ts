@@ -1,24 +1,36 @@
-// The thread behind inspector.ts. In: descriptors of open files of this process. Out: what in them is to be probed.
+// The thread behind inspector.ts. In: descriptors of open files of this process. Out: what in them is to be probed, or which
+// library it is that cannot be.
 import { parentPort } from 'node:worker_threads';
 import { reasonOf } from '../errors.js';
 import { Executable } from './executable.js';
+import { type Opacity, opacityIn } from './opacity.js';
 import { type Target, targetsIn } from './targets.js';
+
+export interface Question {
+  readonly descriptor: number;
+  /** What is to be probed, or why nothing is. */
+  readonly about: 'targets' | 'opacity';
+}
 
 export interface Inspected {
   readonly targets: readonly Target[];
+  readonly opacity: Opacity | null;
   /** Why it could not be read, '' if it could. */
   readonly detail: string;
 }
 
-function inspect(descriptor: number): Inspected {
+function inspect({ descriptor, about }: Question): Inspected {
+  const inspected: Inspected = { targets: [], opacity: null, detail: '' };
   try {
     const executable = Executable.ofDescriptor(descriptor);
-    return { targets: executable === null ? [] : targetsIn(executable), detail: '' };
+    if (executable === null) return inspected;
+    if (about === 'opacity') return { ...inspected, opacity: opacityIn(executable) };
+    return { ...inspected, targets: targetsIn(executable) };
   } catch (error) {
-    return { targets: [], detail: reasonOf(error) };
+    return { ...inspected, detail: reasonOf(error) };
   }
 }
 
 const port = parentPort;
 if (port === null) throw new Error('inspector-thread.js is not a program of its own');
-port.on('message', (descriptor: number) => port.postMessage(inspect(descriptor)));
+port.on('message', (question: Question) => port.postMessage(inspect(question)));

@@ -1,15 +1,15 @@
 // Reads large executables in a thread of their own, so that the rings are emptied meanwhile: the tables of a Go program of
 // 100 MB take up to a second from a cold disk, the data ring holds a quarter of a second at full load. The thread
-// lives while there is something to read. In: files, one at a time. Out: what is to be probed in them.
+// lives while there is something to read. In: files, one at a time. Out: what is to be probed in them, or why
+// nothing is.
 import { Worker } from 'node:worker_threads';
 import { reasonOf } from '../errors.js';
 import type { Executable } from './executable.js';
-import type { Inspected } from './inspector-thread.js';
+import type { Inspected, Question } from './inspector-thread.js';
 
 const IDLE_MS = 10_000;
 
 interface Request {
-  readonly descriptor: number;
   readonly done: (inspected: Inspected) => void;
 }
 
@@ -23,12 +23,13 @@ export class Inspector {
   }
 
   /** The file has to stay open until `done` is called, which happens in any case but `close`. */
-  inspect(executable: Executable, done: (inspected: Inspected) => void): void {
+  inspect(executable: Executable, about: Question['about'], done: (inspected: Inspected) => void): void {
     if (this.#request !== null) throw new Error('one file at a time');
     if (this.#idleTimer !== null) clearTimeout(this.#idleTimer);
-    this.#request = { descriptor: executable.descriptor, done };
+    this.#request = { done };
     this.#thread ??= this.#startThread();
-    this.#thread.postMessage(executable.descriptor);
+    const question: Question = { descriptor: executable.descriptor, about };
+    this.#thread.postMessage(question);
   }
 
   close(): void {
@@ -45,7 +46,7 @@ export class Inspector {
     thread.on('error', error => {
       if (this.#thread !== thread) return;
       this.#thread = null;
-      this.#onAnswer({ targets: [], detail: reasonOf(error) });
+      this.#onAnswer({ targets: [], opacity: null, detail: reasonOf(error) });
     });
     return thread;
   }

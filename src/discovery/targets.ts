@@ -26,6 +26,9 @@ export interface Target {
 
 const ARCHITECTURE = process.arch === 'arm64' ? 'arm64' : 'x64';
 const SYMBOLS: readonly string[] = [...ALL_SYMBOLS, ...LOOP_SYMBOLS];
+const NEEDS = TLS_LIBRARIES.map(({ needs }) => new Set(needs));
+/** Names that are searched in about 10 ms. */
+const QUICK_NAMES_BYTES = 2 << 20;
 
 type Symbols = ReadonlyMap<string, FoundSymbol>;
 
@@ -36,18 +39,31 @@ export function targetsIn(executable: Executable): readonly Target[] {
 
 /** A file whose tables may take a second to read, where a library takes a millisecond. */
 export function takesLong(executable: Executable): boolean {
-  return isGo(executable);
+  if (isGo(executable)) return true;
+  if ((executable.section('.strtab')?.size ?? 0) <= QUICK_NAMES_BYTES) return false;
+  const exported = executable.dynamicSymbols(NEEDS.flatMap(needs => [...needs]));
+  return !NEEDS.some(needs => [...needs].every(name => exported.has(name)));
 }
 
 function tlsIn(executable: Executable, symbols: Symbols): readonly Target[] {
-  const library = TLS_LIBRARIES.find(({ needs }) => needs.every(name => symbols.has(name)));
-  if (library !== undefined) {
-    const attachments = attachmentsOf(executable, library.probes, symbols);
-    return [{ kind: 'tls', library: library.name, attachments, detail: '' }];
-  }
+  const exported = libraryIn(executable, symbols);
+  if (exported !== null) return [exported];
   if (isGo(executable)) return goIn(executable);
-  if (!symbols.has(BUFFER_PROBE.symbol)) return [];
-  return [{ kind: 'buffer', library: '', attachments: attachmentsOf(executable, [BUFFER_PROBE], symbols), detail: '' }];
+  if (symbols.has(BUFFER_PROBE.symbol)) {
+    const attachments = attachmentsOf(executable, [BUFFER_PROBE], symbols);
+    return [{ kind: 'buffer', library: '', attachments, detail: '' }];
+  }
+  // Linked into an executable that is not stripped.
+  if (!NEEDS.some(needs => executable.staticSymbols(needs).size === needs.size)) return [];
+  const linked = libraryIn(executable, executable.staticSymbols(new Set(ALL_SYMBOLS)));
+  return linked === null ? [] : [linked];
+}
+
+function libraryIn(executable: Executable, symbols: Symbols): Target | null {
+  const library = TLS_LIBRARIES.find(({ needs }) => needs.every(name => symbols.has(name)));
+  if (library === undefined) return null;
+  const attachments = attachmentsOf(executable, library.probes, symbols);
+  return { kind: 'tls', library: library.name, attachments, detail: '' };
 }
 
 function goIn(executable: Executable): readonly Target[] {

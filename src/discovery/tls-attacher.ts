@@ -7,6 +7,17 @@ import { lstatSync, readFileSync, readlinkSync } from 'node:fs';
 import { reasonOf } from '../errors.js';
 import { Executable } from './executable.js';
 import type { Inspector } from './inspector.js';
+import type { Inspected, Question } from './inspector-thread.js';
+import {
+  NO_LIBRARY,
+  NOT_BOUND,
+  NOT_LOOKED_AT,
+  type Opacity,
+  type OpacityReason,
+  opacityIn,
+  opacityOfFile,
+  REFUSED,
+} from './opacity.js';
 import { type Target, takesLong, targetsIn } from './targets.js';
 
 /** The kernel's side. */
@@ -45,26 +56,22 @@ interface MappedFile {
 
 const FILES_MAX = 16384;
 const QUEUE_MAX = 65536;
-const LAST_LOOK_AFTER_NS = 10e9;
 /** When a new program is looked at: libraries are mapped within a moment, some are loaded later. */
-const LOOKS_AFTER_NS = [0, 3e6, 20e6, 100e6, 1e9, LAST_LOOK_AFTER_NS] as const;
+const LOOKS_AFTER_NS = [0, 3e6, 20e6, 100e6, 1e9, 10e9] as const;
 const LOOKS_PER_TURN = 4;
+const LOOK_AGAIN_NS = 1e9;
 const SCAN_PER_TURN_MS = 10;
 const REASONS_MAX = 65536;
 /** Processes that wait for one file to be read: the others are looked at by the clock. */
 const WAITING_MAX = 4096;
 
-/** Why a connection's plaintext was not seen, `underspan.tls.opaque.reason`. */
-const NOT_LOOKED_AT = 'process_not_inspected';
-const NO_LIBRARY = 'library_unknown';
-const REFUSED = 'probe_refused';
-/** The library is read, but of this connection no plaintext was seen, or its session could not be bound to it. */
-const NOT_BOUND = 'session_not_seen';
-
 /** A file that waits for the inspector, and the processes that wait for it. */
 interface LargeFile extends MappedFile {
+  readonly about: Question['about'];
   readonly pids: Set<number>;
 }
+
+const NOT_SEEN: Opacity = { reason: NOT_LOOKED_AT, library: '' };
 
 interface Look {
   readonly pid: number;
@@ -74,16 +81,22 @@ interface Look {
 
 export class TlsAttacher {
   /** Files looked into. */
-  readonly #files = new Map<string, string>();
+  readonly #files = new Map<string, OpacityReason>();
   /** Go programs whose goroutines are followed. */
   readonly #routineFiles = new Set<string>();
   /** By process, as of the last look. */
-  readonly #reasons = new Map<number, string>();
+  readonly #reasons = new Map<number, Opacity>();
+  /** By executable: what has no library that could be found, although it speaks TLS. Null while it is being read. */
+  readonly #opacities = new Map<string, Opacity | null>();
   readonly #options: TlsAttacherOptions;
   /** By the time they are due. */
   readonly #queues: Look[][] = LOOKS_AFTER_NS.map(() => []);
   /** Processes that ran at the start and are yet to be looked at. */
   readonly #unseen: number[] = [];
+  /** Processes that speak TLS by no library that is read, and when they will be looked at again if they still do. */
+  readonly #speakers = new Map<number, number>();
+  /** Those of them that are to be looked at now. */
+  readonly #urgent: number[] = [];
   /** Files that are yet to be read by the inspector, the first one is being read. */
   readonly #largeFiles: LargeFile[] = [];
   #isFull = false;
@@ -104,12 +117,20 @@ export class TlsAttacher {
 
   /** A process speaks TLS: if nothing of it can be read so far, its library may have been loaded late. */
   onTls(pid: number, nowNs: number): void {
-    if (this.reasonOf(pid) !== NOT_BOUND) this.#later(pid, LOOKS_AFTER_NS.length - 1, nowNs - LAST_LOOK_AFTER_NS);
+    if (this.opacityOf(pid).reason === NOT_BOUND) return;
+    const nextNs = this.#speakers.get(pid) ?? 0;
+    if (nowNs < nextNs || (nextNs === 0 && this.#speakers.size >= REASONS_MAX)) return;
+    this.#speakers.set(pid, nowNs + LOOK_AGAIN_NS);
+    this.#urgent.push(pid);
+  }
+
+  onExit(pid: number): void {
+    this.#speakers.delete(pid);
   }
 
   /** Why TLS of a process is not read. */
-  reasonOf(pid: number): string {
-    return this.#reasons.get(pid) ?? NOT_LOOKED_AT;
+  opacityOf(pid: number): Opacity {
+    return this.#reasons.get(pid) ?? NOT_SEEN;
   }
 
   /** Is there anything that ran at the start and has not been read? */
@@ -125,6 +146,7 @@ export class TlsAttacher {
   tick(nowNs: number): void {
     const endMs = performance.now() + SCAN_PER_TURN_MS;
     while (this.#unseen.length > 0 && performance.now() < endMs) this.look(this.#unseen.pop() as number);
+    for (const pid of this.#urgent.splice(0, LOOKS_PER_TURN)) if (this.#options.isObserved(pid)) this.look(pid);
     let left = LOOKS_PER_TURN;
     for (const [attempt, queue] of this.#queues.entries()) {
       while (left > 0 && queue.length > 0 && (queue[0] as Look).dueNs <= nowNs) {
@@ -140,8 +162,10 @@ export class TlsAttacher {
   look(pid: number): boolean {
     const files = mappedCode(pid);
     if (files === null) return false;
-    let reason = NO_LIBRARY;
+    let reason: OpacityReason = NO_LIBRARY;
+    let named: Opacity | null = null;
     for (const file of files) {
+      named ??= opacityOfFile(file.path);
       let state = this.#files.get(file.key);
       if (state === undefined) {
         if (this.#files.size >= FILES_MAX) {
@@ -156,13 +180,25 @@ export class TlsAttacher {
       if (this.#routineFiles.has(file.key) && isProgramOf(pid, file.path)) this.#options.onRoutines(pid);
     }
     if (this.#reasons.size >= REASONS_MAX) this.#reasons.clear();
-    this.#reasons.set(pid, reason);
+    const known = reason === NO_LIBRARY ? (named ?? this.#opacityOfMain(pid, files[0])) : null;
+    this.#reasons.set(pid, known ?? { reason, library: '' });
     return true;
+  }
+
+  /** What is linked into a program that speaks TLS; null if that is not known, or not yet. */
+  #opacityOfMain(pid: number, main: MappedFile | undefined): Opacity | null {
+    if (main === undefined || !this.#speakers.has(pid)) return null;
+    const known = this.#opacities.get(main.key);
+    if (known !== undefined || this.#opacities.size >= FILES_MAX) return known ?? null;
+    this.#opacities.set(main.key, null);
+    this.#largeFiles.push({ ...main, about: 'opacity', pids: new Set([pid]) });
+    this.#inspectNext();
+    return this.#opacities.get(main.key) ?? null;
   }
 
   /** Its process is looked at again when the file has been read. */
   #await(key: string, pid: number): void {
-    const pids = this.#largeFiles.find(file => file.key === key)?.pids;
+    const pids = this.#largeFiles.find(file => file.key === key && file.about === 'targets')?.pids;
     if (pids !== undefined && pids.size < WAITING_MAX) pids.add(pid);
   }
 
@@ -174,10 +210,10 @@ export class TlsAttacher {
   }
 
   /** What became of a new file; null if the process has ended, and the way to the file with it. */
-  #inspect(file: MappedFile, pid: number): string | null {
+  #inspect(file: MappedFile, pid: number): OpacityReason | null {
     const executable = Executable.open(file.handle);
     if (executable === null && !isThere(file.handle)) return null;
-    let state = NO_LIBRARY;
+    let state: OpacityReason = NO_LIBRARY;
     let isLarge = false;
     try {
       isLarge = executable !== null && this.#options.inspector !== null && takesLong(executable);
@@ -187,7 +223,7 @@ export class TlsAttacher {
     }
     this.#files.set(file.key, isLarge ? NOT_LOOKED_AT : state);
     if (!isLarge) return state;
-    this.#largeFiles.push({ ...file, pids: new Set([pid]) });
+    this.#largeFiles.push({ ...file, about: 'targets', pids: new Set([pid]) });
     this.#inspectNext();
     return NOT_LOOKED_AT;
   }
@@ -196,20 +232,27 @@ export class TlsAttacher {
   #inspectNext(): void {
     const { inspector } = this.#options;
     const file = this.#largeFiles[0];
-    if (file === undefined || inspector === null || inspector.isBusy) return;
+    if (file === undefined || inspector?.isBusy === true) return;
     const executable = Executable.open(file.handle);
     if (executable === null) {
       // Its process has ended. Others that run it lead there as well.
-      this.#files.delete(file.key);
+      (file.about === 'targets' ? this.#files : this.#opacities).delete(file.key);
       this.#endReading(file);
       return;
     }
-    inspector.inspect(executable, ({ targets, detail }) => {
-      const unread: Target = { kind: 'tls', library: 'an executable', attachments: [], detail };
-      this.#files.set(file.key, this.#attach(file, executable, detail === '' ? targets : [unread]));
+    const done = (inspected: Inspected) => {
+      if (file.about === 'targets') this.#files.set(file.key, this.#attachInspected(file, executable, inspected));
+      else this.#opacities.set(file.key, inspected.opacity);
       executable.close();
       this.#endReading(file);
-    });
+    };
+    if (inspector === null) done({ targets: [], opacity: opacityIn(executable), detail: '' });
+    else inspector.inspect(executable, file.about, done);
+  }
+
+  #attachInspected(file: MappedFile, executable: Executable, { targets, detail }: Inspected): OpacityReason {
+    const unread: Target = { kind: 'tls', library: 'an executable', attachments: [], detail };
+    return this.#attach(file, executable, detail === '' ? targets : [unread]);
   }
 
   #endReading(file: LargeFile): void {
@@ -218,8 +261,8 @@ export class TlsAttacher {
     this.#inspectNext();
   }
 
-  #attach(file: MappedFile, executable: Executable, targets: readonly Target[]): string {
-    let state = NO_LIBRARY;
+  #attach(file: MappedFile, executable: Executable, targets: readonly Target[]): OpacityReason {
+    let state: OpacityReason = NO_LIBRARY;
     for (const { kind, library, attachments, detail } of targets) {
       const refusal = detail === '' ? this.#attachAll(executable, attachments) : detail;
       if (kind === 'buffer') continue;

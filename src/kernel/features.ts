@@ -12,13 +12,22 @@ const TRIAL: Omit<KernelOptions, 'btfPath'> = {
   isTrial: true,
 };
 
+export interface Trial {
+  readonly reports: readonly ProbeReport[];
+  /** Null if nothing could be loaded: then nothing can be attached to files. */
+  readonly kernel: Pick<Kernel, 'attachUser'> | null;
+  /** Lets go of all probes. */
+  readonly close: () => void;
+}
+
 /** Tries all probes, or only one way to each. The trial observes nothing: no process is selected. */
-export function tryProbes(btfPath: string, way: WayName | null): readonly ProbeReport[] {
+export function tryProbes(btfPath: string, way: WayName | null): Trial {
   const kernel = Kernel.load({ ...TRIAL, btfPath, way });
   try {
     kernel.attach();
-    return kernel.reports;
-  } finally {
+  } catch (error) {
     kernel.close();
+    throw error;
   }
+  return { reports: kernel.reports, kernel, close: () => kernel.close() };
 }

@@ -1685,12 +1685,14 @@ export const VERDICT_HEAD = 0;
 export const VERDICT_STREAM = 1;
 export const VERDICT_IGNORE = 2;
 export const VERDICT_TUNNEL = 3;
+export const VERDICT_EDGES = 4;
 /** Names of enum event_verdict, without prefix. */
 export const EVENT_VERDICT_NAMES: Readonly<Record<number, string>> = {
   0: 'head',
   1: 'stream',
   2: 'ignore',
   3: 'tunnel',
+  4: 'edges',
 };
 
 export const LOSS_DATA_RING_FULL = 0;

@@ -43,6 +43,9 @@ export function observePipeline(counters: Counters, pipeline: Pipeline): void {
   counters.observe('underspan.messages.broken', 'http1', () => connections.synchrony.brokenStreams);
   counters.observe('underspan.connections.dropped', 'unknown_protocol', () => connections.synchrony.ignored);
   counters.observe('underspan.connections.dropped', 'unparsed', () => connections.synchrony.givenUp);
+  for (const reason of Object.keys(pipeline.opaqueConnections) as (keyof typeof pipeline.opaqueConnections)[]) {
+    counters.observe('underspan.connections.dropped', `tls_${reason}`, () => pipeline.opaqueConnections[reason]);
+  }
   counters.observe('underspan.bytes.missed', 'no_call_seen', () => connections.unseenBytes);
   counters.observe('underspan.connections.open', '', () => connections.open);
   counters.observe('underspan.exchanges.completed', 'http1', () => ledger.spans + ledger.dropped.sampled);

@@ -59,6 +59,16 @@ export const RESPONSE_READ = attributeKey('underspan.response.read');
 export const TLS_HANDSHAKE_DURATION = attributeKey('underspan.tls.handshake.duration');
 /** Why the plaintext of a connection was out of reach. */
 export const TLS_OPAQUE_REASON = attributeKey('underspan.tls.opaque.reason');
+/** Of such a connection: runs of the client's bytes that were answered, how long they took together, and the longest. */
+export const TLS_BURSTS = attributeKey('underspan.tls.bursts');
+export const TLS_BURSTS_DURATION = attributeKey('underspan.tls.bursts.duration');
+export const TLS_BURSTS_DURATION_MAX = attributeKey('underspan.tls.bursts.duration.max');
+/** They are told by the direction of the ciphertext alone. */
+export const TLS_BURSTS_APPROXIMATE = attributeKey('underspan.tls.bursts.approximate');
+/** What the client offered by ALPN; what was chosen is encrypted since TLS 1.3. */
+export const TLS_OFFERED_PROTOCOLS = attributeKey('underspan.tls.offered_protocols');
+/** The library that could not be read, if it is known. */
+export const TLS_LIBRARY = attributeKey('underspan.tls.library');
 export const CONNECTION_REUSED = attributeKey('underspan.connection.reused');
 /** 1 for the first request of a connection; absent on connections older than the agent, and behind one that went unseen. */
 export const CONNECTION_REQUEST_INDEX = attributeKey('underspan.connection.request_index');

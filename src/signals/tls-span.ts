@@ -32,8 +32,9 @@ export interface OpaqueConnection extends TlsSpan {
   readonly bytesOut: number;
   readonly readCalls: number;
   readonly writeCalls: number;
-  /** Why nothing was read: library_unknown and so on. */
-  readonly reason: string;
+  readonly bursts: { readonly count: number; readonly sumNs: number; readonly maxNs: number };
+  /** Why nothing was read, of which library. */
+  readonly opacity: { readonly reason: string; readonly library: string };
 }
 
 export class TlsSpanWriter {
@@ -60,7 +61,9 @@ export class TlsSpanWriter {
     if (handshake.state === HANDSHAKE_DONE) {
       encoder.double(semconv.TLS_HANDSHAKE_DURATION, (handshake.endNs - handshake.startNs) / 1e9);
     }
-    encoder.string(semconv.TLS_OPAQUE_REASON, span.reason);
+    encoder.string(semconv.TLS_OPAQUE_REASON, span.opacity.reason);
+    if (span.opacity.library !== '') encoder.string(semconv.TLS_LIBRARY, span.opacity.library);
+    this.#writeBursts(span);
     encoder.int(semconv.IO_READ_CALLS, span.readCalls);
     encoder.int(semconv.IO_WRITE_CALLS, span.writeCalls);
     encoder.int(semconv.IO_READ_BYTES, span.bytesIn);
@@ -70,6 +73,16 @@ export class TlsSpanWriter {
       encoder.status(STATUS_ERROR);
     }
     encoder.endSpan();
+  }
+
+  /** What might have been requests, if the protocol takes turns. */
+  #writeBursts({ bursts: { count, sumNs, maxNs } }: OpaqueConnection): void {
+    const encoder = this.#encoder;
+    encoder.int(semconv.TLS_BURSTS, count);
+    if (count === 0) return;
+    encoder.double(semconv.TLS_BURSTS_DURATION, sumNs / 1e9);
+    encoder.double(semconv.TLS_BURSTS_DURATION_MAX, maxNs / 1e9);
+    encoder.bool(semconv.TLS_BURSTS_APPROXIMATE, true);
   }
 
   #begin(span: TlsSpan, name: string, startNs: number, endNs: number): boolean {
@@ -83,6 +96,8 @@ export class TlsSpanWriter {
     const port = span.isServer ? peer.localPort : peer.remotePort;
     if (port > 0) this.#encoder.int(semconv.SERVER_PORT, port);
     writeTls(this.#encoder, handshake);
+    const { offeredProtocols } = handshake;
+    if (offeredProtocols.length > 0) this.#encoder.stringArray(semconv.TLS_OFFERED_PROTOCOLS, offeredProtocols);
     this.#encoder.bool(semconv.TLS_ESTABLISHED, handshake.state === HANDSHAKE_DONE);
     return true;
   }

@@ -3,12 +3,19 @@
 import asyncio
 import json
 import os
+import signal
 import ssl
 import sys
 
 mode, ports = sys.argv[1], [int(port) for port in sys.argv[2].split(",")]
 log_file = open(sys.argv[3], "w", buffering=1)
 count = 0
+is_ending = False
+
+
+def end(*_):
+    global is_ending
+    is_ending = True
 
 
 def log(path, server, client):
@@ -48,6 +55,8 @@ async def session(index, tag, requests, pause_ms, closes):
     context.verify_mode = ssl.CERT_NONE
     writer = None
     for turn in range(requests):
+        if is_ending:
+            break
         number, count = count, count + 1
         server = ports[(index + (turn if closes else 0)) % len(ports)]
         if writer is None:
@@ -73,4 +82,5 @@ async def run(tag, sessions, requests, pause_ms, closes):
 if mode == "server":
     asyncio.run(serve())
 else:
+    signal.signal(signal.SIGTERM, end)
     asyncio.run(run(sys.argv[4], *map(int, sys.argv[5:8]), len(sys.argv) > 8))

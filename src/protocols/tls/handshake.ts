@@ -60,6 +60,8 @@ export class TlsHandshake {
   serverName = '';
   /** `tls.next_protocol`: what was agreed where that can be seen (TLS 1.2), or the only one offered. */
   nextProtocol = '';
+  /** What the client offered by ALPN. */
+  offeredProtocols: readonly string[] = [];
   /** An earlier session was taken up again. */
   isResumed = false;
   /** Name of the alert, '' if none was seen. */
@@ -166,6 +168,7 @@ export class TlsHandshake {
     if (hello === null) return;
     this.#clientHello = hello;
     this.serverName = hello.serverName;
+    this.offeredProtocols = hello.protocols;
   }
 
   #onServerHello(hello: Hello | null): void {

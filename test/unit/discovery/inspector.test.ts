@@ -13,7 +13,7 @@ function open(path: string): Executable {
 }
 
 function inspect(inspector: Inspector, executable: Executable): Promise<Inspected> {
-  return new Promise(resolve => inspector.inspect(executable, resolve));
+  return new Promise(resolve => inspector.inspect(executable, 'targets', resolve));
 }
 
 test('the thread finds what is there, file after file', async () => {
@@ -23,7 +23,7 @@ test('the thread finds what is there, file after file', async () => {
     for (let turn = 0; turn < 2; turn++) {
       const answer = inspect(inspector, executable);
       assert.ok(inspector.isBusy);
-      assert.deepEqual(await answer, { targets: targetsIn(executable), detail: '' });
+      assert.deepEqual(await answer, { targets: targetsIn(executable), opacity: null, detail: '' });
       assert.ok(!inspector.isBusy);
     }
   } finally {
@@ -50,7 +50,7 @@ test('after an end it can begin again', async () => {
   const inspector = new Inspector();
   const executable = open(process.execPath);
   try {
-    inspector.inspect(executable, () => assert.fail('it was ended'));
+    inspector.inspect(executable, 'targets', () => assert.fail('it was ended'));
     inspector.close();
     assert.ok((await inspect(inspector, executable)).targets.length > 0);
   } finally {

@@ -85,3 +85,23 @@ test('a program that was started is looked at several times: libraries come late
   assert.ok(attached.length > 0);
   for (const afterMs of [3, 50, 500, 5000]) tls.tick(1e9 + afterMs * 1e6);
 });
+
+test('a process that turns out to speak TLS is looked at at once, whoever waits, and not for each connection', () => {
+  let looks = 0;
+  const tls = new TlsAttacher({
+    probes: { attachUser: () => undefined },
+    isObserved: () => {
+      looks++;
+      return true;
+    },
+    onRoutines: () => undefined,
+    onReport: () => undefined,
+    inspector: null,
+  });
+  for (let pid = 2 ** 30; pid < 2 ** 30 + 100; pid++) tls.onExec(pid, 1e9);
+  for (let connections = 0; connections < 100; connections++) tls.onTls(process.pid, 1e9);
+  assert.equal(tls.opacityOf(process.pid).reason, 'process_not_inspected');
+  tls.tick(1e9);
+  assert.deepEqual(tls.opacityOf(process.pid), { reason: 'session_not_seen', library: '' });
+  assert.ok(looks <= 5, `${looks} looks in one turn`);
+});
