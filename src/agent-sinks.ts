@@ -22,7 +22,6 @@ import { Style } from './exporters/console-style.js';
 import type { Exporter, Log } from './exporters/exporter.js';
 import { createOtlpExporter } from './exporters/otlp.js';
 import { type OtlpSignal, resolveOtlpTarget } from './exporters/otlp-settings.js';
-import { loadThirdPartyExporter } from './exporters/third-party.js';
 import { MetricsRequestEncoder } from './otlp/metrics-request.js';
 import type { Counters } from './self/counters.js';
 import type { Events } from './self/events.js';
@@ -93,6 +92,8 @@ async function traceExporters(
   for (const { module, export: exported, options: constructorOptions } of config.exporters) {
     const timeoutMs = config.traces.exportTimeoutMs;
     const third = { module, export: exported, options: constructorOptions, timeoutMs, log };
+    // The SDK's modules are loaded with it.
+    const { loadThirdPartyExporter } = await import('./exporters/third-party.js');
     exporters.push(await loadThirdPartyExporter(third));
   }
   return exporters;

@@ -1,7 +1,8 @@
 // Where and how OTLP leaves, by the OTLP exporter specification: settings common to both signals and settings of one
 // signal go in (from the configuration or from OTEL_EXPORTER_OTLP_* variables), one resolved target per signal comes
 // out. What cannot be used throws AgentError OTLP_SETTINGS while starting up.
-import { parseKeyPairsIntoRecord } from '@opentelemetry/core';
+import { createRequire } from 'node:module';
+import type { parseKeyPairsIntoRecord } from '@opentelemetry/core';
 import { AgentError } from '../errors.js';
 
 export type OtlpSignal = 'traces' | 'metrics';
@@ -83,7 +84,7 @@ export function settingsFromEnv(env: NodeJS.ProcessEnv, signal?: OtlpSignal): Ot
   return {
     endpoint: read('ENDPOINT'),
     protocol: choose<OtlpProtocol>('PROTOCOL', PROTOCOLS),
-    headers: parseKeyPairsIntoRecord(read('HEADERS')),
+    headers: parseHeaders(read('HEADERS')),
     compression: choose<OtlpCompression>('COMPRESSION', COMPRESSIONS),
     timeoutMs: readTimeout(`${prefix}TIMEOUT`, read('TIMEOUT')),
     certificate: read('CERTIFICATE'),
@@ -91,6 +92,14 @@ export function settingsFromEnv(env: NodeJS.ProcessEnv, signal?: OtlpSignal): Ot
     clientCertificate: read('CLIENT_CERTIFICATE'),
     insecure: read('INSECURE') === undefined ? undefined : read('INSECURE')?.toLowerCase() === 'true',
   };
+}
+
+/** As the SDK reads them. It is only loaded where there are any: most of what an idle agent has loaded would be its. */
+function parseHeaders(text: string | undefined): Record<string, string> {
+  if (text === undefined || text === '') return {};
+  const load = createRequire(import.meta.url);
+  const core = load('@opentelemetry/core') as { readonly parseKeyPairsIntoRecord: typeof parseKeyPairsIntoRecord };
+  return core.parseKeyPairsIntoRecord(text);
 }
 
 function readTimeout(variable: string, text: string | undefined): number | undefined {

@@ -1,8 +1,10 @@
 // The OTLP messages as protobufjs reflection, for the slow paths: reading what we wrote (console, JSON, third-party
 // exporters) and what receivers answer. A compact table of opentelemetry-proto 1.x: `name: [number, type]`, `*type` is
 // repeated. A decoded message has a field as its own property only if the field was on the wire. What Underspan neither
-// writes nor reads (exponential histograms, summaries, exemplars, logs) is left out and skipped when decoding.
-import protobuf from 'protobufjs/light.js';
+// writes nor reads (exponential histograms, summaries, exemplars, logs) is left out and skipped when decoding. Loaded when
+// the first message is asked for: an agent that only sends needs none, and each collection goes through all that is loaded.
+import { createRequire } from 'node:module';
+import type protobuf from 'protobufjs/light.js';
 
 type FieldTable = Readonly<Record<string, readonly [number: number, type: string]>>;
 
@@ -114,19 +116,14 @@ const MESSAGES: Readonly<Record<string, FieldTable>> = {
   Duration: { seconds: [1, 'int64'], nanos: [2, 'int32'] },
 };
 
-function buildRoot(): protobuf.Root {
-  const root = new protobuf.Root();
+function buildRoot({ Root, Type, Field }: typeof protobuf): protobuf.Root {
+  const root = new Root();
   for (const [messageName, fields] of Object.entries(MESSAGES)) {
-    const type = new protobuf.Type(messageName);
+    const type = new Type(messageName);
     for (const [name, [number, notation]] of Object.entries(fields)) {
       const isRepeated = notation.startsWith('*');
       type.add(
-        new protobuf.Field(
-          name,
-          number,
-          isRepeated ? notation.slice(1) : notation,
-          isRepeated ? 'repeated' : 'optional',
-        ),
+        new Field(name, number, isRepeated ? notation.slice(1) : notation, isRepeated ? 'repeated' : 'optional'),
       );
     }
     root.add(type);
@@ -135,9 +132,11 @@ function buildRoot(): protobuf.Root {
   return root;
 }
 
-const ROOT = buildRoot();
+const load = createRequire(import.meta.url);
+let built: protobuf.Root | null = null;
 
 /** The reflected message type of that name in the table above. */
 export function messageType(name: string): protobuf.Type {
-  return ROOT.lookupType(name);
+  built ??= buildRoot(load('protobufjs/light.js') as typeof protobuf);
+  return built.lookupType(name);
 }
