@@ -613,6 +613,13 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     return this.affordableShare >= 1 || (trace.id3 >>> 0) / 2 ** 32 < this.affordableShare;
   }
 
+  onStrayRequest(event: DataEventCursor): void {
+    if (!this.#isSelected(event.pid, ALL_PORTS)) return;
+    const service = this.#options.processes.service(event.pid, event.timeNs);
+    this.ledger.begin(service);
+    this.ledger.drop(service, 'ring_full');
+  }
+
   missExchange(connection: Connection, reason: DropReason): void {
     if (!this.#isSelected(connection.ioPid, connection)) return;
     const service = this.#options.processes.service(connection.ioPid, connection.takenNs);

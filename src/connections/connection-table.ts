@@ -4,6 +4,7 @@
 
 import { errnoName } from '../errno.js';
 import type { Peer } from '../exchanges/exchange.js';
+import { detectRequest } from '../protocols/detect.js';
 import { HANDSHAKE_DONE, HANDSHAKE_UNDER_WAY, looksLikeHandshake } from '../protocols/tls/handshake.js';
 import {
   CONNECTION_FIN_RECEIVED,
@@ -35,6 +36,8 @@ export interface ConnectionSink extends SynchronySink {
   onTlsBegun(connection: Connection): void;
   /** Its handshake is over, well or not, or can be followed no longer. */
   onTlsHandshake(connection: Connection): void;
+  /** A request on a connection that is not known. */
+  onStrayRequest(event: DataEventCursor): void;
   /** A connection whose end has no record. */
   onConnectionLost(connection: Connection): void;
   /** Takes a slot back whose socket has gone without a record. */
@@ -130,7 +133,7 @@ export class ConnectionTable {
 
   onData(event: DataEventCursor, bytes: Uint8Array, payload: number): void {
     const connection = this.find(event.slot, event.generation);
-    if (connection === null) this.strayRecords++;
+    if (connection === null) this.#onStray(event, bytes, payload);
     else if (connection.isIgnored) return;
     else if (connection.tls !== null && !connection.isSession) this.#watch(connection, event, bytes, payload);
     else if (beginsTls(connection, event, bytes, payload)) {
@@ -138,6 +141,13 @@ export class ConnectionTable {
       this.#sink.onTlsBegun(connection);
       this.#watch(connection, event, bytes, payload);
     } else this.#feeder.onData(connection, event, bytes, payload);
+  }
+
+  /** The opened record of its connection found the control ring full: a request is in the books all the same. */
+  #onStray(event: DataEventCursor, bytes: Uint8Array, payload: number): void {
+    this.strayRecords++;
+    if ((event.flags & DATA_EDGE) === 0) return;
+    if (detectRequest(bytes, payload, payload + event.chunkBytes) !== null) this.#sink.onStrayRequest(event);
   }
 
   /** Ciphertext is read until the handshake is over; from then on, unless its plaintext is read, only which way it goes. */

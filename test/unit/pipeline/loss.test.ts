@@ -151,14 +151,6 @@ test('sequence numbers that go backwards are an overlap: dropped, counted, resyn
   assert.ok(harness.pipeline.connections.synchrony.gaps >= 1);
 });
 
-test('records of a connection that was never announced are strays', () => {
-  const harness = new Harness();
-  harness.server().opened(LOST).read(requestText('GET /a')).wrote(responseText()).closed();
-  assert.equal(harness.finish().length, 0);
-  assert.equal(harness.pipeline.connections.strayRecords, 3);
-  assert.equal(harness.pipeline.ledger.started, 0);
-});
-
 test('a slot with a new tenant: how the old one ended is not known, its late records are strays', () => {
   const harness = new Harness();
   const old = harness.server({ slot: 5, generation: 1 }).opened().read(requestText('GET /old'));
@@ -311,4 +303,14 @@ test('a body that moved inside the kernel: its size is exact, and the span says 
   assert.equal(attribute(first, 'http.response.body.size'), 9000);
   assert.equal(attribute(first, 'underspan.response.content_unread'), true);
   assert.equal(attribute(second, 'underspan.response.content_unread'), undefined);
+});
+
+test('the opened record lost: strays, and its requests are in the books', () => {
+  const harness = new Harness();
+  const story = harness.server().opened(LOST);
+  for (let turn = 0; turn < 3; turn++) story.read(requestText('GET /a')).wrote(responseText(200));
+  story.closed();
+  assert.deepEqual(harness.finish(), []);
+  assert.equal(harness.pipeline.connections.strayRecords, 7);
+  assert.deepEqual([harness.pipeline.ledger.started, harness.drops()], [3, { ring_full: 3 }]);
 });
