@@ -285,7 +285,8 @@ export class LiveSource implements Source {
       if (!isLast && drained.data.length + drained.control.length === 0) return;
       if (this.#recording === null) return;
       const kept = this.#redactor === null ? drained.data : this.#redactor.slab(drained.data);
-      this.#recording.batch({ nowNs, cutNs, data: kept, control: drained.control, progress: NOTHING });
+      const processes = this.#redactor === null ? drained.control : this.#redactor.slab(drained.control);
+      this.#recording.batch({ nowNs, cutNs, data: kept, control: processes, progress: NOTHING });
     });
   }
 

@@ -1,9 +1,16 @@
-// What a recording may hold: heads without what they keep secret. In: slabs of the data ring. Out: copies in which values of
+// What a recording may hold: heads without what they keep secret, commands without their arguments (what a process is called
+// has been worked out from them: enrichment/process-facts.ts). In: slabs of the rings. Out: copies in which values of
 // header fields that are not on the list, queries, credentials in targets and bodies are x, byte for byte, so that positions
 // and lengths stay and a replay comes to the same spans. What is neither HTTP/1 nor a TLS record is all x. The sizes of
 // chunks stay, a line of up to eight hexadecimal digits in a body with them.
 import { FrameReader } from './protocols/websocket.js';
-import { DataEventCursor, EVENT_DATA, EventHeaderCursor } from './records/records.gen.js';
+import {
+  DataEventCursor,
+  EVENT_DATA,
+  EVENT_PROCESS_EXEC,
+  EventHeaderCursor,
+  ProcessExecEventCursor,
+} from './records/records.gen.js';
 
 /** Fields that spans are made of; the rest have names only. */
 const KEPT_FIELDS: ReadonlySet<string> = new Set([
@@ -71,6 +78,7 @@ class StreamState {
 export class Redactor {
   readonly #streams = new Map<number, StreamState>();
   readonly #header = new EventHeaderCursor();
+  readonly #exec = new ProcessExecEventCursor();
   readonly #event = new DataEventCursor();
 
   /** A slab of whole records; what cannot be walked is left out. */
@@ -87,6 +95,10 @@ export class Redactor {
         const from = at + DataEventCursor.SIZE;
         this.#payload(copy.subarray(from, Math.min(at + size, from + this.#event.chunkBytes)));
         copy.fill(0, Math.min(at + size, from + this.#event.chunkBytes), at + size);
+      } else if (kind === EVENT_PROCESS_EXEC && size >= ProcessExecEventCursor.SIZE) {
+        this.#exec.seek(view, at);
+        const { argsBytes } = this.#exec;
+        maskArguments(copy.subarray(at + Math.max(ProcessExecEventCursor.SIZE, size - argsBytes), at + size));
       }
       at = Math.min(copy.length, at + ((size + 7) & ~7));
     }
@@ -241,4 +253,11 @@ function isTlsRecord(bytes: Uint8Array): boolean {
 
 function textOf(bytes: Uint8Array, from: number, to: number): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset + from, Math.max(0, to - from)).toString('latin1');
+}
+
+/** All words behind the first. */
+function maskArguments(args: Uint8Array): void {
+  const first = args.indexOf(0);
+  if (first < 0) return;
+  for (let at = first + 1; at < args.length; at++) if (args[at] !== 0) args[at] = MASK;
 }

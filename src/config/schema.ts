@@ -105,7 +105,7 @@ export const CONFIG_SCHEMA = {
         redact: {
           type: 'boolean',
           default: true,
-          help: 'Recordings hold no bodies, queries or credentials, and values of the header fields that spans need only.',
+          help: 'Recordings hold no bodies, queries, credentials or arguments of commands, and values of the header fields that spans need only.',
         },
       },
     },

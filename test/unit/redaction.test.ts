@@ -1,7 +1,12 @@
 // What a recording holds: heads as they are needed, nothing secret, every byte in its place.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { DataEventCursor, EVENT_DATA } from '../../src/records/records.gen.js';
+import {
+  DataEventCursor,
+  EVENT_DATA,
+  EVENT_PROCESS_EXEC,
+  ProcessExecEventCursor,
+} from '../../src/records/records.gen.js';
 import { Redactor } from '../../src/redaction.js';
 import { record } from '../support/record-builder.js';
 
@@ -103,4 +108,16 @@ test('frames of a WebSocket keep their headers and nothing else', () => {
   // What follows the frame is read as the header of another one.
   const masked = Buffer.from('\x81\x83keysSEC /SECRET', 'latin1');
   assert.equal(through(masked, 0), '\x81\x83keysxxx /xxxxxx');
+});
+
+test('of a command line the first word is kept', () => {
+  const args = Buffer.from('curl\0-H\0Authorization: SECRET\0https://u:SECRET@shop\0');
+  const exec = record(ProcessExecEventCursor, EVENT_PROCESS_EXEC, { argsBytes: args.length, pid: 7 }, args);
+  const out = Buffer.from(new Redactor().slab(exec));
+  const kept = `curl\0xx\0${'x'.repeat(21)}\0${'x'.repeat(21)}\0`;
+  assert.equal(out.toString('latin1', ProcessExecEventCursor.SIZE), kept);
+  assert.deepEqual(
+    out.subarray(0, ProcessExecEventCursor.SIZE),
+    Buffer.from(exec.subarray(0, ProcessExecEventCursor.SIZE)),
+  );
 });
