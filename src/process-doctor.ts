@@ -3,7 +3,7 @@
 import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
 import type { Config } from './config/schema.js';
 import { NO_LIBRARY, NO_WAY, NOT_BOUND, type Opacity, STRIPPED } from './discovery/opacity.js';
-import { compileSelection } from './discovery/selector.js';
+import { compileSelection, type Masks } from './discovery/selector.js';
 import { TlsAttacher } from './discovery/tls-attacher.js';
 import { readHostFacts } from './enrichment/host.js';
 import { ProcfsSource } from './enrichment/procfs.js';
@@ -27,11 +27,12 @@ export function examineProcess(pid: number, config: Config, trial: Trial): reado
   const facts = source.read(pid);
   if (facts === null) return [no('process', `/proc/${pid} cannot be read: CAP_SYS_PTRACE, or it has just ended`)];
   const calls = trial.reports.find(({ group }) => group === 'socket calls');
-  const masks = compileSelection(config.selection).processMasks(facts);
+  const selection = compileSelection(config.selection);
+  const masks = selection.processMasks(facts);
   return [
     ok('process', `${facts.exePath || facts.exeName}, user ${facts.owner || facts.uid}`),
     ok('service', serviceNameOf(facts)),
-    selectionOf(masks, config),
+    selectionOf(masks, selection.anyPort, config),
     is32Bit(pid) ? no('architecture', 'a 32-bit program: its system calls are not read') : ok('architecture', '64-bit'),
     calls?.way === null || calls === undefined
       ? no('probes', 'the kernel refuses those at sockets, see above')
@@ -54,10 +55,14 @@ function note(name: string, detail: string): ProcessFact {
   return { name, state: 'note', detail };
 }
 
-function selectionOf(masks: { readonly include: number; readonly exclude: number }, config: Config): ProcessFact {
+/** `anyPort`: selectors that say nothing of ports. */
+function selectionOf(masks: Masks, anyPort: Masks, config: Config): ProcessFact {
   const { include, exclude } = config.selection;
   if (masks.include === 0) return no('selection', `none of the ${include.length} include selectors matches it`);
-  if (masks.exclude !== 0) return note('selection', `an exclude selector matches it, for some or all of its ports`);
+  if ((masks.exclude & anyPort.exclude) !== 0) return no('selection', 'an exclude selector matches it');
+  if (masks.exclude !== 0) return note('selection', 'an exclude selector matches it, for some of its ports');
+  if ((masks.include & anyPort.include) === 0)
+    return note('selection', 'an include selector matches it, for some of its ports only');
   if (include.length === 0) return ok('selection', exclude.length === 0 ? 'all processes' : 'not excluded');
   return ok('selection', 'an include selector matches it');
 }

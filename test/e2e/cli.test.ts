@@ -248,6 +248,10 @@ test('doctor --pid: what is traced, by what; what is not, and why', async () => 
   const excluded = await examine(3, '--set', 'selection.include=[{exe: no-such-program}]');
   assert.equal(excluded.selection?.state, 'lost');
   assert.match(excluded.selection?.detail ?? '', /none of the 1 include selectors matches/);
+  const itself = await examine(3, '--set', 'selection.exclude=[{exe: node}]');
+  assert.deepEqual(itself.selection, { state: 'lost', detail: 'an exclude selector matches it' });
+  const partly = await examine(0, '--set', 'selection.exclude=[{exe: node, listen_port: 1}]');
+  assert.equal(partly.selection?.state, 'note');
 });
 
 test('a forced front end is the one that is taken; a BTF file that is not there: one clear sentence, exit code 3', async () => {
