@@ -111,10 +111,20 @@ int BPF_PROG(fexit_sock_create, void *net, int family, int type, int protocol, v
 	return 0;
 }
 
+/* The only argument of a system call's function. Read from memory: where BTF knows its type
+ * by name only (5.10: epoll_wait), the verifier does not let it be loaded. */
+static __always_inline struct pt_regs *syscall_registers(void *arguments)
+{
+	struct pt_regs *regs = NULL;
+
+	bpf_probe_read_kernel(&regs, sizeof(regs), arguments);
+	return regs;
+}
+
 /* What sets a thread to work besides the bytes of a connection, see cause.h. */
 #define FENTRY_SYSCALL(name, ...)                                                          \
 	SEC("fentry/" SYSCALL_PREFIX #name)                                                \
-	int BPF_PROG(fentry_##name, struct pt_regs *regs)                                  \
+	int BPF_PROG(fentry_##name)                                                        \
 	{                                                                                  \
 		__VA_ARGS__;                                                               \
 		return 0;                                                                  \
@@ -124,9 +134,9 @@ int BPF_PROG(fexit_sock_create, void *net, int family, int type, int protocol, v
  * only so many of: waits last. */
 #define FEXIT_POLL(name)                                                                   \
 	SEC("fexit/" SYSCALL_PREFIX #name)                                                 \
-	int BPF_PROG(fexit_##name, struct pt_regs *regs, long result)                      \
+	int BPF_PROG(fexit_##name, void *unread, long result)                              \
 	{                                                                                  \
-		layer_polled(regs, result);                                                \
+		layer_polled(syscall_registers(ctx), result);                              \
 		return 0;                                                                  \
 	}
 
@@ -136,8 +146,8 @@ FENTRY_SYSCALL(epoll_pwait2, layer_waited())
 FENTRY_SYSCALL(select, layer_waited())
 FENTRY_SYSCALL(pselect6, layer_waited())
 FENTRY_SYSCALL(io_uring_enter, layer_waited())
-FENTRY_SYSCALL(poll, layer_polls(regs))
-FENTRY_SYSCALL(ppoll, layer_polls(regs))
+FENTRY_SYSCALL(poll, layer_polls(syscall_registers(ctx)))
+FENTRY_SYSCALL(ppoll, layer_polls(syscall_registers(ctx)))
 
 FEXIT_2(pipe_read, layer_woken(result))
 FEXIT_2(anon_pipe_read, layer_woken(result))
