@@ -13,17 +13,18 @@ const volatile __u32 has_rdonly_cast = 0;
 
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 
-/* One field of `type` at address `pointer`; 0 if it cannot be read. */
+/* One field of `type` at address `pointer`; 0 if it cannot be read. The address is taken
+ * first: within the read, fields of our own on the way to it would be looked for in the kernel. */
 #define KERNEL_READ(type, pointer, field)                                            \
 	({                                                                           \
 		typeof(((type *)0)->field) value_ = 0;                               \
+		void *from_ = (void *)(pointer);                                     \
 		if (has_rdonly_cast)                                                 \
 			value_ = ((type *)bpf_rdonly_cast(                           \
-					  (void *)(pointer),                         \
-					  bpf_core_type_id_kernel(type)))            \
+					  from_, bpf_core_type_id_kernel(type)))     \
 					 ->field;                                    \
 		else                                                                 \
-			BPF_CORE_READ_INTO(&value_, (type *)(pointer), field);       \
+			BPF_CORE_READ_INTO(&value_, (type *)from_, field);           \
 		value_;                                                              \
 	})
 

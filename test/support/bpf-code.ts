@@ -18,6 +18,16 @@ export interface CodeFunction {
   readonly calls: readonly string[];
 }
 
+interface Section {
+  /** Where its name is, in the section of names. */
+  readonly name: number;
+  readonly type: number;
+  readonly flags: number;
+  readonly link: number;
+  readonly info: number;
+  readonly bytes: Buffer;
+}
+
 interface FunctionSymbol {
   readonly name: string;
   readonly section: number;
@@ -25,21 +35,37 @@ interface FunctionSymbol {
   readonly end: number;
 }
 
-/** The functions of a relocatable ELF file, from its symbols. */
-export function functionsOf(file: Buffer): CodeFunction[] {
+function sectionsOf(file: Buffer): Section[] {
   const at = Number(file.readBigUInt64LE(40));
-  const sections = Array.from({ length: file.readUInt16LE(60) }, (_, index) => {
+  return Array.from({ length: file.readUInt16LE(60) }, (_, index) => {
     const header = at + index * 64;
     const offset = Number(file.readBigUInt64LE(header + 24));
     const size = Number(file.readBigUInt64LE(header + 32));
-    const [type, flags, link, info] = [4, 8, 40, 44].map(field => file.readUInt32LE(header + field)) as [
+    const [name, type, flags, link, info] = [0, 4, 8, 40, 44].map(field => file.readUInt32LE(header + field)) as [
+      number,
       number,
       number,
       number,
       number,
     ];
-    return { type, flags, link, info, bytes: file.subarray(offset, offset + size) };
+    return { name, type, flags, link, info, bytes: file.subarray(offset, offset + size) };
   });
+}
+
+/** The bytes of a relocatable ELF file's section. */
+export function sectionOf(file: Buffer, name: string): Buffer {
+  const sections = sectionsOf(file);
+  const names = sections[file.readUInt16LE(62)]?.bytes as Buffer;
+  const found = sections.find(
+    section => names.toString('latin1', section.name, names.indexOf(0, section.name)) === name,
+  );
+  if (found === undefined) throw new Error(`no section ${name}`);
+  return found.bytes;
+}
+
+/** The functions of a relocatable ELF file, from its symbols. */
+export function functionsOf(file: Buffer): CodeFunction[] {
+  const sections = sectionsOf(file);
   const table = sections.find(({ type }) => type === SECTION_SYMBOLS);
   if (table === undefined) throw new Error('no symbols');
   const names = sections[table.link]?.bytes as Buffer;
