@@ -11,10 +11,12 @@
 #if defined(__TARGET_ARCH_x86)
 #define GO_FIRST(context) ((context)->ax)
 #define GO_SECOND(context) ((context)->bx)
+#define GO_THIRD(context) ((context)->cx)
 #define GO_ROUTINE(context) ((context)->r14)
 #else
 #define GO_FIRST(context) ((context)->regs[0])
 #define GO_SECOND(context) ((context)->regs[1])
+#define GO_THIRD(context) ((context)->regs[2])
 #define GO_ROUTINE(context) ((context)->regs[28])
 #endif
 

@@ -84,7 +84,13 @@ static __always_inline __u32 tls_lane(struct thread_state *thread, struct tls_ca
 	io->direction = is_write ? DIRECTION_EGRESS : DIRECTION_INGRESS;
 	io->enter_ns = is_write ? call->enter_ns : 0;
 	cause_of_write(thread, s, &io->cause, &io->request);
-	count_positions(io, s);
+	if (call->counted) {
+		io->seq = call->seq;
+		io->other_seq = call->other_seq;
+		s->counted_egress += bytes - call->counted;
+	} else {
+		count_positions(io, s);
+	}
 	if (bytes && s->flags & CONNECTION_PAIR_UNSURE)
 		session_anchor(s, io);
 	return lane;

@@ -32,6 +32,7 @@ static __always_inline __s64 go_descriptor(__u64 conn)
 		return -1;
 	return go_net_descriptor(inner);
 }
+
 /* Binds the session by its own descriptor. At the handshake's beginning nothing of it
  * has gone through yet. */
 static __noinline void go_bind(__u64 conn, __u32 session_slot, __u32 kind)
@@ -61,6 +62,18 @@ static __noinline void go_bind(__u64 conn, __u32 session_slot, __u32 kind)
 		     kind == TLS_CALL_HANDSHAKE ? TLS_HANDSHAKE_RECORD : TLS_APPLICATION_RECORD);
 }
 
+/* A write is counted where it begins: the peer may answer, and another goroutine may
+ * have read the answer, before this one comes to the end of its call. */
+static __always_inline void go_count_write(struct tls_call *call, struct connection *s, __u64 bytes)
+{
+	if (bytes > 0x7fffffff)
+		return;
+	call->counted = bytes;
+	call->seq = s->counted_egress;
+	call->other_seq = s->counted_ingress;
+	s->counted_egress += call->counted;
+}
+
 static __always_inline void go_enter(struct pt_regs *ctx, __u32 kind)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
@@ -84,10 +97,21 @@ static __always_inline void go_enter(struct pt_regs *ctx, __u32 kind)
 		go_bind(key.session, slot, kind);
 	if (kind == TLS_CALL_HANDSHAKE)
 		return;
+	if (kind == TLS_CALL_WRITE)
+		go_count_write(&call, s, GO_THIRD(ctx));
 	call.buffer = GO_SECOND(ctx);
 	call.enter_ns = bpf_ktime_get_boot_ns();
 	if (bpf_map_update_elem(&go_calls, &name, &call, BPF_ANY))
 		count_loss(LOSS_THREADS_FULL);
+}
+
+/* Nothing of it went out. */
+static __always_inline void go_uncount_write(struct tls_call *call)
+{
+	struct connection *s = connection_at(call->session - 1);
+
+	if (s && s->generation == call->generation)
+		s->counted_egress -= call->counted;
 }
 
 static __always_inline void go_return(struct pt_regs *ctx, __u32 kind)
@@ -107,6 +131,8 @@ static __always_inline void go_return(struct pt_regs *ctx, __u32 kind)
 		cause_of_routine(thread, name.routine);
 	if (bytes > 0 && bytes <= 0x7fffffff)
 		tls_moved(thread, call, bytes, bpf_ktime_get_boot_ns());
+	else if (call->counted)
+		go_uncount_write(call);
 	bpf_map_delete_elem(&go_calls, &name);
 }
 

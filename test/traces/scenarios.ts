@@ -175,6 +175,16 @@ export const SCENARIOS: readonly Scenario[] = [
     requests: 100,
   },
   {
+    name: 'go over TLS, two calls at once',
+    links: {
+      leaf: { kind: 'go', env: { THINK_MS: '2', TLS: '1' } },
+      middle: { kind: 'go', calls: ['leaf', 'leaf'], env: { MODE: 'parallel', TLS: '1', CALL_TLS: '1' } },
+      go: { kind: 'go', calls: ['middle', 'middle'], env: { CALL_TLS: '1' } },
+    },
+    concurrency: [1, 10],
+    requests: 50,
+  },
+  {
     name: 'go, calls of its own beside',
     links: { leaf: LEAF, go: { kind: 'go', calls: ['leaf', 'leaf'], env: { TICK_MS: '1' } } },
     concurrency: [1, 10],

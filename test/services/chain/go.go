@@ -1,11 +1,17 @@
 // A link of a chain, see node.mjs: net/http on both sides, its default pool of connections. MODE: parallel starts a goroutine
 // a call; workers gives calls to goroutines that requests start as they are needed and that then serve whoever comes; lazy
-// gives them to four that the first request starts. TICK_MS: calls of no request.
+// gives them to four that the first request starts. TICK_MS: calls of no request. TLS: it serves by TLS; CALL_TLS: it calls so.
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
+	"math/big"
 	"net/http"
 	"os"
 	"strconv"
@@ -22,6 +28,20 @@ func call(client *http.Client, url string) {
 	}
 	io.Copy(io.Discard, response.Body)
 	response.Body.Close()
+}
+
+// A certificate that nobody checks.
+func certificate() tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 type job struct {
@@ -82,7 +102,15 @@ func main() {
 	if idle == 0 {
 		idle = 100
 	}
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: idle}}
+	if os.Getenv("CALL_TLS") != "" {
+		for index, base := range next {
+			next[index] = strings.Replace(base, "http:", "https:", 1)
+		}
+	}
+	client := &http.Client{Transport: &http.Transport{
+		MaxIdleConnsPerHost: idle,
+		TLSClientConfig:     &tls.Config{InsecureSkipVerify: true},
+	}}
 	workers := &pool{jobs: make(chan job, 1024), most: 4}
 	if tick, _ := strconv.Atoi(os.Getenv("TICK_MS")); tick > 0 {
 		go func() {
@@ -119,7 +147,13 @@ func main() {
 		}
 		io.WriteString(w, "ok")
 	})
-	if err := http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), nil); err != nil {
+	server := &http.Server{Addr: "127.0.0.1:" + os.Getenv("PORT")}
+	serve := server.ListenAndServe
+	if os.Getenv("TLS") != "" {
+		server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate()}, NextProtos: []string{"http/1.1"}}
+		serve = func() error { return server.ListenAndServeTLS("", "") }
+	}
+	if err := serve(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
