@@ -40,6 +40,7 @@ const LOAD = [
   { has: 'curl', packages: ['curl'] },
   { has: 'wrk', packages: ['wrk'] },
 ];
+const BENCH = [...LOAD, { has: 'h2load', packages: ['nghttp2-client'] }];
 const TEST = [
   ...LOAD,
   { has: 'apache2', packages: ['apache2-bin'] },
@@ -78,7 +79,7 @@ const NEEDS = {
   traces: [...BUILD, ...TRACES],
   build: BUILD,
   test: [...BUILD, ...TEST],
-  bench: [...BUILD, ...LOAD],
+  bench: [...BUILD, ...BENCH],
   kernels: [...BUILD, ...KERNELS],
   backends: [...BUILD, ...BACKENDS],
 };

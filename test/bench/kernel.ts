@@ -2,7 +2,7 @@
 // program, with nobody, the server, and server and client selected. Empty programs on the same hooks come first: their
 // nanoseconds a run are what the measuring itself adds. Work that a program causes elsewhere (cache misses) is not in it.
 import { processTree } from '../support/processes.js';
-import { type PartResult, type Row, renderTable, spreadOf } from './figures.js';
+import { type PartResult, type Row, ratioOf, renderTable, spreadOf } from './figures.js';
 import { Nginx } from './nginx.js';
 import { Probes } from './probes.js';
 import type { ProbeOrder, ProbeReport } from './probes-process.js';
@@ -103,17 +103,23 @@ export async function runKernel(rounds: number, quiet: Quiet, say: (text: string
 }
 
 function totals(cases: readonly Case[], cells: readonly Cell[][]): string {
+  const valuesOf = (at: number, key: 'nsPerRequest' | 'recordsPerRequest' | 'ringBytesPerRequest'): number[] =>
+    (cells[at] as Cell[]).map(cell => cell[key]);
   const columns = [
     { title: 'BPF ns/request', digits: 0, hasSpread: true },
+    { title: 'to empty', digits: 2, hasSpread: true },
     { title: 'data records', digits: 2 },
     { title: 'ring bytes', digits: 0 },
   ];
   const rows = cases.map(
     ({ name }, at): Row => ({
       name,
-      cells: (['nsPerRequest', 'recordsPerRequest', 'ringBytesPerRequest'] as const).map(key =>
-        spreadOf((cells[at] as Cell[]).map(cell => cell[key])),
-      ),
+      cells: [
+        spreadOf(valuesOf(at, 'nsPerRequest')),
+        ratioOf(valuesOf(at, 'nsPerRequest'), valuesOf(0, 'nsPerRequest')),
+        spreadOf(valuesOf(at, 'recordsPerRequest')),
+        spreadOf(valuesOf(at, 'ringBytesPerRequest')),
+      ],
     }),
   );
   return renderTable('per request', columns, rows);

@@ -14,14 +14,18 @@ import { runKernel } from './kernel.js';
 import { describeMachine } from './machine.js';
 import { runMacro } from './macro.js';
 import { Quiet } from './quiet.js';
+import { runRate } from './rate.js';
 import { runReplay } from './replay.js';
 import { runScale } from './scale.js';
 import { runSdk } from './sdk.js';
+import { runSizes } from './sizes.js';
 
 type Part = (rounds: number, quiet: Quiet, say: (text: string) => void) => Promise<PartResult>;
 
 const PARTS: Readonly<Record<string, Part>> = {
   macro: runMacro,
+  rate: runRate,
+  sizes: runSizes,
   floor: runFloor,
   kernel: runKernel,
   replay: runReplay,

@@ -1,5 +1,6 @@
 // The load of the bench: an nginx of its own on a free loopback port, and wrk against it over keep-alive connections. The
-// answer is 612 bytes from memory, so a request costs the server little and what we add shows as much as it ever will.
+// answer is 612 bytes from memory, so a request costs the server little and what we add shows as much as it ever will; or a
+// file of another size, which nginx hands to the kernel (sendfile).
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { Child, freePort, isListening, runCommand, temporaryDirectory, until } from '../support/processes.js';
@@ -35,6 +36,8 @@ export interface LoadResult {
   readonly p999: number;
 }
 
+const FILE = '/file';
+
 function configText(directory: string, port: number, connections: number): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     name => `    ${name}_temp_path ${directory}/${name};`,
@@ -48,11 +51,14 @@ error_log ${directory}/error.log warn;
 events { worker_connections ${connections + SPARE_FILES}; }
 http {
     access_log off;
+    sendfile on;
+    open_file_cache max=16;
     keepalive_requests 100000000;
 ${temporary.join('\n')}
     default_type text/plain;
     server {
         listen 127.0.0.1:${port} backlog=16384;
+        location ${FILE} { root ${directory}; }
         location / { return 200 "${'x'.repeat(BODY_BYTES)}"; }
     }
 }
@@ -63,22 +69,27 @@ export class Nginx {
   readonly child: Child;
   readonly port: number;
   readonly #script: string;
+  readonly #path: string;
 
-  private constructor(child: Child, port: number, script: string) {
+  private constructor(child: Child, port: number, script: string, urlPath: string) {
     this.child = child;
     this.port = port;
     this.#script = script;
+    this.#path = urlPath;
   }
 
-  /** `routes`: 0: one path for all. */
-  static async start(options: { readonly connections?: number; readonly routes?: number } = {}): Promise<Nginx> {
-    const { connections = 2048, routes = 0 } = options;
+  /** `routes`: 0: one path for all. `fileBytes`: the answer is a file of that size. */
+  static async start(
+    options: { readonly connections?: number; readonly routes?: number; readonly fileBytes?: number } = {},
+  ): Promise<Nginx> {
+    const { connections = 2048, routes = 0, fileBytes = 0 } = options;
     const directory = temporaryDirectory('bench');
     mkdirSync(directory, { recursive: true });
     const script = path.join(directory, 'report.lua');
     const config = path.join(directory, 'nginx.conf');
     const port = await freePort();
     writeFileSync(script, routes === 0 ? WRK_REPORT : wrkRequests(routes) + WRK_REPORT);
+    if (fileBytes > 0) writeFileSync(path.join(directory, FILE), 'x'.repeat(fileBytes));
     writeFileSync(config, configText(directory, port, connections));
     const child = new Child('nginx', ['-e', `${directory}/error.log`, '-p', directory, '-c', config]);
     await until(
@@ -90,13 +101,16 @@ export class Nginx {
       },
       50,
     );
-    return new Nginx(child, port, script);
+    return new Nginx(child, port, script, fileBytes > 0 ? FILE : '/bench/items/42');
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}${this.#path}`;
   }
 
   /** Saturates the server for a while. */
   load(seconds: number, connections = 50): Promise<LoadResult> {
-    const url = `http://127.0.0.1:${this.port}/bench/items/42`;
-    return loadUrl(url, { seconds, connections, threads: 2, script: this.#script });
+    return loadUrl(this.url, { seconds, connections, threads: 2, script: this.#script });
   }
 
   async stop(): Promise<void> {
