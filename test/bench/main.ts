@@ -19,6 +19,7 @@ import { runReplay } from './replay.js';
 import { runScale } from './scale.js';
 import { runSdk } from './sdk.js';
 import { runSizes } from './sizes.js';
+import { runTls } from './tls.js';
 
 type Part = (rounds: number, quiet: Quiet, say: (text: string) => void) => Promise<PartResult>;
 
@@ -32,6 +33,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   encode: runEncode,
   sdk: runSdk,
   scale: runScale,
+  tls: runTls,
 };
 const DEFAULT_ROUNDS = 3;
 /** Seconds that the whole run waits for a quiet machine, and spends on repeating disturbed rounds. */
