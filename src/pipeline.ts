@@ -621,6 +621,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   }
 
   missExchange(connection: Connection, reason: DropReason): void {
+    connection.isEachSeen = false;
     if (!this.#isSelected(connection.ioPid, connection)) return;
     const service = this.#options.processes.service(connection.ioPid, connection.takenNs);
     this.ledger.begin(service);

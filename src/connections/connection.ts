@@ -64,6 +64,8 @@ export class Connection {
   isCounted = false;
   /** User space told the kernel to stop sending data. */
   isIgnored = false;
+  /** It pipelines: user space told the kernel to capture every call. */
+  isStreamed = false;
   /** What it sends failed to parse too often: its bytes and times are counted, nothing else. */
   isGivenUp = false;
   /** Responses still to come, while not synced, to requests that have been counted as dropped. */

@@ -105,6 +105,7 @@ export class StreamFeeder {
       this.#synchrony.giveUp(connection, connection.matcher);
       return;
     }
+    if (!connection.isStreamed && connection.matcher?.isPipelined === true) this.#synchrony.stream(connection);
     if (stream.parser?.isIdle === false) stream.keepTail(bytes, from, to, (event.seq + chunkBytes) >>> 0);
     if ((flags & DATA_MORE) === 0 && stream.advance((event.seq + event.callBytes) >>> 0) !== OK) {
       this.#synchrony.lose(connection);

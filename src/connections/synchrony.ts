@@ -11,6 +11,7 @@ import {
   ROLE_CLIENT,
   ROLE_SERVER,
   VERDICT_IGNORE,
+  VERDICT_STREAM,
   VERDICT_TUNNEL,
 } from '../records/records.gen.js';
 import type { Connection } from './connection.js';
@@ -179,7 +180,8 @@ export class Synchrony {
   /** Bytes that are no message. */
   break(connection: Connection): void {
     this.brokenStreams++;
-    connection.brokenMessages++;
+    // Of a pipeline it may be us who took the middle of a body for the beginning of a message.
+    if (!connection.isStreamed) connection.brokenMessages++;
     this.end(connection);
     connection.matcher?.abandon('unparsed');
     if (connection.brokenMessages < BROKEN_MESSAGES_MAX) return;
@@ -211,6 +213,12 @@ export class Synchrony {
     connection.isIgnored = true;
     this.unawait(connection);
     this.#sink.setVerdict(connection.slot, connection.generation, VERDICT_IGNORE);
+  }
+
+  /** Its messages begin anywhere in a run: the kernel captures every call from now on. */
+  stream(connection: Connection): void {
+    connection.isStreamed = true;
+    this.#sink.setVerdict(connection.slot, connection.generation, VERDICT_STREAM);
   }
 
   /** What goes through a tunnel need not be captured once it tells nothing. */

@@ -42,6 +42,7 @@ export const DROP_REASONS = [
 export type DropReason = (typeof DROP_REASONS)[number];
 
 const MAX_PENDING = 256;
+const REQUEST_TIMEOUT = 408;
 
 /** Calls on each direction when a message began. */
 class Pending {
@@ -112,6 +113,11 @@ export class Matcher {
       sole = exchange;
     }
     return sole;
+  }
+
+  /** A request came before the one before it was answered. */
+  get isPipelined(): boolean {
+    return this.#pending.length > 1;
   }
 
   /** Requests whose response has not begun. */
@@ -234,9 +240,13 @@ export class Matcher {
 
   #responseHead(head: MessageHead): void {
     const pending = this.#answering();
-    if (pending === null) return;
-    const { exchange } = pending;
     if (head.status < 200 && head.status !== 101) return;
+    if (pending === null) {
+      // Its request lay among bytes that were not captured. What a server says unasked is that it has waited too long.
+      if (!this.isAstray && head.status !== REQUEST_TIMEOUT) this.#sink.missExchange(this.#connection, 'gap');
+      return;
+    }
+    const { exchange } = pending;
     exchange.status = head.status;
     exchange.isResponseHeadTruncated = head.isTruncated;
     pending.isResponseHeadDone = true;

@@ -1,6 +1,7 @@
 // More than one message at a time: pipelining, early responses, and connections that stop being HTTP.
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { VERDICT_STREAM } from '../../../src/records/records.gen.js';
 import { MS, requestText, responseText, T0 } from '../../support/record-builder.js';
 import { attribute, Harness, line } from './harness.js';
 
@@ -138,4 +139,29 @@ test('a refused CONNECT leaves HTTP behind it', () => {
     harness.finish().map(span => attribute(span, 'http.response.status_code')),
     [403, 200],
   );
+});
+
+test('a pipeline longer than what is captured: each request is told or counted, and the kernel is asked for every call', () => {
+  const harness = new Harness();
+  const story = harness.server().opened();
+  const one = requestText('GET /a', ['Host: a', `X-Pad: ${'p'.repeat(150)}`]);
+  story.read(one.repeat(40)).wrote(responseText(200).repeat(40));
+  harness.play();
+  assert.deepEqual(harness.verdicts, [{ slot: story.slot, generation: 1, verdict: VERDICT_STREAM }]);
+  story.verdict = VERDICT_STREAM;
+  story.read(one.repeat(40)).wrote(responseText(204).repeat(40)).closed();
+  const spans = harness.finish();
+  assert.equal(spans.filter(span => attribute(span, 'http.response.status_code') === 204).length, 40);
+  assert.equal(harness.pipeline.ledger.started, 80);
+  assert.deepEqual(harness.drops(), { gap: 80 - spans.length });
+  // Where one went unseen, which one it is can no longer be said.
+  assert.equal(attribute(spans.at(-1), 'underspan.connection.request_index'), undefined);
+});
+
+test('a timeout that a server tells unasked is no request', () => {
+  const harness = new Harness();
+  const story = harness.server().opened().read(requestText('GET /a')).wrote(responseText(200));
+  story.wrote(responseText(408)).closed();
+  assert.deepEqual(harness.finish().map(line), ['GET /a 200']);
+  assert.equal(harness.pipeline.ledger.started, 1);
 });
