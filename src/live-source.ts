@@ -1,5 +1,6 @@
 // Records from the running kernel: load, attach, drain on a timer, select processes. Probes are attached last, after the
 // selection stands, so that nothing is read from a process that was excluded.
+import { getPriority, setPriority } from 'node:os';
 import { Assembly, type Post } from './assembly.js';
 import { BudgetKeeper } from './budget-keeper.js';
 import type { Connection } from './connections/connection.js';
@@ -160,6 +161,7 @@ export class LiveSource implements Source {
   }
 
   async run(): Promise<void> {
+    this.#setPriority(this.#start.config.limits.nice);
     this.#applySelection(null, this.#selection);
     this.#watcher.scan();
     this.#kernel.attach();
@@ -176,6 +178,16 @@ export class LiveSource implements Source {
     if (this.#isReady || (this.#tls.isReading && nowNs < this.#readyByNs)) return;
     this.#isReady = true;
     this.#post({ type: 'ready', probes: this.#kernel.reports, bootNs: nowNs, clock: this.#clockState() });
+  }
+
+  /** Of this thread alone (0 names it), not of V8's or the exporters'; on top of what the process was started with. */
+  #setPriority(nice: number): void {
+    try {
+      setPriority(0, Math.max(-20, Math.min(19, getPriority(process.pid) + nice)));
+    } catch {
+      const text = `limits.nice: ${nice} needs CAP_SYS_NICE; the pipeline keeps its ordinary priority`;
+      this.#post({ type: 'log', level: 'info', key: 'nice', text });
+    }
   }
 
   #keepBudget(): BudgetKeeper {

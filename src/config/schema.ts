@@ -488,6 +488,13 @@ export const CONFIG_SCHEMA = {
           reloads: true,
           help: 'Resident memory that the agent may use, likewise. 0: no limit.',
         },
+        nice: {
+          type: 'integer',
+          default: -5,
+          min: -20,
+          max: 19,
+          help: "Priority of the thread that empties the rings, as nice(1) has it. Below 0 (needs CAP_SYS_NICE) less is lost where CPUs are scarce; how much it uses is limits.cpu's to say.",
+        },
         budget_interval_ms: {
           type: 'integer',
           default: 10000,

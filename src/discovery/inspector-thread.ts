@@ -1,10 +1,18 @@
 // The thread behind inspector.ts. In: descriptors of open files of this process. Out: what in them is to be probed, or which
 // library it is that cannot be.
+import { getPriority, setPriority } from 'node:os';
 import { parentPort } from 'node:worker_threads';
 import { reasonOf } from '../errors.js';
 import { Executable } from './executable.js';
 import { type Opacity, opacityIn } from './opacity.js';
 import { type Target, targetsIn } from './targets.js';
+
+// A thread has the priority of the one that starts it, and that one empties the rings.
+try {
+  setPriority(0, getPriority(process.pid));
+} catch {
+  // It had less than the process (limits.nice above 0), which suits this one, too.
+}
 
 export interface Question {
   readonly descriptor: number;

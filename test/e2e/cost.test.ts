@@ -60,6 +60,16 @@ async function wakeupsPerSecond(pid: number, during: () => Promise<unknown>): Pr
   return Math.max(...more) / seconds;
 }
 
+/** Nice values of its threads that are not the first one's, as their distance from it. */
+function priorities(pid: number): number[] {
+  const nice = (thread: string | number): number => {
+    const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'latin1');
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]);
+  };
+  const distances = readdirSync(`/proc/${pid}/task`).map(thread => nice(thread) - nice(pid));
+  return distances.filter(distance => distance !== 0);
+}
+
 test('two records a request, a bounded number of bytes and of wake-ups', async t => {
   const server = await startNginx();
   t.after(() => server.stop());
@@ -67,6 +77,7 @@ test('two records a request, a bounded number of bytes and of wake-ups', async t
   t.after(() => agent.child.stop(1000, 'SIGKILL'));
   const load = () =>
     runCommand('wrk', ['-t1', '-c8', `-d${LOAD_SECONDS}s`, `http://127.0.0.1:${server.port}/status/200/x`]);
+  assert.deepEqual(priorities(agent.pid), [-5], 'the thread that empties the rings, and no other, goes first');
   const before = await look(agent);
   const busy = await wakeupsPerSecond(agent.pid, load);
   await sleep(500);
