@@ -12,7 +12,7 @@ const INTRODUCTION = `# What the verifier walks
 
 Instructions that each kernel's verifier walked to accept each program (its limit is ${LIMIT.toLocaleString('en-US')}), as
 \`npm run test:kernels -- --write\` found them. \`npm run test:kernels\` fails when a figure has grown by more than a quarter.
-A dash: the program is not loaded there.
+A dash: the program is not loaded there. 0: it is loaded, and the kernel does not tell (before Linux 5.16).
 `;
 
 export function renderTable(columns: ReadonlyMap<string, Figures>): string {

@@ -24,6 +24,14 @@ test('growth by more than a quarter, a new program and a lost one are named', ()
   ]);
 });
 
+test('every kernel of the matrix has its column, with the programs of each front end', () => {
+  const table = parseTable(readFileSync('test/kernels/verifier.md', 'utf8'));
+  assert.deepEqual([...table.keys()], ['5.10', '6.1', '6.12', '7.2']);
+  for (const [series, figures] of table)
+    for (const program of ['fexit_inet_recvmsg', 'kretprobe_inet_recvmsg', 'sys_exit', 'tls_call_exit'])
+      assert.ok((figures[program] ?? -1) >= (series === '5.10' ? 0 : 1), `${series}: ${program}`);
+});
+
 test('the committed figures leave room below the limit of every kernel', () => {
   for (const [series, figures] of parseTable(readFileSync('test/kernels/verifier.md', 'utf8'))) {
     for (const [program, figure] of Object.entries(figures)) {
