@@ -59,6 +59,8 @@ const QUEUE_MAX = 65536;
 /** When a new program is looked at: libraries are mapped within a moment, some are loaded later. */
 const LOOKS_AFTER_NS = [0, 3e6, 20e6, 100e6, 1e9, 10e9] as const;
 const LOOKS_PER_TURN = 4;
+/** Files that are kept open while they wait to be read. */
+const OPEN_MAX = 64;
 const LOOK_AGAIN_NS = 1e9;
 const SCAN_PER_TURN_MS = 10;
 const REASONS_MAX = 65536;
@@ -67,6 +69,8 @@ const WAITING_MAX = 4096;
 
 /** A file that waits for the inspector, and the processes that wait for it. */
 interface LargeFile extends MappedFile {
+  /** Kept open, so that the file can be read when the process has ended; null: it is opened when its turn comes. */
+  readonly executable: Executable | null;
   readonly about: Question['about'];
   readonly pids: Set<number>;
 }
@@ -140,6 +144,7 @@ export class TlsAttacher {
 
   close(): void {
     this.#options.inspector?.close();
+    for (const { executable } of this.#largeFiles.splice(0)) executable?.close();
   }
 
   /** Looks at what is due. */
@@ -191,7 +196,7 @@ export class TlsAttacher {
     const known = this.#opacities.get(main.key);
     if (known !== undefined || this.#opacities.size >= FILES_MAX) return known ?? null;
     this.#opacities.set(main.key, null);
-    this.#largeFiles.push({ ...main, about: 'opacity', pids: new Set([pid]) });
+    this.#largeFiles.push({ ...main, executable: null, about: 'opacity', pids: new Set([pid]) });
     this.#inspectNext();
     return this.#opacities.get(main.key) ?? null;
   }
@@ -214,18 +219,26 @@ export class TlsAttacher {
     const executable = Executable.open(file.handle);
     if (executable === null && !isThere(file.handle)) return null;
     let state: OpacityReason = NO_LIBRARY;
-    let isLarge = false;
-    try {
-      isLarge = executable !== null && this.#options.inspector !== null && takesLong(executable);
-      if (executable !== null && !isLarge) state = this.#attach(file, executable, targetsIn(executable));
-    } finally {
-      executable?.close();
+    if (executable !== null && this.#options.inspector !== null && takesLong(executable)) {
+      state = NOT_LOOKED_AT;
+      const isKept = this.#largeFiles.length < OPEN_MAX;
+      if (!isKept) executable.close();
+      this.#largeFiles.push({
+        ...file,
+        executable: isKept ? executable : null,
+        about: 'targets',
+        pids: new Set([pid]),
+      });
+    } else if (executable !== null) {
+      try {
+        state = this.#attach(file, executable, targetsIn(executable));
+      } finally {
+        executable.close();
+      }
     }
-    this.#files.set(file.key, isLarge ? NOT_LOOKED_AT : state);
-    if (!isLarge) return state;
-    this.#largeFiles.push({ ...file, about: 'targets', pids: new Set([pid]) });
-    this.#inspectNext();
-    return NOT_LOOKED_AT;
+    this.#files.set(file.key, state);
+    if (state === NOT_LOOKED_AT) this.#inspectNext();
+    return state;
   }
 
   /** Hands the next large file to the inspector. */
@@ -233,7 +246,7 @@ export class TlsAttacher {
     const { inspector } = this.#options;
     const file = this.#largeFiles[0];
     if (file === undefined || inspector?.isBusy === true) return;
-    const executable = Executable.open(file.handle);
+    const executable = file.executable ?? Executable.open(file.handle);
     if (executable === null) {
       // Its process has ended. Others that run it lead there as well.
       (file.about === 'targets' ? this.#files : this.#opacities).delete(file.key);
