@@ -85,7 +85,7 @@ async function judge(server: Server, paths: readonly string[]): Promise<void> {
 
 /** The agent has read the library of a file with this in its name. */
 async function isRead(name: string): Promise<void> {
-  const line = new RegExp(`TLS of openssl in \\S*${name}\\S*( \\(deleted\\))? is read`);
+  const line = new RegExp(`TLS of openssl in \\S*${name}\\S*( \\(deleted\\))?: read`);
   await until(`the library in ${name} to be read`, 20_000, () => (line.test(agent.child.stderr) ? true : null), 50);
 }
 

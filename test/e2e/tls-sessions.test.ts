@@ -119,7 +119,7 @@ test('sessions that are older than the probes, in Node.js and asyncio: from the 
     await until('the sessions to begin', 20_000, () => (readRequests(log).length >= 50 ? true : null));
   agent = await startAgent({ endpoint: receiver.grpcUrl });
   for (const file of [process.execPath, 'libssl\\.so\\S*']) {
-    const line = new RegExp(`TLS of openssl in \\S*${file} is read`);
+    const line = new RegExp(`TLS of openssl in \\S*${file}: read`);
     await until('the libraries to be read', 20_000, () => (line.test(agent.child.stderr) ? true : null));
   }
   const before = clients.map(({ log }) => readRequests(log).length);

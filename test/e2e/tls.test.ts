@@ -10,8 +10,16 @@ import { type Certificate, makeCertificate } from '../support/certificate.js';
 import { head } from '../support/compare.js';
 import { type Phase, runPhase } from '../support/experiment.js';
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.js';
-import { runCommand } from '../support/processes.js';
-import { type Server, startApache, startGo, startNginx, startNodeServer, startPythonTls } from '../support/servers.js';
+import { runCommand, temporaryDirectory } from '../support/processes.js';
+import {
+  buildGo,
+  type Server,
+  startApache,
+  startGo,
+  startNginx,
+  startNodeServer,
+  startPythonTls,
+} from '../support/servers.js';
 import { CLIENT, type DecodedSpan, describe, flag, number, pathOfSpan, SERVER, text } from '../support/spans.js';
 import {
   assertAttributes,
@@ -159,6 +167,26 @@ for url in sys.argv[1:]:
   await runClient('/usr/bin/python3', ['-c', script, ...paths.map(path => `${(older[0] as Server).url}${path}`)]);
   await judgeClient('pycurl', paths);
 });
+
+for (const [name, flags] of [
+  ['Go', []],
+  ['Go, stripped', STRIPPED],
+] as const) {
+  test(`${name}, as a client`, async () => {
+    const client = await buildGo('go-client', temporaryDirectory('go-client'), flags);
+    const tag = flags.length === 0 ? 'go' : 'go-stripped';
+    const urls = (prefix: string) => pathsOf(prefix, 20).map(one => `${(older[0] as Server).url}${one}`);
+    // The first program on the machine that runs the file is over before its probes are there.
+    const line = `crypto/tls (Go) in ${client}: read`;
+    for (let runs = 0; !agent.child.stderr.includes(line); runs++) {
+      assert.ok(runs < 50, 'the program is not read');
+      await runClient(client, urls(`${tag}-first-${runs}`));
+      await sleep(100);
+    }
+    await runClient(client, urls(tag));
+    await judgeClient(tag, pathsOf(tag, 20));
+  });
+}
 
 test('a refused certificate is a handshake that failed, on both sides', async () => {
   const child = await runCommand('curl', [

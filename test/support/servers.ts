@@ -289,19 +289,21 @@ export async function startPythonHttpServer(seed: number, requests: number): Pro
   }).ready();
 }
 
+/** test/services/NAME.go, built into the directory. */
+export async function buildGo(name: string, directory: string, flags: readonly string[] = []): Promise<string> {
+  const binary = path.join(directory, name);
+  const build = await runCommand('go', ['build', ...flags, '-o', binary, path.join(SERVICES, `${name}.go`)], {
+    env: { GOFLAGS: '', GO111MODULE: 'off', GOTOOLCHAIN: 'local', CGO_ENABLED: '0' },
+    timeoutMs: 180_000,
+  });
+  if (build.exitCode !== 0) throw new Error(`go build failed: ${build.describe()}`);
+  return binary;
+}
+
 /** Compiles test/services/go-server.go (the compiler's own cache makes the second time quick) and starts it. */
 export async function startGo(options: { certificate?: Certificate; flags?: readonly string[] } = {}): Promise<Server> {
   const directory = serverDirectory('go');
-  const binary = path.join(directory, 'go-server');
-  const build = await runCommand(
-    'go',
-    ['build', ...(options.flags ?? []), '-o', binary, path.join(SERVICES, 'go-server.go')],
-    {
-      env: { GOFLAGS: '', GO111MODULE: 'off', GOTOOLCHAIN: 'local', CGO_ENABLED: '0' },
-      timeoutMs: 180_000,
-    },
-  );
-  if (build.exitCode !== 0) throw new Error(`go build failed: ${build.describe()}`);
+  const binary = await buildGo('go-server', directory, options.flags);
   const port = await freePort();
   const { logPath, readLog } = logFile(directory);
   const child = new Child(binary, [String(port), logPath], { env: environmentOf(options.certificate) });
