@@ -392,7 +392,8 @@ static __always_inline void fill_closed(struct connection_closed_event *e, struc
 	e->prev = c->run;
 	e->tcp = c->tcp;
 	e->lost = c->lost;
-	if (c->flags & CONNECTION_ENDED) {
+	/* An older connection of which no call was seen has no beginning to count from. */
+	if (c->flags & CONNECTION_ENDED && (c->begin_ingress_seq || c->begin_egress_seq)) {
 		e->unseen_ingress = unseen_bytes(c->begin_ingress_seq, c->end_ingress_seq,
 						 c->bytes_ingress);
 		e->unseen_egress = unseen_bytes(c->begin_egress_seq, c->end_egress_seq,

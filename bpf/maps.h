@@ -74,6 +74,7 @@ struct tls_call {
 	__u32 kind; /* enum tls_call_kind, 0: in none */
 	__u32 counted; /* bytes that the positions of the session include since the entry */
 	__u32 seq, other_seq; /* with counted: the positions at the entry */
+	__u32 is_told, padding;
 };
 
 /* A loop that was idle, with nothing left to run, has been told of one descriptor: all

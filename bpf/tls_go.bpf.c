@@ -62,16 +62,27 @@ static __noinline void go_bind(__u64 conn, __u32 session_slot, __u32 kind)
 		     kind == TLS_CALL_HANDSHAKE ? TLS_HANDSHAKE_RECORD : TLS_APPLICATION_RECORD);
 }
 
+/* The most that a write is told of when it begins; see go_tell_write. */
+#define GO_WRITE_TOLD 16384
+
 /* A write is counted where it begins: the peer may answer, and another goroutine may
- * have read the answer, before this one comes to the end of its call. */
-static __always_inline void go_count_write(struct tls_call *call, struct connection *s, __u64 bytes)
+ * have read the answer, before this one comes to the end of its call. For the same
+ * reason it is told of there: told after its answer, it would be taken for what comes
+ * next. A long one may block, and is told of when it has ended. */
+static __always_inline void go_tell_write(struct thread_state *thread, struct tls_call *call,
+					  struct connection *s, __u64 routine, __u64 bytes)
 {
-	if (bytes > 0x7fffffff)
-		return;
-	call->counted = bytes;
-	call->seq = s->counted_egress;
-	call->other_seq = s->counted_ingress;
-	s->counted_egress += call->counted;
+	if (bytes && bytes <= GO_WRITE_TOLD) {
+		if (thread->runs_routines)
+			cause_of_routine(thread, routine);
+		tls_moved(thread, call, bytes, call->enter_ns);
+		call->is_told = true;
+	} else if (bytes <= 0x7fffffff) {
+		call->counted = bytes;
+		call->seq = s->counted_egress;
+		call->other_seq = s->counted_ingress;
+		s->counted_egress += call->counted;
+	}
 }
 
 static __always_inline void go_enter(struct pt_regs *ctx, __u32 kind)
@@ -97,21 +108,25 @@ static __always_inline void go_enter(struct pt_regs *ctx, __u32 kind)
 		go_bind(key.session, slot, kind);
 	if (kind == TLS_CALL_HANDSHAKE)
 		return;
-	if (kind == TLS_CALL_WRITE)
-		go_count_write(&call, s, GO_THIRD(ctx));
 	call.buffer = GO_SECOND(ctx);
 	call.enter_ns = bpf_ktime_get_boot_ns();
+	if (kind == TLS_CALL_WRITE)
+		go_tell_write(thread, &call, s, name.routine, GO_THIRD(ctx));
 	if (bpf_map_update_elem(&go_calls, &name, &call, BPF_ANY))
 		count_loss(LOSS_THREADS_FULL);
 }
 
-/* Nothing of it went out. */
-static __always_inline void go_uncount_write(struct tls_call *call)
+/* Of a write that was told of: it lasted until now. Of another: nothing of it went out. */
+static __always_inline void go_end_write(struct tls_call *call, __s64 bytes)
 {
 	struct connection *s = connection_at(call->session - 1);
 
-	if (s && s->generation == call->generation)
+	if (!s || s->generation != call->generation)
+		return;
+	if (!call->is_told)
 		s->counted_egress -= call->counted;
+	else if (s->direction == DIRECTION_EGRESS && bytes > 0)
+		s->run.last_ns = bpf_ktime_get_boot_ns();
 }
 
 static __always_inline void go_return(struct pt_regs *ctx, __u32 kind)
@@ -129,10 +144,10 @@ static __always_inline void go_return(struct pt_regs *ctx, __u32 kind)
 		return;
 	if (thread->runs_routines)
 		cause_of_routine(thread, name.routine);
-	if (bytes > 0 && bytes <= 0x7fffffff)
+	if (bytes > 0 && bytes <= 0x7fffffff && !call->is_told)
 		tls_moved(thread, call, bytes, bpf_ktime_get_boot_ns());
-	else if (call->counted)
-		go_uncount_write(call);
+	else if (kind == TLS_CALL_WRITE)
+		go_end_write(call, bytes);
 	bpf_map_delete_elem(&go_calls, &name);
 }
 

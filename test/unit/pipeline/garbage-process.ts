@@ -7,7 +7,7 @@ import { Harness } from './harness.js';
 
 const CONNECTIONS = 20;
 const EXCHANGES_PER_PASS = 4000;
-const PASSES = 8;
+const PASSES = 12;
 const BATCH_RECORDS = 200;
 const FIELDS = ['Host: shop.example:8080', 'User-Agent: Mozilla/5.0 (X11; Linux x86_64)', 'Accept: */*'];
 
