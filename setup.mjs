@@ -58,6 +58,7 @@ const TEST = [
   { has: 'nft', packages: ['nftables'] },
   { has: 'ip', packages: ['iproute2'] },
   { has: 'systemd-analyze', packages: ['systemd'] },
+  { has: '/bin/kill', packages: ['procps'] },
 ];
 const KERNELS = [
   ...TEST,

@@ -1,11 +1,11 @@
 // `underspan doctor`: one line per feature, whether it is there, and what to do where it is not. In: the machine's files,
 // the built parts, and (injected) a trial load of the probes. Out: lines or JSON; exit code 3 if the agent cannot run, or
 // would not see the process that was asked for.
-import { existsSync } from 'node:fs';
 import { release } from 'node:os';
 import { loadConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { AgentError, EXIT, reasonOf } from '../errors.js';
+import { exists } from '../exists.js';
 import type { Trial } from '../kernel/features.js';
 import { buildPath, loadHost } from '../kernel/host.js';
 import type { ProbeReport, WayName } from '../kernel/probes.js';
@@ -78,7 +78,7 @@ function buildChecks(): Check[] {
     return { group: 'build', name, state: 'ok', isRequired: false, detail, remedy: '' };
   };
   return [
-    existsSync(object)
+    exists(object)
       ? ok('probes', object)
       : lost('build', 'probes', `${object} is missing`, 'Build it: npm run setup', true),
     addonCheck(ok),
@@ -87,7 +87,7 @@ function buildChecks(): Check[] {
 
 function addonCheck(ok: (name: string, detail: string) => Check): Check {
   const file = buildPath('host.node');
-  if (!existsSync(file)) return lost('build', 'addon', `${file} is missing`, 'Build it: npm run setup', true);
+  if (!exists(file)) return lost('build', 'addon', `${file} is missing`, 'Build it: npm run setup', true);
   try {
     loadHost();
     return ok('addon', file);

@@ -1,6 +1,7 @@
 // What this machine allows, as lines of `underspan doctor`: each fact with what it costs when it is missing and what to
 // do about it. In: /proc and /sys (below `root`, so that tests bring their own). Nothing is changed and nothing loaded.
-import { existsSync, readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
+import { exists } from '../exists.js';
 import { type CapabilityName, readCapabilities } from './capabilities.js';
 
 export interface Check {
@@ -49,7 +50,7 @@ function kernelChecks({ root, release, architecture, btf }: MachineOptions): Che
     isTested
       ? check('kernel', 'architecture', architecture)
       : lost('kernel', 'architecture', `${architecture} is not supported`, 'Use x64 or arm64.', true),
-    existsSync(btfFile)
+    exists(btfFile)
       ? check('kernel', 'BTF', btfFile)
       : lost(
           'kernel',
@@ -149,7 +150,7 @@ function settingChecks({ root }: MachineOptions): Check[] {
   const jit = sysctl(root, 'net/core/bpf_jit_enable');
   const unprivileged = sysctl(root, 'kernel/unprivileged_bpf_disabled');
   const stats = sysctl(root, 'kernel/bpf_stats_enabled');
-  const hasTracefs = existsSync(`${root}/sys/kernel/tracing/events`);
+  const hasTracefs = exists(`${root}/sys/kernel/tracing/events`);
   return [
     jit === '0'
       ? lost(
@@ -170,7 +171,7 @@ function settingChecks({ root }: MachineOptions): Check[] {
 }
 
 function cgroupCheck(root: string): Check {
-  const has = (file: string): boolean => existsSync(`${root}/sys/fs/cgroup/${file}`);
+  const has = (file: string): boolean => exists(`${root}/sys/fs/cgroup/${file}`);
   if (has('cgroup.controllers')) return check('settings', 'cgroup', 'version 2');
   const version = has('unified/cgroup.controllers') || has('unified/cgroup.procs') ? 'hybrid' : 'version 1';
   return check('settings', 'cgroup', `${version} (container names still come from it)`);

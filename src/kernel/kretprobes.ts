@@ -2,8 +2,9 @@
 // recv for minutes, and the kernel's default (10, or two a CPU) makes it skip calls of any server with more threads than
 // that. Only tracefs lets their number be set, so the probes are defined there; `kprobe_profile` then counts what was
 // skipped all the same. A definition fires nothing by itself; one that a killed agent left behind goes at the next start.
-import { appendFileSync, existsSync, readFileSync } from 'node:fs';
+import { appendFileSync, readFileSync } from 'node:fs';
 import { reasonOf } from '../errors.js';
+import { exists } from '../exists.js';
 
 /** The kernel allows no more (KRETPROBE_MAXACTIVE_MAX). */
 const INSTANCES = 4096;
@@ -17,7 +18,7 @@ export class Kretprobes {
   readonly #events: string[] = [];
 
   constructor(folders: readonly string[] = FOLDERS) {
-    this.#folder = folders.find(folder => existsSync(`${folder}/kprobe_events`)) ?? null;
+    this.#folder = folders.find(folder => exists(`${folder}/kprobe_events`)) ?? null;
   }
 
   /** Defines a return probe of a kernel function. Its number is what a program is attached to. */
@@ -52,7 +53,7 @@ export class Kretprobes {
   #removeAbandoned(folder: string): void {
     for (const line of readFileSync(`${folder}/kprobe_events`, 'utf8').split('\n')) {
       const match = /^r\d*:underspan\/(\w+_(\d+)_\d+)\s/.exec(line);
-      if (match !== null && !existsSync(`/proc/${match[2]}`)) this.#undefine(match[1] as string);
+      if (match !== null && !exists(`/proc/${match[2]}`)) this.#undefine(match[1] as string);
     }
   }
 

@@ -1,8 +1,9 @@
 // Loads and attaches the kernel side: knobs in, rings and maps out. A way that the kernel refuses is left and the load
 // repeated with the next (selection.ts), so that one refused feature costs that feature only. Closing detaches everything; if the agent is
 // killed instead, the kernel does the same, because nothing is pinned.
-import { existsSync } from 'node:fs';
+
 import { AgentError } from '../errors.js';
+import { exists } from '../exists.js';
 import { CONNECTION_OFFSETS, ConnectionCursor, LOSS_MISSED_RUNS, SETTINGS_OFFSETS } from '../records/records.gen.js';
 import { buildPath, type Host, loadHost, type ObjectHandle, type ProgramInfo, type RingHandle } from './host.js';
 import { Kretprobes } from './kretprobes.js';
@@ -358,7 +359,7 @@ function factsOf(host: Host, btfPath: string): KernelFacts {
   } catch (error) {
     throw new AgentError('BTF_MISSING', { file: btfPath === '' ? KERNEL_BTF : btfPath }, { cause: error });
   }
-  const hasKprobes = KPROBE_FILES.some(file => existsSync(file));
+  const hasKprobes = KPROBE_FILES.some(file => exists(file));
   return {
     hasFunction: name => has[names.indexOf(name)] === true,
     unavailable: way =>
