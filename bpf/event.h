@@ -91,7 +91,7 @@ enum event_cause_start {
 
 /* User space's word on a connection, written into connection.verdict. */
 enum event_verdict {
-	VERDICT_HEAD = 0, /* capture the head of each run, every read of a run that begins amid a body, after a 101 the head of each call */
+	VERDICT_HEAD = 0, /* capture the head of each run, more of what may be a pipeline, every read of a run that begins amid a body, after a 101 the head of each call */
 	VERDICT_STREAM = 1, /* capture every call */
 	VERDICT_IGNORE = 2, /* count bytes, emit no data records */
 	VERDICT_TUNNEL = 3, /* as VERDICT_HEAD, but what follows a 101 is like any other run */
@@ -375,7 +375,8 @@ struct connection {
 	__u8 is_amid_body; /* the open run is of reads and does not begin with a message */
 	__u8 looks; /* spent on the search for TLS records of a known session */
 	__u8 is_upgraded; /* a run began with a 101 */
-	__u8 reserved[3];
+	__u8 is_bodyless; /* a call of the open run began with a request that has no body */
+	__u8 reserved[2];
 };
 
 /* Value of `counters`, one per CPU. */

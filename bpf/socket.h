@@ -10,6 +10,7 @@
 #define UNDERSPAN_SOCKET_H
 
 #define CHUNKS_PER_CALL 4
+#define PIPELINE_HEADS 4 /* times head_bytes is captured of a run that may be a pipeline */
 
 static __always_inline __u32 head_bytes(void)
 {
@@ -17,6 +18,15 @@ static __always_inline __u32 head_bytes(void)
 	struct settings *s = bpf_map_lookup_elem(&settings, &zero);
 
 	return s ? s->head_bytes : 0;
+}
+
+/* Of a run in which requests may follow each other. */
+static __always_inline __u32 pipeline_bytes(void)
+{
+	__u32 bytes = PIPELINE_HEADS * head_bytes();
+
+	return bytes < CHUNKS_PER_CALL * EVENT_CHUNK_MAX ? bytes :
+							   CHUNKS_PER_CALL * EVENT_CHUNK_MAX;
 }
 
 static __always_inline void fill_event(struct data_event *e, struct io *io, struct connection *c)
@@ -91,13 +101,25 @@ static __always_inline bool is_upgrade(const __u8 *payload)
 	return *(const __u64 *)payload == HTTP_1_1 && *(const __u32 *)(payload + 8) == CODE_101;
 }
 
+#define GET_ 0x20544547U /* "GET " in wire order */
+#define HEAD 0x44414548U
+
+/* A request without a body: what follows it in the same call can only be its own long
+ * head, or further requests, of which user space has to see where they begin. */
+static __always_inline bool begins_bodyless(const __u8 *payload)
+{
+	__u32 first = *(const __u32 *)payload;
+
+	return first == GET_ || first == HEAD;
+}
+
 /* Emits the records of the call at hand: up to CHUNKS_PER_CALL chunks. The event
  * has been filled. */
 __noinline int emit_call(__u32 slot, __u32 lane)
 {
 	struct capture_scratch *scratch = scratch_at(lane);
 	struct connection *c = connection_at(slot);
-	__u32 left, offset = 0, captured;
+	__u32 left, want, offset = 0, captured;
 	bool more;
 	struct data_event *e;
 	struct io *io;
@@ -112,10 +134,12 @@ __noinline int emit_call(__u32 slot, __u32 lane)
 	/* As a loop, older kernels refuse it: see test/unit/kernel/loops.test.ts. */
 #pragma unroll
 	for (int i = 0; i < CHUNKS_PER_CALL; i++) {
-		__u32 got = left > offset ?
-				    copy_user(scratch, io, offset, left - offset, lane) :
-				    0;
+		__u32 got;
 
+		want = left > offset ? left - offset : 0;
+		if (want > EVENT_CHUNK_MAX)
+			want = EVENT_CHUNK_MAX;
+		got = want ? copy_user(scratch, io, offset, want, lane) : 0;
 		e->seq = io->seq + offset;
 		e->call_bytes = io->bytes - offset;
 		e->chunk_bytes = got;
@@ -125,8 +149,15 @@ __noinline int emit_call(__u32 slot, __u32 lane)
 			e->flags |= DATA_TRUNCATED;
 		if (i == 0 && e->flags & DATA_EDGE && got >= 12 && is_upgrade(scratch->payload))
 			c->is_upgraded = 1;
+		if (i == 0 && got >= 4 && begins_bodyless(scratch->payload)) {
+			c->is_bodyless = 1;
+			if (!is_streamed(c)) {
+				c->capture_left = pipeline_bytes();
+				left = c->capture_left < io->bytes ? c->capture_left : io->bytes;
+			}
+		}
 		offset += got;
-		more = offset < left && got == EVENT_CHUNK_MAX && i < CHUNKS_PER_CALL - 1;
+		more = offset < left && want && got == want && i < CHUNKS_PER_CALL - 1;
 		if (more)
 			e->flags |= DATA_MORE;
 		emit(scratch, c);
@@ -174,11 +205,16 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 	if (edge) {
 		scratch->event.prev = c->run;
 		scratch->event.flags = DATA_EDGE;
+		/* To a pipeline come as many answers. */
+		c->capture_left = c->is_bodyless && c->run.bytes > head_bytes() ? pipeline_bytes() :
+										   head_bytes();
+		if (c->verdict == VERDICT_EDGES)
+			c->capture_left = 0;
+		c->is_bodyless = 0;
 		c->run.first_ns = io->direction == DIRECTION_EGRESS ? io->enter_ns : io->now;
 		c->run.bytes = 0;
 		c->run.calls = 0;
 		c->tail = 0;
-		c->capture_left = c->verdict == VERDICT_EDGES ? 0 : head_bytes();
 		c->direction = io->direction;
 		c->is_amid_body = io->direction == DIRECTION_INGRESS && c->role != ROLE_CLIENT &&
 				  !c->is_upgraded && c->bytes_ingress > io->bytes &&

@@ -46,7 +46,7 @@ export interface Coverage {
   readonly open: number;
   /** seen = exported + dropped + open. */
   readonly isBalanced: boolean;
-  /** No record or connection was lost in the kernel: then requests may be missing among those seen. */
+  /** No record, connection or byte was lost that may have held requests: they would be missing among those seen. */
   readonly isComplete: boolean;
   /** Changes of direction on connections: where messages begin. */
   readonly edges: number;
@@ -173,6 +173,7 @@ export function readCoverage(samples: readonly Sample[]): Coverage | null {
   const events = countsBy(samples, 'underspan_kernel_events_total', 'kind');
   const recordsDropped = countsBy(samples, 'underspan_records_dropped_total', 'reason');
   const connectionsDropped = countsBy(samples, 'underspan_connections_dropped_total', 'reason');
+  const bytesMissed = countsBy(samples, 'underspan_bytes_missed_bytes_total', 'reason');
   return {
     services: [...books]
       .map(([service, book]) => conclude(service, book))
@@ -181,12 +182,12 @@ export function readCoverage(samples: readonly Sample[]): Coverage | null {
     total: all,
     open,
     isBalanced: all.open === open,
-    isComplete: !hides(recordsDropped) && !hides(connectionsDropped),
+    isComplete: ![recordsDropped, connectionsDropped, bytesMissed].some(hides),
     edges: events.edges ?? 0,
     recordsRead: countsBy(samples, 'underspan_records_read_total', 'kind').all ?? 0,
     recordsDropped,
     connectionsDropped,
-    bytesMissed: countsBy(samples, 'underspan_bytes_missed_bytes_total', 'reason'),
+    bytesMissed,
     callsUnread: Object.fromEntries(
       Object.entries(events).filter(([kind]) => kind === 'read_fault' || kind === 'iov_too_long'),
     ),
@@ -278,7 +279,7 @@ export function renderText(coverage: Coverage): string {
   if (!coverage.isComplete) {
     lines.push(
       '',
-      'Records or connections were lost or given up: requests that went with them whole are not among those seen.',
+      'Records, connections or bytes were lost or given up: requests that went with them whole are not among those seen.',
     );
   }
   if (!coverage.isBalanced) {

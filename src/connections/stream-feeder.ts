@@ -68,11 +68,13 @@ export class StreamFeeder {
     if (!connection.isSynced && isEdge) this.#synchrony.seek(connection, event, direction, bytes, from, to);
     if (!connection.isSynced) {
       if (connection.matcher === null) this.#synchrony.lookAt(connection, direction, bytes, from, to);
+      else this.#synchrony.pass(connection, event);
       return;
     }
     // What is between the last known byte and this one was moved before, at a time that is not known better.
-    if (stream.advance(event.seq) !== OK) {
+    if (this.#advance(connection, stream, event.seq) !== OK) {
       this.#synchrony.lose(connection);
+      this.#synchrony.pass(connection, event);
       return;
     }
     if ((flags & DATA_NO_CONTENT) !== 0) connection.matcher?.noteUnread(stream === connection.requestStream);
@@ -107,11 +109,18 @@ export class StreamFeeder {
     }
     if (!connection.isStreamed && connection.matcher?.isPipelined === true) this.#synchrony.stream(connection);
     if (stream.parser?.isIdle === false) stream.keepTail(bytes, from, to, (event.seq + chunkBytes) >>> 0);
-    if ((flags & DATA_MORE) === 0 && stream.advance((event.seq + event.callBytes) >>> 0) !== OK) {
+    const end = (event.seq + event.callBytes) >>> 0;
+    if ((flags & DATA_MORE) === 0 && this.#advance(connection, stream, end) !== OK) {
       this.#synchrony.lose(connection);
       return;
     }
     this.#await(connection, stream);
+  }
+
+  /** Bytes up to `seq` were not captured: as Stream.advance. */
+  #advance(connection: Connection, stream: Stream, seq: number): number {
+    if (stream === connection.requestStream) this.#synchrony.hide(connection, stream.hiddenUpTo(seq));
+    return stream.advance(seq);
   }
 
   #setTimes(connection: Connection, event: DataEventCursor, direction: number): void {
@@ -136,7 +145,7 @@ export class StreamFeeder {
     } else if (connection.isSynced && event.prevCalls > 0) {
       other.runCalls = event.prevCalls;
       connection.lastNs = event.prevLastNs;
-      if (other.hasSeq && other.advance(event.prevEndSeq) !== OK) this.#synchrony.lose(connection);
+      if (other.hasSeq && this.#advance(connection, other, event.prevEndSeq) !== OK) this.#synchrony.lose(connection);
       else this.#finishAtEdge(connection, event, stream, other);
     }
     stream.beginRun(direction === DIRECTION_EGRESS ? event.enterNs : event.timeNs);
@@ -181,7 +190,7 @@ export class StreamFeeder {
     stream.runCalls = Math.max(stream.runCalls, calls);
     connection.lastNs = lastNs;
     if (((endSeq - stream.nextSeq) | 0) < 0) return; // an older run than what is known
-    if (stream.advance(endSeq) !== OK) this.#synchrony.lose(connection);
+    if (this.#advance(connection, stream, endSeq) !== OK) this.#synchrony.lose(connection);
   }
 
   /** This side has finished sending: a response that lasts until then is complete. */

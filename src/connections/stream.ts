@@ -42,6 +42,12 @@ export class Stream {
     this.parser?.resync();
   }
 
+  /** Of the bytes up to `seq`, which were not captured: how many may hold whole messages. */
+  hiddenUpTo(seq: number): number {
+    const missing = this.hasSeq ? (seq - this.nextSeq) | 0 : 0;
+    return missing > 0 && this.parser !== null ? this.parser.hidden(missing) : 0;
+  }
+
   /** Bytes up to `seq` exist and were not captured. OK, or LOST if a boundary may be among them. */
   advance(seq: number): number {
     if (!this.hasSeq) {

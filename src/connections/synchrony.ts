@@ -5,6 +5,7 @@
 import { type ExchangeSink, Matcher } from '../exchanges/matcher.js';
 import { detectRequest } from '../protocols/detect.js';
 import {
+  DATA_MORE,
   type DataEventCursor,
   DIRECTION_EGRESS,
   DIRECTION_INGRESS,
@@ -41,6 +42,11 @@ export class Synchrony {
   /** Gaps, and streams given up because of bytes that are no protocol. */
   gaps = 0;
   brokenStreams = 0;
+  /**
+   * Bytes in which whole requests may have been, known by nothing else: of a gap, and of pipelines whose streams were not
+   * understood, where answers that come together are counted as one.
+   */
+  readonly hiddenBytes = { gap: 0, unsynced: 0 };
   /** Connections of which only bytes are counted: no protocol was recognised; messages failed to parse too often. */
   ignored = 0;
   givenUp = 0;
@@ -156,6 +162,17 @@ export class Synchrony {
     const known = Math.min(count, connection.countedAnswers);
     connection.countedAnswers -= known;
     for (let missed = known; missed < count; missed++) this.#sink.missExchange(connection, 'ring_full');
+  }
+
+  /** Bytes are missing in which whole requests may have been. Of records that found the ring full, the edges are counted. */
+  hide(connection: Connection, bytes: number): void {
+    if (connection.gapCause === 'gap') this.hiddenBytes.gap += bytes;
+  }
+
+  /** Bytes of a connection that spoke a known protocol and is not understood. */
+  pass(connection: Connection, event: DataEventCursor): void {
+    if (!connection.isStreamed || event.direction !== connection.requestDirection) return;
+    this.hiddenBytes.unsynced += (event.flags & DATA_MORE) === 0 ? event.callBytes : event.chunkBytes;
   }
 
   /** Bytes are missing at which a message may have begun or ended. */

@@ -78,6 +78,8 @@ class Http1Parser implements MessageParser {
   #framing: Framing = FRAMING_NONE;
   #contentLength = 0;
   #isCut = false;
+  /** A request of a method that has no body: what follows its head is another request. */
+  #isBodyless = false;
   #headEnd = 0;
 
   constructor(sink: MessageSink, isRequest: boolean) {
@@ -149,6 +151,19 @@ class Http1Parser implements MessageParser {
         return OK;
       default:
         return this.#lose();
+    }
+  }
+
+  hidden(count: number): number {
+    switch (this.#state) {
+      case IN_LENGTH_BODY:
+        return Math.max(0, this.#position + count - this.#headEnd - this.#contentLength);
+      case IN_CHUNKED_BODY:
+        return 0;
+      case IN_OPEN_BODY:
+        return this.#isCut && this.#isBodyless ? count : 0;
+      default:
+        return count;
     }
   }
 
@@ -288,6 +303,7 @@ class Http1Parser implements MessageParser {
     this.#contentLength = head.contentLength;
     this.#headEnd = head.headEnd;
     this.#isCut = isCut;
+    this.#isBodyless = head.method === 'GET' || head.method === 'HEAD';
     this.#head = null;
     this.#line.release();
     this.#sink.onHead(head);

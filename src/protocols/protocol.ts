@@ -89,6 +89,8 @@ export interface MessageParser {
   feed(bytes: Uint8Array, from: number, to: number, position: number): FeedResult;
   /** `count` bytes from `position` on exist but were not captured. */
   skip(count: number, position: number): FeedResult;
+  /** Of `count` bytes that are missing next: how many lie where whole messages may be among them, which nobody would miss. */
+  hidden(count: number): number;
   /** The direction changed or ended at `position`: an until-close or unknown-end message is over. */
   finish(position: number): void;
   /**

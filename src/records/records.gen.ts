@@ -1438,6 +1438,10 @@ export class ConnectionCursor {
   get isUpgraded(): number {
     return this.view.getUint8(this.at + 412);
   }
+
+  get isBodyless(): number {
+    return this.view.getUint8(this.at + 413);
+  }
 }
 
 export const CONNECTION_OFFSETS = {
@@ -1494,6 +1498,7 @@ export const CONNECTION_OFFSETS = {
   isAmidBody: 410,
   looks: 411,
   isUpgraded: 412,
+  isBodyless: 413,
 } as const;
 
 /** struct counters */

@@ -47,6 +47,9 @@ export function observePipeline(counters: Counters, pipeline: Pipeline): void {
     counters.observe('underspan.connections.dropped', `tls_${reason}`, () => pipeline.opaqueConnections[reason]);
   }
   counters.observe('underspan.bytes.missed', 'no_call_seen', () => connections.unseenBytes);
+  for (const cause of ['gap', 'unsynced'] as const) {
+    counters.observe('underspan.bytes.missed', cause, () => connections.synchrony.hiddenBytes[cause]);
+  }
   counters.observe('underspan.connections.open', '', () => connections.open);
   counters.observe('underspan.exchanges.completed', 'http1', () => ledger.spans + ledger.dropped.sampled);
   for (const reason of DROP_REASONS) {

@@ -23,7 +23,7 @@ export const SELF_METRICS = {
   'underspan.connections.dropped': counter('{connection}', 'Connections that were not followed.', 'reason'),
   'underspan.bytes.missed': counter(
     'By',
-    'Bytes that went through sockets and through no call that was seen.',
+    'Bytes that went through sockets unseen and may have held whole requests that are not among the exchanges begun.',
     'reason',
   ),
   'underspan.messages.broken': counter('{message}', 'Messages that a parser gave up on.', 'protocol'),

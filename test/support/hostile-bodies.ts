@@ -20,6 +20,11 @@ const three = [
     responseBody: 5,
   }),
 ] as const;
+const many = Array.from({ length: 90 }, (_, index) =>
+  talk(request('GET', `/many/${index}`, 'X-Fill: 0123456789\r\n'), response(200, `number ${index}`), {
+    responseBody: `number ${index}`.length,
+  }),
+);
 const asked = three.map(one => one.request.length);
 const answered = three.map(one => one.response.length);
 const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
@@ -31,6 +36,10 @@ export const PIPELINES: readonly Story[] = [
   story('pipelined: one write, one read, one write back', three, {
     client: [['send'], ['receive', sum(answered)]],
     server: [['receive', sum(asked)], ['send']],
+  }),
+  story('pipelined: a connection that begins with many, and has no more', many, {
+    client: [['send'], ['receive', sum(many.map(one => one.response.length))], ['close']],
+    server: [['receive', sum(many.map(one => one.request.length))], ['send'], ['receive_eof'], ['close']],
   }),
   story('pipelined: one write, answers one by one', three, {
     client: [['send'], ['receive', answer1], ['receive', answer2], ['receive', answer3]],

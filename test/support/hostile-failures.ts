@@ -14,11 +14,13 @@ import {
 } from './hostile-story.js';
 
 const untilClose = (text: string | Buffer, options = {}) => talk(request('GET', '/until-close'), text, options);
-const long = (fieldBytes: number) =>
+const long = (fieldBytes: number, method = 'DELETE') =>
   talk(
-    `GET /long HTTP/1.1\r\nHost: shop.test:8080\r\n${field(fieldBytes)}\r\n`,
+    `${method} /long HTTP/1.1\r\nHost: shop.test:8080\r\n${field(fieldBytes)}\r\n`,
     `HTTP/1.1 200 OK\r\nContent-Length: 4\r\n${field(fieldBytes)}\r\nbody`,
-    { requestBody: -1, responseBody: 4, isRequestTruncated: true, isResponseTruncated: true },
+    method === 'GET'
+      ? { responseBody: 4 }
+      : { requestBody: -1, responseBody: 4, isRequestTruncated: true, isResponseTruncated: true },
   );
 const scattered = talk(request('GET', '/scattered', field(250)), response(200), {
   requestBody: -1,
@@ -77,6 +79,7 @@ export const ENDINGS: readonly Story[] = [
   }),
   story('heads of 6 kB', [long(6000), after]),
   story('heads of 20 kB', [long(20_000), after]),
+  story('a head of 6 kB where more requests may follow it: it is seen to its end', [long(6000, 'GET'), after]),
   story('a head in more messages of one call than are looked at', [scattered, after], {
     client: [
       ['sendmmsg', scattered.request.length, 13],

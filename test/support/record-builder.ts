@@ -367,6 +367,7 @@ const SERVER_ADDRESS: Address = { address: '10.0.0.1', port: 8080 };
 const NO_RUN: Run = { firstNs: 0, lastNs: 0, bytes: 0, calls: 0, endSeq: 0 };
 const NO_TAIL = new Uint8Array(8);
 const CHUNKS_PER_CALL = 4;
+const PIPELINE_HEADS = 4;
 const CHUNK_MAX = 4096;
 let nextSlot = 0;
 
@@ -378,6 +379,11 @@ function bytesOf(content: string | Uint8Array): Uint8Array {
 function beginsMessage(bytes: Uint8Array): boolean {
   const first = Buffer.from(bytes.subarray(0, 8)).toString('latin1');
   return bytes.length >= 14 && (first.startsWith('HTTP/1.') || /^[A-Z-]{3,7} |^[A-Z-]{8}$/.test(first));
+}
+
+/** begins_bodyless of bpf/socket.h. */
+function beginsBodyless(bytes: Uint8Array): boolean {
+  return /^(GET |HEAD)/.test(Buffer.from(bytes.subarray(0, 4)).toString('latin1'));
 }
 
 /** One side of a connection: what its process does becomes records on the tape. */
@@ -411,6 +417,7 @@ export class Story {
   #captureLeft = 0;
   #isAmidBody = false;
   #isUpgraded = false;
+  #isBodyless = false;
   #firstReadNs = 0;
   #lastReadNs = 0;
   #firstWriteNs = 0;
@@ -511,10 +518,11 @@ export class Story {
     const prev = isEdge ? this.run : NO_RUN;
     const prevTail = this.tail;
     if (isEdge) {
+      this.#captureLeft = this.#isBodyless && this.run.bytes > this.#headBytes ? this.#pipelineBytes : this.#headBytes;
+      this.#isBodyless = false;
       this.run = { ...NO_RUN, firstNs: direction === gen.DIRECTION_EGRESS ? enter : at };
       this.direction = direction;
       this.tail = NO_TAIL;
-      this.#captureLeft = this.#headBytes;
       this.#isAmidBody =
         direction === gen.DIRECTION_INGRESS &&
         this.role !== gen.ROLE_CLIENT &&
@@ -541,6 +549,10 @@ export class Story {
     this.tail = hasContent ? Uint8Array.from([...this.tail, ...bytes.subarray(-8)].slice(-8)) : NO_TAIL;
   }
 
+  get #pipelineBytes(): number {
+    return Math.min(PIPELINE_HEADS * this.#headBytes, CHUNKS_PER_CALL * CHUNK_MAX);
+  }
+
   /** emit_call of bpf/socket.h. */
   #emitCall(
     direction: number,
@@ -554,12 +566,19 @@ export class Story {
     isEdge: boolean,
     isStreamed: boolean,
   ): void {
+    // What follows the first chunk depends on how that begins.
+    const first = isStreamed ? CHUNK_MAX : Math.min(CHUNK_MAX, this.#captureLeft);
+    if (step.hasNoContent !== true && beginsBodyless(bytes)) {
+      this.#isBodyless = true;
+      if (!isStreamed) this.#captureLeft = this.#pipelineBytes;
+    }
     const left = Math.min(isStreamed ? CHUNKS_PER_CALL * CHUNK_MAX : this.#captureLeft, bytes.length);
     let offset = 0;
     for (let chunk = 0; chunk < CHUNKS_PER_CALL; chunk++) {
-      const got = step.hasNoContent === true ? 0 : Math.min(CHUNK_MAX, left - offset);
+      const want = Math.min(chunk === 0 ? first : CHUNK_MAX, left - offset);
+      const got = step.hasNoContent === true ? 0 : want;
       const callBytes = bytes.length - offset;
-      const hasMore = offset + got < left && got === CHUNK_MAX && chunk < CHUNKS_PER_CALL - 1;
+      const hasMore = offset + got < left && got > 0 && chunk < CHUNKS_PER_CALL - 1;
       let flags = chunk === 0 && isEdge ? gen.DATA_EDGE : 0;
       if (got === 0) flags |= gen.DATA_NO_CONTENT;
       if (got < callBytes) flags |= gen.DATA_TRUNCATED;

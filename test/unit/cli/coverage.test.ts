@@ -80,7 +80,7 @@ test('the table', () => {
   assert.match(text, /connections not followed: slots_exhausted 3$/m);
   assert.match(text, /spans accepted: otlp-grpc 2$/m);
   assert.match(text, /spans lost: queue_full 1$/m);
-  assert.match(text, /^Records or connections were lost or given up: requests that went with them whole/m);
+  assert.match(text, /^Records, connections or bytes were lost or given up: requests that went with them whole/m);
   assert.doesNotMatch(text, /do not balance/);
   const strays = page().replace(
     /^(underspan_(records|connections)_dropped_total\{reason="(data|slots).*\}) \d+$/gm,

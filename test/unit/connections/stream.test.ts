@@ -19,6 +19,9 @@ class NotingParser implements MessageParser {
     this.calls.push(`skip ${count} at ${position}`);
     return this.skipResult;
   }
+  hidden(count: number): number {
+    return count;
+  }
   finish(position: number): void {
     this.calls.push(`finish at ${position}`);
   }

@@ -136,7 +136,7 @@ test('heads longer than what is captured are told as truncated, and the next exc
   for (const cuts of [[20_000], [3000, 20_000], [4096, 20_000], [4095, 4097, 20_000]]) {
     const harness = new Harness();
     const story = harness.server().opened();
-    const request = requestText('GET /long', ['Host: a', cookie]);
+    const request = requestText('DELETE /long', ['Host: a', cookie]);
     const response = responseText(200, 'abc', [`Set-${cookie}`]);
     for (const text of pieces(request, cuts)) story.read(text);
     for (const text of pieces(response, cuts)) story.wrote(text, { at: harness.tape.nowNs + MS });
@@ -144,7 +144,7 @@ test('heads longer than what is captured are told as truncated, and the next exc
     story.read(requestText('GET /next')).wrote(responseText(204));
     const [long, next, ...others] = harness.finish();
     assert.equal(others.length, 0);
-    assert.equal(line(long as never), 'GET /long 200');
+    assert.equal(line(long as never), 'DELETE /long 200');
     assert.equal(attribute(long, 'underspan.request.head_truncated'), true);
     assert.equal(attribute(long, 'underspan.response.head_truncated'), true);
     assert.equal(long?.endUnixNs, BigInt(lastWriteNs));

@@ -61,6 +61,71 @@ test('more pipelined requests than are kept: what is given up is counted, no res
   assert.ok((harness.drops().evicted ?? 0) >= 256);
 });
 
+const row = (count: number, size: number): string[] =>
+  Array.from({ length: count }, (_, index) => requestText(`GET /${index}`, ['Host: a', `X-Fill: ${'z'.repeat(size)}`]));
+
+test('a pipeline in one call, longer than a head and its first on the connection, is told in full', () => {
+  for (const side of ['server', 'client'] as const) {
+    const harness = new Harness();
+    const story = harness[side]().opened();
+    const requests = row(100, 70);
+    const responses = requests.map((_, index) => responseText(200, `you asked ${index}`));
+    const [asked, answered] = [requests.join(''), responses.join('')];
+    assert.ok(asked.length > 8192 && asked.length < 16_384 && answered.length > 4096);
+    if (side === 'server') story.read(asked).wrote(answered).closed();
+    else story.wrote(asked).read(answered).closed();
+    assert.equal(harness.finish().length, 100, side);
+    assert.deepEqual(harness.drops(), {});
+    assert.deepEqual(harness.pipeline.connections.synchrony.hiddenBytes, { gap: 0, unsynced: 0 });
+  }
+});
+
+test('of a pipeline in one call that is longer than what is captured, the books have the bytes', () => {
+  const harness = new Harness();
+  const requests = row(240, 70);
+  const asked = requests.join('');
+  const answered = responseText(200, 'x'.repeat(200)).repeat(240);
+  harness.server().opened().read(asked).wrote(answered).closed();
+  harness.finish();
+  const captured = 16_384;
+  const begun = requests.filter((_, index) => requests.slice(0, index).join('').length < captured).length;
+  assert.equal(harness.pipeline.ledger.started, begun);
+  assert.equal(harness.pipeline.connections.synchrony.hiddenBytes.gap, asked.length - captured);
+});
+
+test('bytes of a pipeline that is not understood are in the books: its answers, given together, count as one', () => {
+  const harness = new Harness();
+  const story = harness.server().opened().read(row(10, 70).join(''));
+  harness.play();
+  story.verdict = VERDICT_STREAM;
+  story.egressSeq += 500;
+  story.wrote(responseText(200).repeat(10)); // a gap
+  const [, second = '', third = ''] = [0, 1, 2].map(turn => row(10 + turn, 70).join(''));
+  story.read(second.slice(5)).read(second).wrote(responseText(200).repeat(11));
+  story.read(third).wrote(responseText(200).repeat(12)).closed();
+  harness.finish();
+  const { hiddenBytes } = harness.pipeline.connections.synchrony;
+  assert.deepEqual([hiddenBytes.gap, hiddenBytes.unsynced > second.length], [0, true]);
+});
+
+test('a gap within a body hides no requests, one that reaches beyond it does', () => {
+  for (const [length, hidden] of [
+    [9000, 0],
+    [8000, 1000],
+  ] as const) {
+    const harness = new Harness();
+    const head = requestText('POST /up', ['Host: a', `Content-Length: ${length}`]);
+    harness
+      .server()
+      .opened()
+      .read(head + 'u'.repeat(9000))
+      .wrote(responseText(200))
+      .closed();
+    harness.finish();
+    assert.equal(harness.pipeline.connections.synchrony.hiddenBytes.gap, hidden, `${length}`);
+  }
+});
+
 test('an early response: the exchange ends with both, and the next request is found amid a later read', () => {
   const harness = new Harness();
   const body = 'u'.repeat(30_000);
@@ -145,15 +210,15 @@ test('a pipeline longer than what is captured: each request is told or counted, 
   const harness = new Harness();
   const story = harness.server().opened();
   const one = requestText('GET /a', ['Host: a', `X-Pad: ${'p'.repeat(150)}`]);
-  story.read(one.repeat(40)).wrote(responseText(200).repeat(40));
+  story.read(one.repeat(100)).wrote(responseText(200).repeat(100));
   harness.play();
   assert.deepEqual(harness.verdicts, [{ slot: story.slot, generation: 1, verdict: VERDICT_STREAM }]);
   story.verdict = VERDICT_STREAM;
   story.read(one.repeat(40)).wrote(responseText(204).repeat(40)).closed();
   const spans = harness.finish();
   assert.equal(spans.filter(span => attribute(span, 'http.response.status_code') === 204).length, 40);
-  assert.equal(harness.pipeline.ledger.started, 80);
-  assert.deepEqual(harness.drops(), { gap: 80 - spans.length });
+  assert.equal(harness.pipeline.ledger.started, 140);
+  assert.deepEqual(harness.drops(), { gap: 140 - spans.length });
   // Where one went unseen, which one it is can no longer be said.
   assert.equal(attribute(spans.at(-1), 'underspan.connection.request_index'), undefined);
 });
