@@ -291,6 +291,20 @@ static __always_inline __u64 arrival_of(struct connection *c, __u32 seq)
 	return 0;
 }
 
+/* Of the lost edges, those towards the server: with each a request went. */
+static __always_inline __u16 lost_requests(const struct connection *c, const struct event_lost *lost)
+{
+	return c->role == ROLE_CLIENT ? lost->edges_egress : lost->edges_ingress;
+}
+
+/* User space gets `lost` with a record: it knows what that means for a connection that
+ * it knows. */
+static __always_inline void note_told(struct connection *c, const struct event_lost *lost)
+{
+	if (c->flags & CONNECTION_ANNOUNCED)
+		c->told_requests = lost_requests(c, lost);
+}
+
 __noinline int connection_announce(__u32 slot, __u64 now)
 {
 	struct connection *c = connection_at(slot);
@@ -362,6 +376,7 @@ __noinline int state_record(__u32 slot, __u64 now)
 	e->error_number = c->error_number;
 	e->direction = c->direction;
 	control_submit(e);
+	note_told(c, &c->lost);
 	return 0;
 }
 
@@ -407,11 +422,13 @@ static __always_inline void fill_closed(struct connection_closed_event *e, struc
 	e->direction = c->direction;
 }
 
-/* The connection is over: says so and frees the slot. What was never announced is nobody's. */
+/* The connection is over: says so and frees the slot. What was never announced is nobody's,
+ * but for the requests that found no room in the ring. */
 __noinline int connection_end(__u64 sk, __u32 slot, __u64 now)
 {
 	struct connection *c = connection_at(slot);
 	struct connection_closed_event *e;
+	__u16 untold;
 
 	if (!c || c->sk != sk)
 		return 0;
@@ -422,8 +439,12 @@ __noinline int connection_end(__u64 sk, __u32 slot, __u64 now)
 			e->slot = slot;
 			control_submit(e);
 			count_stat(STAT_CONNECTIONS_CLOSED, 1);
+			note_told(c, &c->lost);
 		}
 	}
+	untold = lost_requests(c, &c->lost) - c->told_requests;
+	if (untold)
+		count_losses(LOSS_REQUESTS_UNTOLD, untold);
 	connection_release(sk, slot);
 	return 0;
 }

@@ -115,7 +115,8 @@ enum event_loss {
 	LOSS_LANES_BUSY = 12, /* programs preempted each other too deeply on one CPU */
 	LOSS_SESSIONS_FULL = 13, /* a table of TLS sessions refused an entry */
 	LOSS_MISSED_RUNS = 14, /* programs that the kernel did not run; counted by the kernel itself */
-	LOSS_COUNT = 15,
+	LOSS_REQUESTS_UNTOLD = 15, /* edges towards the server, of ended connections, that no record tells of: the rings were full */
+	LOSS_COUNT = 16,
 };
 
 /* What the kernel side did; index of the per-CPU activity counters. */
@@ -376,7 +377,7 @@ struct connection {
 	__u8 looks; /* spent on the search for TLS records of a known session */
 	__u8 is_upgraded; /* a run began with a 101 */
 	__u8 is_bodyless; /* a call of the open run began with a request that has no body */
-	__u8 reserved[2];
+	__u16 told_requests; /* lost edges towards the server that a record has told user space of */
 };
 
 /* Value of `counters`, one per CPU. */

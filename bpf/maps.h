@@ -190,13 +190,18 @@ struct {
 	__type(value, struct exec_scratch);
 } exec_scratches SEC(".maps");
 
-static __always_inline void count_loss(__u32 cause)
+static __always_inline void count_losses(__u32 cause, __u64 by)
 {
 	__u32 zero = 0;
 	struct counters *c = bpf_map_lookup_elem(&counters, &zero);
 
 	if (c && cause < LOSS_COUNT)
-		c->losses[cause]++;
+		c->losses[cause] += by;
+}
+
+static __always_inline void count_loss(__u32 cause)
+{
+	count_losses(cause, 1);
 }
 
 static __always_inline void count_stat(__u32 stat, __u64 by)

@@ -81,6 +81,7 @@ static __always_inline void emit(struct capture_scratch *scratch, struct connect
 		count_lost(c, &scratch->event);
 		return;
 	}
+	note_told(c, &scratch->event.lost);
 	count_stat(STAT_DATA_RECORDS, 1);
 	count_stat(STAT_DATA_BYTES, payload);
 }

@@ -54,6 +54,8 @@ export interface Coverage {
   /** By cause, zeros left out: losses of the kernel side and of reading its records. */
   readonly recordsDropped: Counts;
   readonly connectionsDropped: Counts;
+  /** Requests that are not among those seen, by cause. */
+  readonly requestsMissed: Counts;
   /** Bytes that went by unseen, by cause. */
   readonly bytesMissed: Counts;
   /** Socket calls of which not all bytes could be copied. */
@@ -187,6 +189,7 @@ export function readCoverage(samples: readonly Sample[]): Coverage | null {
     recordsRead: countsBy(samples, 'underspan_records_read_total', 'kind').all ?? 0,
     recordsDropped,
     connectionsDropped,
+    requestsMissed: countsBy(samples, 'underspan_requests_missed_total', 'reason'),
     bytesMissed,
     callsUnread: Object.fromEntries(
       Object.entries(events).filter(([kind]) => kind === 'read_fault' || kind === 'iov_too_long'),
@@ -241,6 +244,7 @@ export function renderJson(coverage: Coverage): string {
         records_read: recordsRead,
         records_dropped: coverage.recordsDropped,
         connections_dropped: coverage.connectionsDropped,
+        requests_missed: coverage.requestsMissed,
         bytes_missed: coverage.bytesMissed,
         calls_unread: coverage.callsUnread,
       },
@@ -310,6 +314,7 @@ function aboutKernel(coverage: Coverage): string[] {
     `           records lost: ${list(coverage.recordsDropped) || 'none'}`,
     `           connections not followed: ${list(coverage.connectionsDropped) || 'none'}`,
     `           calls not read in full: ${list(coverage.callsUnread) || 'none'}`,
+    `           requests not among those seen: ${list(coverage.requestsMissed) || 'none'}`,
     `           bytes not seen: ${list(coverage.bytesMissed) || 'none'}`,
   ];
 }

@@ -1442,6 +1442,10 @@ export class ConnectionCursor {
   get isBodyless(): number {
     return this.view.getUint8(this.at + 413);
   }
+
+  get toldRequests(): number {
+    return this.view.getUint16(this.at + 414, true);
+  }
 }
 
 export const CONNECTION_OFFSETS = {
@@ -1499,11 +1503,12 @@ export const CONNECTION_OFFSETS = {
   looks: 411,
   isUpgraded: 412,
   isBodyless: 413,
+  toldRequests: 414,
 } as const;
 
 /** struct counters */
 export class CountersCursor {
-  static readonly SIZE = 192;
+  static readonly SIZE = 200;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1512,11 +1517,11 @@ export class CountersCursor {
     this.at = at;
   }
 
-  /** Offset of 15 elements. */
+  /** Offset of 16 elements. */
   readonly lossesOffset = 0;
 
   /** Offset of 9 elements. */
-  readonly statsOffset = 120;
+  readonly statsOffset = 128;
 }
 
 /** struct settings */
@@ -1715,7 +1720,8 @@ export const LOSS_COMPAT_TASK = 11;
 export const LOSS_LANES_BUSY = 12;
 export const LOSS_SESSIONS_FULL = 13;
 export const LOSS_MISSED_RUNS = 14;
-export const LOSS_COUNT = 15;
+export const LOSS_REQUESTS_UNTOLD = 15;
+export const LOSS_COUNT = 16;
 /** Names of enum event_loss, without prefix. */
 export const EVENT_LOSS_NAMES: Readonly<Record<number, string>> = {
   0: 'data_ring_full',
@@ -1733,7 +1739,8 @@ export const EVENT_LOSS_NAMES: Readonly<Record<number, string>> = {
   12: 'lanes_busy',
   13: 'sessions_full',
   14: 'missed_runs',
-  15: 'count',
+  15: 'requests_untold',
+  16: 'count',
 };
 
 export const STAT_CALLS = 0;

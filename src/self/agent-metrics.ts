@@ -3,7 +3,14 @@
 // numbers where they live.
 import { DROP_REASONS } from '../exchanges/matcher.js';
 import type { Pipeline } from '../pipeline.js';
-import { EVENT_LOSS_NAMES, EVENT_STAT_NAMES, LOSS_COUNT, STAT_COUNT, STAT_EDGES } from '../records/records.gen.js';
+import {
+  EVENT_LOSS_NAMES,
+  EVENT_STAT_NAMES,
+  LOSS_COUNT,
+  LOSS_REQUESTS_UNTOLD,
+  STAT_COUNT,
+  STAT_EDGES,
+} from '../records/records.gen.js';
 import type { Counters } from './counters.js';
 
 /** Kernel losses that lose no record: they are told as connections that were missed. */
@@ -68,6 +75,10 @@ export function observePipeline(counters: Counters, pipeline: Pipeline): void {
 export function observeKernel(counters: Counters, kernel: KernelCounters): void {
   for (let cause = 0; cause < LOSS_COUNT; cause++) {
     const name = EVENT_LOSS_NAMES[cause] as string;
+    if (cause === LOSS_REQUESTS_UNTOLD) {
+      counters.observe('underspan.requests.missed', 'ring_full', () => kernel.loss(cause));
+      continue;
+    }
     const metric = CONNECTION_LOSSES.has(name)
       ? 'underspan.connections.dropped'
       : CALL_LOSSES.has(name)

@@ -26,6 +26,11 @@ export const SELF_METRICS = {
     'Bytes that went through sockets unseen and may have held whole requests that are not among the exchanges begun.',
     'reason',
   ),
+  'underspan.requests.missed': counter(
+    '{request}',
+    'Requests, of whatever protocol, on connections that have ended and of which no record could tell: among no exchanges.',
+    'reason',
+  ),
   'underspan.messages.broken': counter('{message}', 'Messages that a parser gave up on.', 'protocol'),
   'underspan.exchanges.completed': counter('{exchange}', 'Exchanges that were rebuilt.', 'protocol'),
   'underspan.exchanges.dropped': counter('{exchange}', 'Exchanges seen and not turned into a span.', 'reason'),

@@ -341,6 +341,23 @@ def reuse():
     tell()
 
 
+def turns():
+    """Connections of several requests each, more of them than small rings have room for."""
+    listening = listener()
+    for number in range(40):
+        client = socket.create_connection(listening.getsockname())
+        accepted, _ = listening.accept()
+        for turn in range(1 + number % 5):
+            client.sendall(b"request")
+            assert accepted.recv(100) == b"request"
+            accepted.sendall(b"answer")
+            assert client.recv(100) == b"answer"
+        client.close()
+        accepted.close()
+        time.sleep(0.004)
+    listening.close()
+
+
 def families():
     for name, arguments in [
         ("4", (socket.AF_INET, "127.0.0.1")),

@@ -21,7 +21,7 @@ const HEAD_BYTES = 16384;
 const FRONT_END = (process.env.UNDERSPAN_TEST_FRONT_END ?? null) as WayName | null;
 /** An emulated machine is slow by this factor. */
 const PATIENCE = Number(process.env.UNDERSPAN_TEST_PATIENCE ?? 1);
-const SETTLE_MS = 50 * PATIENCE;
+export const SETTLE_MS = 50 * PATIENCE;
 const SELECTED = { include: 1, exclude: 0 };
 
 /** Values of a cursor's getters. */
@@ -119,10 +119,10 @@ export class Observer {
   #lossesBefore: Readonly<Record<string, number>> = {};
   readonly #clock = new Float64Array(5);
 
-  constructor() {
+  constructor(dataRingBytes = DATA_RING_BYTES, controlRingBytes = CONTROL_RING_BYTES) {
     this.kernel = Kernel.load({
-      dataRingBytes: DATA_RING_BYTES,
-      controlRingBytes: CONTROL_RING_BYTES,
+      dataRingBytes,
+      controlRingBytes,
       maxConnections: 4096,
       headBytes: HEAD_BYTES,
       btfPath: '',
@@ -130,7 +130,7 @@ export class Observer {
       way: FRONT_END,
     });
     this.kernel.setDefaults({ include: 0, exclude: 0 }, SELECTED);
-    this.#drain = new Drain(this.kernel, DATA_RING_BYTES, CONTROL_RING_BYTES);
+    this.#drain = new Drain(this.kernel, dataRingBytes, controlRingBytes);
   }
 
   /** Boot clock, nanoseconds. */

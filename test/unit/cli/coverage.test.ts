@@ -8,7 +8,7 @@ import test from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseSamples, readCoverage, renderJson, renderText } from '../../../src/cli/coverage.js';
 import { renderPrometheus } from '../../../src/exporters/prometheus.js';
-import { LOSS_COUNT, STAT_EDGES } from '../../../src/records/records.gen.js';
+import { LOSS_COUNT, LOSS_REQUESTS_UNTOLD, STAT_EDGES } from '../../../src/records/records.gen.js';
 import { KernelCounters, observeKernel, observePipeline } from '../../../src/self/agent-metrics.js';
 import { Counters } from '../../../src/self/counters.js';
 import { Ledger } from '../../../src/self/ledger.js';
@@ -36,6 +36,7 @@ function page(): string {
   kernel.values[2] = 3; // slots_exhausted
   kernel.values[7] = 2; // read_fault
   kernel.values[LOSS_COUNT + STAT_EDGES] = 99;
+  kernel.values[LOSS_REQUESTS_UNTOLD] = 6;
   observeKernel(counters, kernel);
   counters.observe('underspan.spans.exported', 'otlp-grpc', () => 2);
   counters.observe('underspan.spans.dropped', 'queue_full', () => 1);
@@ -78,6 +79,7 @@ test('the table', () => {
   assert.match(text, /^kernel {5}99 message edges, \d+ records read$/m);
   assert.match(text, /records lost: data_ring_full 7$/m);
   assert.match(text, /connections not followed: slots_exhausted 3$/m);
+  assert.match(text, /requests not among those seen: ring_full 6$/m);
   assert.match(text, /spans accepted: otlp-grpc 2$/m);
   assert.match(text, /spans lost: queue_full 1$/m);
   assert.match(text, /^Records, connections or bytes were lost or given up: requests that went with them whole/m);
