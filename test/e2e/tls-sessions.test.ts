@@ -133,6 +133,10 @@ test('sessions that are older than the probes, in Node.js and asyncio: from the 
   }
   const before = clients.map(({ log }) => readRequests(log).length);
   await sleep(2000);
+  for (const [index, { log }] of clients.entries())
+    await until('more requests', 20_000, () =>
+      readRequests(log).length >= (before[index] as number) + 60 ? true : null,
+    );
   const requests: Request[] = [];
   for (const [index, { child, ended }] of clients.entries()) {
     process.kill(child.pid, 'SIGTERM');

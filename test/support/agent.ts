@@ -5,7 +5,7 @@ import http from 'node:http';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { Child, freePort, runCommand, temporaryDirectory, until } from './processes.js';
+import { Child, freePort, PATIENCE, runCommand, temporaryDirectory, until } from './processes.js';
 import type { DecodedSpan } from './spans.js';
 
 /** The built command line, beside the built tests. */
@@ -143,7 +143,7 @@ export async function collectSpans(
   count: number,
   timeoutMs = 6000,
 ): Promise<DecodedSpan[]> {
-  const deadline = Date.now() + timeoutMs;
+  const deadline = Date.now() + timeoutMs * PATIENCE;
   let found: DecodedSpan[] = source.spans().filter(wanted);
   let grewAt = found.length >= count ? 0 : Date.now();
   for (;;) {

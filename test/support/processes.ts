@@ -17,6 +17,8 @@ process.on('exit', () => {
   for (const child of running) child.killGroup('SIGKILL');
   for (const directory of directories) rmSync(directory, { recursive: true, force: true });
 });
+/** An emulated machine (test/kernels) is slow by this factor: every wait is as much longer. */
+export const PATIENCE = Number(process.env.UNDERSPAN_TEST_PATIENCE ?? 1);
 /** How long what a test file opened may outlive its last test. */
 const LEFT_BEHIND_MS = 20_000;
 
@@ -145,7 +147,7 @@ export class Child {
 
 async function within(promise: Promise<void>, timeoutMs: number): Promise<boolean> {
   const timer = new AbortController();
-  const timeout = sleep(timeoutMs, false, { signal: timer.signal }).catch(() => false);
+  const timeout = sleep(timeoutMs * PATIENCE, false, { signal: timer.signal }).catch(() => false);
   const result = await Promise.race([promise.then(() => true), timeout]);
   timer.abort();
   return result;
@@ -161,9 +163,6 @@ export async function runCommand(
   child.closeInput();
   return child.finished(options.timeoutMs ?? 20_000);
 }
-
-/** An emulated machine (test/kernels) is slow by this factor. */
-const PATIENCE = Number(process.env.UNDERSPAN_TEST_PATIENCE ?? 1);
 
 /** Polls until `probe` returns something other than null; throws with `what` after `timeoutMs`. */
 export async function until<T>(
