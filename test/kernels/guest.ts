@@ -19,6 +19,7 @@ import { startOtlpReceiver } from '../support/otlp-receiver.js';
 import { Child, freePort, runCommand, until } from '../support/processes.js';
 import { type Server, startNginx, startNodeServer, startPythonHttpServer } from '../support/servers.js';
 import { CLIENT, type DecodedSpan, pidOf, SERVER } from '../support/spans.js';
+import { askDoctor } from './ask-doctor.js';
 import { faultsOfBooks } from './books.js';
 
 const REQUESTS = 20;
@@ -230,6 +231,29 @@ async function watchServers(frontEnd: string, targets: readonly Target[]): Promi
   }
 }
 
+/** What the doctor says of a server that encrypts, and of the one that uses io_uring. */
+async function tellDoctor(frontEnd: (typeof WAYS)[number], targets: readonly Target[]): Promise<void> {
+  const way = frontEnd === 'auto' ? 'fentry' : frontEnd;
+  const pidOfTarget = (name: string): number =>
+    targets
+      .find(target => target.name === name)
+      ?.server.pids()
+      .at(-1) as number;
+  const isSeen = way !== 'syscall';
+  const faults = [
+    ...(await askDoctor(frontEnd, pidOfTarget('nginx over TLS'), {
+      selection: /^ok: /,
+      probes: new RegExp(`^ok: socket calls by ${way}$`),
+      sockets: /^ok: \d+ at/,
+      tls: /^ok: openssl in \/.*libssl\S* is read$/,
+    })),
+    ...(await askDoctor(frontEnd, pidOfTarget('io_uring'), {
+      io_uring: isSeen ? new RegExp(`^ok: in use, and seen by ${way}$`) : /^note: in use: .* not seen by syscall$/,
+    })),
+  ];
+  tell({ fact: 'doctor', frontEnd, faults });
+}
+
 // `guest.js servers auto syscall` does a part: of what is done, and of the front ends. The TLS tests are done by name only.
 const PARTS = ['programs', 'tests', 'servers', 'tls'];
 const words = process.argv.slice(2);
@@ -240,7 +264,10 @@ const frontEnds = FRONT_ENDS.filter(name => ways.includes(name));
 if (isWanted(PARTS, 'programs')) for (const way of ways) tellPrograms(way);
 if (isWanted(PARTS, 'servers')) {
   const targets = await startTargets(mkdtempSync('/tmp/underspan-guest-'));
-  for (const way of ways) await watchServers(way, targets);
+  for (const way of ways) {
+    await watchServers(way, targets);
+    await tellDoctor(way, targets);
+  }
   for (const { server } of targets) await server.stop();
 }
 if (isWanted(PARTS, 'tests'))

@@ -37,6 +37,7 @@ type Fact =
       faults: readonly string[];
     }
   | { readonly fact: 'books'; frontEnd: string; faults: readonly string[]; said: string }
+  | { readonly fact: 'doctor'; frontEnd: string; faults: readonly string[] }
   | { readonly fact: 'end' };
 
 interface Verdict {
@@ -83,6 +84,10 @@ class Account {
         this.#say(`${fact.frontEnd}: books ${fact.faults.length === 0 ? 'in order' : 'FAIL'}`);
         this.failures.push(...fact.faults.map(text => `${fact.frontEnd}: ${text}`));
         if (fact.faults.length > 0) this.failures.push(fact.said);
+        break;
+      case 'doctor':
+        this.#say(`${fact.frontEnd}: doctor ${fact.faults.length === 0 ? 'right' : 'FAIL'}`);
+        this.failures.push(...fact.faults.map(text => `${fact.frontEnd}: ${text}`));
         break;
       case 'end':
         this.hasEnded = true;
