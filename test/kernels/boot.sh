@@ -14,6 +14,8 @@ release=$(basename "$modules")
 attempt() {
 	out=$(mktemp -d -t underspan-guest.XXXXXX)
 	printf 'cd %q\n%s\n' "$PWD" "$*" >"$out/command"
+	# The guest has a /tmp and a /run of its own; what it needs of the host's shows there, too.
+	for path in "$PWD" "$modules"; do case $path in /tmp/* | /run/*) echo "$path" ;; esac; done >"$out/keep"
 	cat >"$out/guest.sh" <<GUEST
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb
 mount -t cgroup2 cgroup /sys/fs/cgroup

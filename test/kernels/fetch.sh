@@ -1,11 +1,18 @@
 #!/bin/bash
-# fetch.sh : downloads Debian's newest generic kernels of the series 5.10, 6.1, 6.12 and of unstable, and makes each one
-# bootable by boot.sh. Prints a name a line. Nothing is added to the machine's own apt configuration; what is there is not
-# fetched again. Needs: busybox-static cpio kmod xz-utils zstd.
+# fetch.sh [SERIES...] : downloads Debian's newest generic kernels of the series 5.10, 6.1, 6.12 and of unstable (any other
+# word), by default all four, and makes each one bootable by boot.sh. Prints a name a line. Nothing is added to the machine's
+# own apt configuration; what is there is not fetched again. Needs: busybox-static cpio kmod xz-utils zstd.
 set -euo pipefail
 cache=${UNDERSPAN_KERNELS:-$HOME/.cache/underspan-kernels}
 apt=$cache/apt
 mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$cache/k"
+declare -A suites=([5.10]=bullseye [6.1]=bookworm [6.12]=trixie)
+[ $# -gt 0 ] || set -- 5.10 6.1 6.12 unstable
+wanted=()
+for series in "$@"; do
+	[ -n "${suites[$series]:-}" ] || series=unstable
+	wanted+=("$series")
+done
 
 # The machine's own mirror, else Debian's.
 mirror_like() {
@@ -19,19 +26,19 @@ mirror=${mirror:-http://deb.debian.org/debian}
 security=$(mirror_like 'debian-security/?$')
 security=${security:-http://security.debian.org/debian-security}
 by=signed-by=/usr/share/keyrings/debian-archive-keyring.gpg
-{
-	for suite in bullseye bookworm trixie sid; do echo "deb [$by] $mirror $suite main"; done
-	for suite in bullseye bookworm trixie; do echo "deb [$by] $security $suite-security main"; done
-} >"$apt/sources.list"
+for series in "${wanted[@]}"; do
+	if [ "$series" = unstable ]; then
+		echo "deb [$by] $mirror sid main"
+	else
+		echo "deb [$by] $mirror ${suites[$series]} main"
+		echo "deb [$by] $security ${suites[$series]}-security main"
+	fi
+done >"$apt/sources.list"
 own=(-o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=- -o Dir::State::Lists="$apt/lists"
 	-o Dir::Cache::archives="$apt/archives" -o Dir::Cache::pkgcache="$apt/packages.bin"
-	-o Dir::Cache::srcpkgcache="$apt/sources.bin" -o APT::Sandbox::User=root)
+	-o Dir::Cache::srcpkgcache="$apt/sources.bin" -o APT::Sandbox::User=root -o APT::Get::List-Cleanup=0
+	-o Acquire::Retries=5)
 apt-get "${own[@]}" -qq update >&2
-
-names=$(apt-cache "${own[@]}" pkgnames linux-image- | grep -E '^linux-image-[0-9.]+[^ ]*-amd64$' |
-	grep -vE 'cloud|rt-|unsigned|dbg')
-unstable=$(apt-cache "${own[@]}" pkgnames linux-binary- | grep -E '^linux-binary-[0-9.]+.*-amd64$' |
-	grep -vE 'cloud|rt-|unsigned|dbg' | sort -V | tail -1 || true)
 
 # initramfs NAME: busybox, and the modules that mount the host's root.
 initramfs() {
@@ -67,25 +74,44 @@ initramfs() {
 	rm -rf "$work"
 }
 
+# newest PATTERN : the last package whose name it matches, of those with a generic kernel in them.
+newest() {
+	apt-cache "${own[@]}" pkgnames linux- | grep -E "$1.*-amd64\$" | grep -vE 'cloud|rt-|unsigned|dbg' | sort -V |
+		tail -1 || true
+}
+
 # unpack NAME PACKAGE...
 unpack() {
 	local name=$1 package
 	shift
-	if [ ! -s "$cache/k/$name.cpio.gz" ]; then
-		rm -rf "$cache/k/$name"
+	if [ ! -e "$cache/k/$name/.whole" ]; then
+		rm -rf "$cache/k/$name" "$cache/k/$name.cpio.gz"
 		mkdir -p "$cache/k/$name"
 		(cd "$apt/archives" && apt-get "${own[@]}" -qq download "$@" >&2)
 		for package in "$@"; do
 			dpkg -x "$apt/archives/${package}"_*.deb "$cache/k/$name"
 			rm -f "$apt/archives/${package}"_*.deb
 		done
+		touch "$cache/k/$name/.whole"
+	fi
+	if [ ! -s "$cache/k/$name.cpio.gz" ] || ! cmp -s "$(dirname "$0")/init.sh" "$cache/k/$name.init"; then
 		initramfs "$name" >&2
+		cp "$(dirname "$0")/init.sh" "$cache/k/$name.init"
 	fi
 	echo "$name"
 }
 
-for series in '5\.10\.0-' '6\.1\.0-' '6\.12\.'; do
-	package=$(grep -E "^linux-image-$series" <<<"$names" | sort -V | tail -1)
-	[ -n "$package" ] && unpack "${package#linux-image-}" "$package"
+for series in "${wanted[@]}"; do
+	if [ "$series" = unstable ]; then
+		package=$(newest '^linux-binary-[0-9.]+')
+		name=${package#linux-binary-}
+		[ -z "$package" ] || unpack "$name" "$package" "linux-modules-$name"
+	else
+		package=$(newest "^linux-image-${series//./\\.}\\.")
+		[ -z "$package" ] || unpack "${package#linux-image-}" "$package"
+	fi
+	if [ -z "$package" ]; then
+		echo "fetch.sh: $mirror has no kernel of the series $series" >&2
+		exit 1
+	fi
 done
-if [ -n "$unstable" ]; then unpack "${unstable#linux-binary-}" "$unstable" "linux-modules-${unstable#linux-binary-}"; fi

@@ -19,4 +19,8 @@ $b mkdir -p /new/dev/shm /new/dev/pts /new/run/out /new/sys/fs/cgroup
 $b mount -t tmpfs shm /new/dev/shm
 $b mount -t devpts devpts /new/dev/pts
 $b mount -t 9p -o $o,rw out /new/run/out
+while read -r path; do
+	$b mkdir -p "/new$path"
+	$b mount -o bind "/lower$path" "/new$path"
+done </new/run/out/keep
 exec $b chroot /new /bin/sh /run/out/guest.sh

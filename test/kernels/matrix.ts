@@ -142,7 +142,8 @@ async function main(words: readonly string[]): Promise<number> {
   const wanted = words.filter(word => /^\d/.test(word));
   const parts = words.filter(word => /^[a-z]/.test(word));
   execFileSync('clang', ['-O2', 'test/services/uring-server.c', '-o', 'build/uring-server', '-luring'], { cwd: ROOT });
-  const names = execFileSync(path.join(ROOT, 'test/kernels/fetch.sh'), { encoding: 'utf8' }).trim().split('\n');
+  const fetch = path.join(ROOT, 'test/kernels/fetch.sh');
+  const names = execFileSync(fetch, wanted.map(seriesOf), { encoding: 'utf8' }).trim().split('\n');
   const kernels = names.filter(name => wanted.length === 0 || wanted.includes(seriesOf(name)) || wanted.includes(name));
   if (kernels.length === 0) throw new Error(`none of the kernels ${names.join(', ')} is ${wanted.join(' or ')}`);
   const waiting = [...kernels];
