@@ -2,72 +2,48 @@
 // its programs; the agent over real servers: nginx with sendfile, Node, Python, one that does everything through io_uring,
 // and nginx and Node over TLS, where every request must have exactly its SERVER span and its CLIENT span, joined, and the
 // agent's books are in order; the kernel tests (bytes, calls and positions against a driver's own account); the TLS tests.
-// Out: one JSON line a fact for matrix.ts.
+// Out: one JSON line a fact for judge.ts.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync } from 'node:fs';
-import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type Coverage, parseSamples, readCoverage } from '../../src/cli/coverage.js';
 import { Kernel } from '../../src/kernel/loader.js';
 import { type Agent, get, startAgent } from '../support/agent.js';
-import { makeCertificate } from '../support/certificate.js';
-import { compareSpans, type Witness } from '../support/compare.js';
+import { compareSpans } from '../support/compare.js';
 import { startOtlpReceiver } from '../support/otlp-receiver.js';
-import { Child, freePort, runCommand, until } from '../support/processes.js';
-import { type Server, startNginx, startNodeServer, startPythonHttpServer } from '../support/servers.js';
+import { until } from '../support/processes.js';
 import { CLIENT, type DecodedSpan, pidOf, SERVER } from '../support/spans.js';
 import { askDoctor } from './ask-doctor.js';
 import { faultsOfBooks } from './books.js';
+import type { Fact } from './judge.js';
+import { REQUESTS, request, startTargets, type Target } from './targets.js';
 
-const REQUESTS = 20;
 const SPANS_MS = 20_000;
-const FRONT_ENDS = ['fentry', 'kprobe', 'syscall'] as const;
-const WAYS = ['auto', ...FRONT_ENDS] as const;
+const WAYS = ['auto', 'fentry', 'kprobe', 'syscall'] as const;
+type Way = (typeof WAYS)[number];
 const RUNNER = fileURLToPath(new URL('../run.js', import.meta.url));
 
-interface Target {
-  readonly name: string;
-  readonly server: Server | Uring;
-  readonly paths: readonly string[];
-  /** Front ends that cannot see this server. */
-  readonly unseenBy: readonly string[];
+/** The front end that is to be taken. */
+function wayOf(frontEnd: Way): string {
+  return frontEnd === 'auto' ? 'fentry' : frontEnd;
 }
 
-/** test/services/uring-server.c, built by matrix.ts. */
-class Uring {
-  readonly port: number;
-  readonly child: Child;
-
-  constructor(port: number, folder: string) {
-    this.port = port;
-    this.child = new Child(fileURLToPath(new URL('../../../build/uring-server', import.meta.url)), [
-      String(port),
-      path.join(folder, 'uring.log'),
-    ]);
-  }
-
-  get url(): string {
-    return `http://127.0.0.1:${this.port}`;
-  }
-
-  pids(): number[] {
-    return [this.child.pid];
-  }
-
-  async stop(): Promise<void> {
-    await this.child.stop(5000, 'SIGKILL');
-  }
-}
-
-function tell(fact: object): void {
+function tell(fact: Fact): void {
   process.stdout.write(`${JSON.stringify(fact)}\n`);
 }
 
-/** Which way each group of probes goes, and what the verifier walks for their programs. */
-function tellPrograms(frontEnd: (typeof WAYS)[number]): void {
+function find(what: string, told: string, faults: readonly string[]): void {
+  tell({ fact: 'finding', what, told, faults });
+}
+
+/**
+ * Which way each group of probes goes, and what the verifier walks for their programs. No feature is lost on any of these
+ * kernels, and the best way to the sockets is open on all.
+ */
+function tellPrograms(frontEnd: Way): void {
   const kernel = Kernel.load({
     dataRingBytes: 1 << 16,
     controlRingBytes: 1 << 16,
@@ -80,9 +56,16 @@ function tellPrograms(frontEnd: (typeof WAYS)[number]): void {
   try {
     kernel.attach();
     const loaded = kernel.programs().filter(({ id }) => id > 0);
-    const programs = Object.fromEntries(loaded.map(({ name, verified }) => [name, verified]));
-    const ways = Object.fromEntries(kernel.reports.map(({ group, way }) => [group, way]));
-    tell({ fact: 'programs', frontEnd, programs, ways });
+    tell({ fact: 'figures', figures: Object.fromEntries(loaded.map(({ name, verified }) => [name, verified])) });
+    const { reports } = kernel;
+    const faults = reports.filter(({ way }) => way === null).map(({ group }) => `the probes of ${group} are refused`);
+    const taken = reports.find(({ group }) => group === 'socket calls')?.way;
+    if (taken !== wayOf(frontEnd)) faults.push(`socket calls go by ${taken}, not by ${wayOf(frontEnd)}`);
+    find(
+      `${frontEnd}, programs`,
+      reports.map(({ group, way }) => `${group} by ${way ?? 'nothing'}`).join(', '),
+      faults,
+    );
   } finally {
     kernel.close();
   }
@@ -98,70 +81,9 @@ async function runTests(suite: string, frontEnd: string, words: readonly string[
     process.stdout.write(` ${line}\n`);
   });
   const [status] = (await once(run, 'close')) as [number | null];
-  const passed = Number(/^(\d+) passed, \d+ failed$/.exec(lines.at(-1) ?? '')?.[1] ?? 0);
   const failures = lines.filter(line => line.startsWith('failed: '));
-  const isOk = status === 0 && passed > 0;
-  tell({ fact: 'tests', suite, frontEnd, ok: isOk, passed, failures, output: isOk ? '' : lines.join('\n') });
-}
-
-async function startTargets(folder: string): Promise<readonly Target[]> {
-  const certificate = await makeCertificate('ec');
-  const numbers = Array.from({ length: REQUESTS }, (_, index) => index);
-  const uring = new Uring(await freePort(), folder);
-  await sleep(1000);
-  return [
-    {
-      name: 'nginx',
-      server: await startNginx(),
-      paths: numbers.map(n => (n % 2 === 0 ? `/bytes/20000/${n}` : `/status/404/${n}`)),
-      unseenBy: [],
-    },
-    { name: 'node', server: await startNodeServer(), paths: numbers.map(n => `/bytes/5000/${n}`), unseenBy: [] },
-    { name: 'python', server: await startPythonHttpServer(1, 0), paths: numbers.map(n => `/none/${n}`), unseenBy: [] },
-    { name: 'io_uring', server: uring, paths: numbers.map(n => `/uring/${n}`), unseenBy: ['syscall'] },
-    {
-      name: 'nginx over TLS',
-      server: await startNginx({ certificate }),
-      paths: numbers.map(n => `/bytes/20000/tls-${n}`),
-      unseenBy: [],
-    },
-    {
-      name: 'node over TLS',
-      server: await startNodeServer({ certificate }),
-      paths: numbers.map(n => `/bytes/5000/tls-${n}`),
-      unseenBy: [],
-    },
-  ];
-}
-
-interface Requested {
-  readonly pid: number;
-  readonly witnesses: Witness[];
-  /** Of HTTP, both ways. */
-  readonly bytes: number;
-}
-
-/** One curl for all paths; its account is what is to be found in the spans. */
-async function request({ server, paths }: Target): Promise<Requested> {
-  const urls = paths.flatMap(where => ['--output', '/dev/null', `${server.url}${where}`]);
-  const format = '%{http_code} %{size_request} %{size_header} %{size_download}\\n';
-  const child = await runCommand('curl', ['--silent', '--insecure', '--http1.1', '--write-out', format, ...urls]);
-  if (child.exitCode !== 0) throw new Error(`curl failed: ${child.describe()}`);
-  const lines = child.stdout
-    .trim()
-    .split('\n')
-    .map(line => line.split(' ').map(Number));
-  const witnesses = paths.map((where, index) => {
-    return {
-      method: 'GET',
-      path: where,
-      status: lines[index]?.[0] as number,
-      startMs: Number.NaN,
-      durationMs: Number.NaN,
-    };
-  });
-  const bytes = lines.flatMap(([, ...sizes]) => sizes).reduce((sum, size) => sum + size, 0);
-  return { pid: child.pid, witnesses, bytes };
+  const isOk = status === 0 && /^[1-9]\d* passed, 0 failed$/.test(lines.at(-1) ?? '');
+  find(`${frontEnd}, ${suite}`, lines.at(-1) ?? 'nothing', isOk ? [] : [...failures, lines.join('\n')]);
 }
 
 async function booksOf(agent: Agent): Promise<Coverage> {
@@ -191,7 +113,7 @@ async function spansOf(
   ];
 }
 
-async function watchServers(frontEnd: string, targets: readonly Target[]): Promise<void> {
+async function watchServers(frontEnd: Way, targets: readonly Target[]): Promise<void> {
   const receiver = await startOtlpReceiver({ grpc: false, http: true });
   const agent = await startAgent({
     endpoint: receiver.httpUrl,
@@ -219,12 +141,13 @@ async function watchServers(frontEnd: string, targets: readonly Target[]): Promi
       const clients = new Set(client.map(({ spanId }) => spanId));
       const unjoined = server.filter(({ parentSpanId }) => !clients.has(parentSpanId)).length;
       if (unjoined > 0) faults.push(`${unjoined} SERVER spans without their client's as parent`);
-      tell({ fact: 'servers', frontEnd, target: target.name, ok: faults.length === 0, spans: server.length, faults });
+      find(`${frontEnd}, ${target.name}`, `${server.length} SERVER and ${client.length} CLIENT spans`, faults);
     }
     const faults = faultsOfBooks(await booksOf(agent), unseenBytes);
-    tell({ fact: 'books', frontEnd, faults, said: faults.length === 0 ? '' : agent.child.describe() });
+    const said = faults.length === 0 ? [] : [await agent.losses(), agent.child.describe()];
+    find(`${frontEnd}, books`, faults.length === 0 ? 'in order' : 'not in order', [...faults, ...said]);
   } catch (error) {
-    tell({ fact: 'servers', frontEnd, target: '', ok: false, spans: 0, faults: [String(error)] });
+    find(`${frontEnd}, servers`, 'broken off', [String(error), agent.child.describe()]);
   } finally {
     await agent.child.stop();
     await receiver.close();
@@ -232,8 +155,8 @@ async function watchServers(frontEnd: string, targets: readonly Target[]): Promi
 }
 
 /** What the doctor says of a server that encrypts, and of the one that uses io_uring. */
-async function tellDoctor(frontEnd: (typeof WAYS)[number], targets: readonly Target[]): Promise<void> {
-  const way = frontEnd === 'auto' ? 'fentry' : frontEnd;
+async function tellDoctor(frontEnd: Way, targets: readonly Target[]): Promise<void> {
+  const way = wayOf(frontEnd);
   const pidOfTarget = (name: string): number =>
     targets
       .find(target => target.name === name)
@@ -251,26 +174,34 @@ async function tellDoctor(frontEnd: (typeof WAYS)[number], targets: readonly Tar
       io_uring: isSeen ? new RegExp(`^ok: in use, and seen by ${way}$`) : /^note: in use: .* not seen by syscall$/,
     })),
   ];
-  tell({ fact: 'doctor', frontEnd, faults });
+  find(`${frontEnd}, doctor`, faults.length === 0 ? 'right' : 'wrong', faults);
 }
 
-// `guest.js servers auto syscall` does a part: of what is done, and of the front ends. The TLS tests are done by name only.
-const PARTS = ['programs', 'tests', 'servers', 'tls'];
+// `guest.js servers auto syscall` does a part: of what is done, and by which front ends; `servers/auto` does only this one
+// for a part. The TLS tests are done by name only.
+const PARTS = ['programs', 'servers', 'tests', 'tls'];
 const words = process.argv.slice(2);
-const isWanted = (all: readonly string[], word: string): boolean =>
-  words.includes(word) || !all.some(other => words.includes(other));
-const ways = WAYS.filter(name => isWanted(WAYS, name));
-const frontEnds = FRONT_ENDS.filter(name => ways.includes(name));
-if (isWanted(PARTS, 'programs')) for (const way of ways) tellPrograms(way);
-if (isWanted(PARTS, 'servers')) {
+
+/** By which front ends a part is done; none if it is not wanted. */
+function waysOf(part: string): readonly Way[] {
+  const own = WAYS.filter(way => words.includes(`${part}/${way}`));
+  if (own.length > 0) return own;
+  const named = words.map(word => word.split('/', 1)[0] as string).filter(word => PARTS.includes(word));
+  if (named.length > 0 ? !words.includes(part) : part === 'tls') return [];
+  const wanted = WAYS.filter(way => words.includes(way));
+  return wanted.length > 0 ? wanted : WAYS;
+}
+
+for (const way of waysOf('programs')) tellPrograms(way);
+if (waysOf('servers').length > 0) {
   const targets = await startTargets(mkdtempSync('/tmp/underspan-guest-'));
-  for (const way of ways) {
+  for (const way of waysOf('servers')) {
     await watchServers(way, targets);
     await tellDoctor(way, targets);
   }
   for (const { server } of targets) await server.stop();
 }
-if (isWanted(PARTS, 'tests'))
-  for (const frontEnd of frontEnds) await runTests('kernel tests', frontEnd, ['kernel', 'calls', 'sockets']);
-if (words.includes('tls')) await runTests('TLS tests', 'auto', ['e2e', 'e2e/tls']);
+for (const way of waysOf('tests'))
+  if (way !== 'auto') await runTests('kernel tests', way, ['kernel', 'calls', 'sockets']);
+if (waysOf('tls').length > 0) await runTests('TLS tests', 'auto', ['e2e', 'e2e/tls']);
 tell({ fact: 'end' });
