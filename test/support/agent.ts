@@ -33,7 +33,7 @@ export interface HttpAnswer {
 /** A GET over a connection of its own; status 0 when nothing answers. */
 export function get(url: string): Promise<HttpAnswer> {
   return new Promise(resolve => {
-    const request = http.get(url, { agent: false, timeout: 2000 }, response => {
+    const request = http.get(url, { agent: false, timeout: 2000 * PATIENCE }, response => {
       let body = '';
       response.setEncoding('utf8').on('data', (part: string) => {
         body += part;
