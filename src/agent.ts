@@ -1,5 +1,5 @@
-// The composition root, on the main thread: starts the sinks first, then the worker with its probes; stops the probes
-// first, then flushes the sinks. Spans pass through here as encoded bytes only. One failed part costs its feature: a stuck
+// The composition root, on the main thread: starts the sinks first, then the worker with its probes; stops the worker
+// first, then flushes the sinks while the probes go. Spans pass through here as encoded bytes only. One failed part costs its feature: a stuck
 // backend fills its own queue, a taken admin port costs the listener; only the worker's end ends the agent.
 
 import { readFileSync } from 'node:fs';
@@ -20,9 +20,11 @@ import { Events } from './self/events.js';
 import { Health } from './self/health.js';
 import { Logger } from './self/log.js';
 
-/** SIGTERM to exit: the worker's last drain, then the queues (issue: within 5 s). */
+/** SIGTERM to the last span: the worker's last drain, then the queues (issue: within 5 s). */
 const WORKER_STOP_MS = 2000;
 const FLUSH_MS = 2500;
+/** Meanwhile the probes go: fentry on Linux 6.12 takes 4.6 s, since the kernel waits for itself with each. */
+const DETACH_MS = 30_000;
 const WORKER_SILENCE_MS = 15_000;
 /**
  * Exchanges live for milliseconds: in the default young generation many would be copied to the old one (0.9 of the time in
@@ -57,6 +59,9 @@ class Agent {
   #metricsTimer: NodeJS.Timeout | null = null;
   #hasStopped = false;
   #onWorkerStopped: () => void = () => undefined;
+  /** The worker has no more to do; null while it was not asked to stop, or did not answer. */
+  #workerEnd: Promise<void> | null = null;
+  #onWorkerEnded: () => void = () => undefined;
   #end: (code: number) => void = () => undefined;
   #fail: (error: Error) => void = () => undefined;
 
@@ -133,6 +138,7 @@ class Agent {
     worker.on('error', error => this.#fail(new AgentError('WORKER_FAILED', { reason: error.stack ?? error.message })));
     worker.on('exit', () => {
       this.#onWorkerStopped();
+      this.#onWorkerEnded();
       if (!this.#hasStopped) this.#fail(new AgentError('WORKER_FAILED', { reason: 'its thread ended' }));
     });
   }
@@ -167,6 +173,9 @@ class Agent {
       case 'stopped':
         this.#onStopped(message);
         return;
+      case 'ended':
+        this.#onWorkerEnded();
+        return;
     }
   }
 
@@ -195,6 +204,16 @@ class Agent {
     this.#hasStopped = true;
     this.#sinks?.offerMetrics(this.#page?.join(message) ?? message);
     this.#onWorkerStopped();
+    this.#workerEnd = new Promise(resolve => {
+      const timer = setTimeout(() => {
+        this.#log.warn('the kernel has not let go of all probes: they end with this process');
+        resolve();
+      }, DETACH_MS);
+      this.#onWorkerEnded = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
     this.#end(EXIT.ok);
   }
 
@@ -223,7 +242,7 @@ class Agent {
     this.#events.configReloaded();
   }
 
-  /** Asks the worker to drain and detach; its answer ends the agent. A second request, or silence, ends it at once. */
+  /** Asks the worker for its last spans; its answer ends the agent. A second request, or silence, ends it at once. */
   #stop(): void {
     if (this.#hasStopped) return;
     this.#hasStopped = true;
@@ -242,6 +261,7 @@ class Agent {
     this.#joins?.close();
     await this.#sinks?.close(FLUSH_MS);
     await this.#admin?.close();
+    await this.#workerEnd;
     await this.#worker?.terminate();
   }
 }

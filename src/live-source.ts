@@ -32,6 +32,8 @@ const READY_WITHIN_NS = 2e9;
 const BEAT_INTERVAL_NS = 1e9;
 /** An idle agent looks into the rings this often at most. */
 const IDLE_INTERVAL_MS = 50;
+/** By then a record that was being written is there. */
+const SETTLE_MS = 5;
 
 /** Of a report: what it is about, and what has become of it. */
 const LIBRARY_TEXTS: Readonly<Record<LibraryReport['kind'], readonly [string, string]>> = {
@@ -222,9 +224,11 @@ export class LiveSource implements Source {
     if (this.#isStopped) return;
     this.#isStopped = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#tls.close();
-    this.#kernel.detach();
-    this.#pass(this.#clock.now(), true);
+    // What happens from here on is nobody's. The probes go last, since that takes the kernel seconds.
+    const nowNs = this.#clock.now();
+    this.#pass(nowNs);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, SETTLE_MS);
+    this.#pass(nowNs, true);
     this.#queryProgress(this.#clock.now());
     for (const _ of ['suspect', 'know']) this.#lookForLost(this.#clock.now());
     const { pipeline } = this.#assembly;
@@ -233,7 +237,9 @@ export class LiveSource implements Source {
     // Who asks from here on gets the last one: the kernel's counters are gone.
     this.#last = this.#snapshot();
     this.#post({ type: 'stopped', ...this.#last });
+    this.#tls.close();
     this.#kernel.close();
+    this.#post({ type: 'ended' });
   }
 
   /** One turn of the loop: drain, let go of what is due, come back. */
@@ -286,11 +292,12 @@ export class LiveSource implements Source {
     this.#recording?.clock({ fromNs: isStep ? 0 : this.#clock.nowNs, rate, offsetSeconds, offsetNanos });
   }
 
+  /** The last one is recorded even if it drained nothing: what was held back is handed over by it. */
   #pass(nowNs: number, isLast = false): number {
     const { pipeline } = this.#assembly;
     const { data, control } = this.#drain;
     return this.#drain.run(nowNs, drained => {
-      const cutNs = isLast ? Number.MAX_VALUE : drained.cutNs;
+      const { cutNs } = drained;
       pipeline.process(data, control, cutNs);
       this.#handedNs = cutNs;
       this.#assembly.flushIfMany();

@@ -68,4 +68,6 @@ export type FromWorker =
       readonly families: readonly MetricFamily[];
       readonly nowNs: number;
       readonly clock: ClockState;
-    };
+    }
+  /** The last message: nothing of it is in the kernel any more. */
+  | { readonly type: 'ended' };

@@ -101,6 +101,7 @@ export class ReplaySource implements Source {
     this.#assembly.flush(this.#assembly.pipeline.finish());
     this.#reader.close();
     this.#post({ type: 'stopped', ...this.#snapshot() });
+    this.#post({ type: 'ended' });
   }
 
   #clockState(): ClockState {
