@@ -467,17 +467,6 @@ static napi_value host_attach(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
-/* detach(handle): all programs; maps stay readable. */
-static napi_value host_detach(napi_env env, napi_callback_info info)
-{
-	ARGUMENTS(1)
-	struct object *object = get_external(env, argv[0]);
-
-	if (object)
-		detach_all(object);
-	return NULL;
-}
-
 /* BPF_LINK_CREATE for many places in a file at once (Linux 6.6), which the headers of
  * older systems do not have: include/uapi/linux/bpf.h, union bpf_attr. */
 struct uprobe_multi_attr {
@@ -966,7 +955,6 @@ NAPI_MODULE_INIT()
 		{ "load", host_load },
 		{ "attach", host_attach },
 		{ "attachEvent", host_attach_event },
-		{ "detach", host_detach },
 		{ "useMultiProbes", host_use_multi_probes },
 		{ "attachUser", host_attach_user },
 		{ "detachProgram", host_detach_program },

@@ -36,7 +36,6 @@ export interface Host {
   attach(object: ObjectHandle, program: string): void;
   /** To a trace event of this number. */
   attachEvent(object: ObjectHandle, program: string, id: number): void;
-  detach(object: ObjectHandle): void;
   /** Before the load: the program's places in files share links (Linux 6.6). */
   useMultiProbes(object: ObjectHandle, program: string): void;
   /** Probes at `offsets` of a file, in all processes that map it or in one (`pid` > 0). */

@@ -316,12 +316,6 @@ export class Kernel {
     }
   }
 
-  /** Stops all probes; the rings can still be drained. */
-  detach(): void {
-    this.#host.detach(this.#object);
-    this.#kretprobes.remove();
-  }
-
   close(): void {
     this.#host.close(this.#object);
     this.#kretprobes.remove();
