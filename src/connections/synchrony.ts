@@ -3,7 +3,7 @@
 // a request, and everything given up counted by its cause. A gap ends what it touches: nothing is exported from the
 // connection until a request begins a run again (the record of that edge says where the response stream stands).
 import { type ExchangeSink, Matcher } from '../exchanges/matcher.js';
-import { detectRequest } from '../protocols/detect.js';
+import { detectRequest, detectResponse } from '../protocols/detect.js';
 import {
   DATA_MORE,
   type DataEventCursor,
@@ -74,7 +74,7 @@ export class Synchrony {
   ): void {
     if (connection.lostRecords > 0) connection.isEachSeen = false;
     this.#trySync(connection, event, direction, bytes, from, to);
-    if (!connection.isSynced) this.#countUnread(connection, direction);
+    if (!connection.isSynced) this.#countUnread(connection, direction, bytes, from, to);
     else if (connection.lostAnswers > 0) {
       this.#missAnswers(connection, connection.lostAnswers);
       connection.lostAnswers = 0;
@@ -124,12 +124,16 @@ export class Synchrony {
   /**
    * While a connection that spoke a known protocol cannot be read, each change to the response's direction is an exchange
    * that nobody will see; the first ones answer requests that have been counted as dropped. Of a connection that has not
-   * spoken yet it may be one, if what it answers was lost.
+   * spoken yet it may be one, if what it answers was lost; it is one if what it answers was no request to us, and to the
+   * server a bad one.
    */
-  #countUnread(connection: Connection, direction: number): void {
+  #countUnread(connection: Connection, direction: number, bytes: Uint8Array, from: number, to: number): void {
     if (connection.matcher === null) {
       const answers = connection.role === ROLE_CLIENT ? DIRECTION_INGRESS : DIRECTION_EGRESS;
-      if (connection.gapCause === 'ring_full' && direction === answers) connection.lostAnswers++;
+      if (direction !== answers) return;
+      if (connection.gapCause === 'ring_full') connection.lostAnswers++;
+      else if (connection.strangeEdges > 0 && detectResponse(bytes, from, to) !== null)
+        this.#sink.missExchange(connection, 'unparsed');
       return;
     }
     if (direction === connection.requestDirection) return;
@@ -197,8 +201,9 @@ export class Synchrony {
   /** Bytes that are no message. */
   break(connection: Connection): void {
     this.brokenStreams++;
-    // Of a pipeline it may be us who took the middle of a body for the beginning of a message.
-    if (!connection.isStreamed) connection.brokenMessages++;
+    // Of a pipeline it may be us who took the middle of a body for the beginning of a message. What nobody has asked for is
+    // no message (a body behind the answer to HEAD): clients throw it away.
+    if (!connection.isStreamed && connection.matcher?.isIdle !== true) connection.brokenMessages++;
     this.end(connection);
     connection.matcher?.abandon('unparsed');
     if (connection.brokenMessages < BROKEN_MESSAGES_MAX) return;

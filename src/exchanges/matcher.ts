@@ -120,6 +120,11 @@ export class Matcher {
     return this.#pending.length > 1;
   }
 
+  /** Nothing is under way. */
+  get isIdle(): boolean {
+    return this.#pending.length === 0;
+  }
+
   /** Requests whose response has not begun. */
   get unansweredCount(): number {
     let count = 0;
@@ -358,8 +363,11 @@ export class Matcher {
     const first = this.#pending[0];
     if (first === undefined || first.isTold || first.isRequestDone || !first.isResponseDone) return;
     if (first.exchange.responseLastNs >= ns) return;
+    // A head that was not waited for: what is known of it has to do.
+    if (!first.isRequestHeadDone) this.#connection.requestStream.parser?.giveUpHead();
     first.isTold = true;
-    this.#finishUnended(first);
+    if (first.isRequestHeadDone) this.#finishUnended(first);
+    else this.#sink.dropExchange(this.#connection, first.exchange, 'unparsed');
   }
 
   #noteOwed(): void {

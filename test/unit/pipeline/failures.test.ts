@@ -105,6 +105,25 @@ test('a reset after the response is nothing to the exchange', () => {
   assert.deepEqual(harness.finish().map(line), ['GET /a 200']);
 });
 
+test('answers to HEAD that have a body all the same: nothing is lost, nor is the connection given up', () => {
+  for (const side of ['server', 'client'] as const) {
+    const harness = new Harness();
+    const story = harness[side]().opened();
+    const said: string[] = [];
+    for (let turn = 0; turn < 8; turn++) {
+      const method = turn % 4 === 3 ? 'GET' : 'HEAD';
+      said.push(`${method} /${turn} 200`);
+      const [request, response] = [requestText(`${method} /${turn}`), responseText(200, 'unasked')];
+      if (side === 'server') story.read(request).wrote(response);
+      else story.wrote(request).read(response);
+    }
+    story.closed();
+    assert.deepEqual(harness.finish().map(line), said, side);
+    assert.deepEqual(harness.drops(), {});
+    assert.equal(harness.pipeline.connections.synchrony.givenUp, 0);
+  }
+});
+
 test('a request cut short in its head is told with what is known; without a request line it is counted', () => {
   const known = new Harness();
   known.server().opened().read('GET /half HTTP/1.1\r\nHost: a\r\nX-').closed();
@@ -115,6 +134,48 @@ test('a request cut short in its head is told with what is known; without a requ
   unknown.server().opened().read('GE').closed();
   assert.equal(unknown.finish().length, 0);
   assert.deepEqual(unknown.drops(), { unparsed: 1 });
+});
+
+test('an answer to a head that is never completed is told with what is known of it, before the connection ends', () => {
+  const harness = new Harness();
+  const story = harness.server().opened().read('GET /half HTTP/1.1\r\nHost: a\r\nX-').wrote(responseText(408));
+  harness.pipeline.tick(T0 + 1000 * MS);
+  harness.play();
+  harness.pipeline.tick(T0 + 3000 * MS);
+  const [span] = harness.play();
+  assert.equal(line(span as never), 'GET /half 408');
+  assert.equal(attribute(span, 'underspan.request.head_truncated'), true);
+  story.closed();
+  assert.equal(harness.finish().length, 1);
+  const nameless = new Harness();
+  nameless.server().opened().read('GE').wrote(responseText(408));
+  nameless.pipeline.tick(T0 + 1000 * MS);
+  nameless.play();
+  nameless.pipeline.tick(T0 + 3000 * MS);
+  assert.deepEqual(nameless.finish().map(line), []);
+  assert.deepEqual(nameless.drops(), { unparsed: 1 });
+});
+
+test('what is no request, and is answered by HTTP, is in the books', () => {
+  for (const side of ['server', 'client'] as const) {
+    const harness = new Harness();
+    const story = harness[side]().opened();
+    const [asked, answered] = ['FOO BAR BAZ\r\n\r\n', responseText(400)];
+    if (side === 'server') story.read(asked).wrote(answered);
+    else story.wrote(asked).read(answered);
+    story.closed();
+    assert.deepEqual(harness.finish().map(line), []);
+    assert.deepEqual([harness.pipeline.ledger.started, harness.drops()], [1, { unparsed: 1 }], side);
+    // Unasked, or in another protocol: nothing.
+    const other = new Harness();
+    const silent = other[side]().opened();
+    if (side === 'server') silent.wrote(responseText(408));
+    else silent.read(responseText(408));
+    other.server().opened().read('FOO BAR BAZ\r\n\r\n').wrote('+OK\r\n').closed();
+    silent.closed();
+    other.finish();
+    assert.equal(other.pipeline.ledger.started, 0);
+  }
 });
 
 test('a request cut short in its body', () => {
