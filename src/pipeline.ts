@@ -43,6 +43,7 @@ import { SpanWriter } from './signals/span.js';
 import { firstInstantNs } from './signals/timeline.js';
 import { type TlsSpan, TlsSpanWriter } from './signals/tls-span.js';
 import { Causes, type CauseThreshold } from './traces/causes.js';
+import { ClientSight } from './traces/client-sight.js';
 import { IdSource, type TraceContext } from './traces/context.js';
 import { Correlator } from './traces/correlator.js';
 import { HeldExchanges } from './traces/held.js';
@@ -484,6 +485,10 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.causes.begin(connection, exchange);
     // One that will never be exported is nobody's parent.
     const isTold = exchange.discardReason === '';
+    if (kind === KIND_SERVER) {
+      connection.clientSight ??= new ClientSight();
+      if (connection.clientSight.isAwaited) exchange.clientSight = connection.clientSight;
+    }
     if (isTold) this.#nameRequest(connection, exchange, position - connection.seqPosition);
     return exchange;
   }
@@ -562,14 +567,21 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     exchange.parentExchange = null;
   }
 
-  finishExchange(_connection: Connection, exchange: Exchange): void {
+  finishExchange(connection: Connection, exchange: Exchange): void {
     this.#end(exchange);
     if (exchange.discardReason !== '') {
       this.correlator.end(exchange);
       this.ledger.drop(exchange.service, exchange.discardReason);
       return;
     }
+    if (exchange.kind === KIND_SERVER) this.#noteClient(connection, exchange);
     if (!this.#held.hold(exchange)) this.#export(exchange);
+  }
+
+  /** With requests in a row on their way, the client's record of this one may come after the end of others. */
+  #noteClient({ clientSight, matcher }: Connection, exchange: Exchange): void {
+    if (exchange.parentEvidence === 'sequence' || matcher?.isIdle === false) clientSight?.see();
+    else clientSight?.miss();
   }
 
   readonly #exportHeld = (exchange: Exchange): void => this.#export(exchange);

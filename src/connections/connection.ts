@@ -10,6 +10,7 @@ import {
   DIRECTION_INGRESS,
   ROLE_UNKNOWN,
 } from '../records/records.gen.js';
+import type { ClientSight } from '../traces/client-sight.js';
 import type { TraceContext } from '../traces/context.js';
 import type { CallCount } from '../traces/process-work.js';
 import { Stream } from './stream.js';
@@ -114,6 +115,8 @@ export class Connection {
   takerTid = 0;
   peerCalls: CallCount | null = null;
   connectFor: Exchange | null = null;
+  /** Of a server, from its first request on: is its client observed on this host? */
+  clientSight: ClientSight | null = null;
   /** Its loop was watched, or had nothing else to do, when it connected. */
   isConnectCertain = false;
   connectTrace: TraceContext | null = null;

@@ -5,6 +5,7 @@ import type { ConnectionEnd } from '../connections/connection.js';
 import type { Service } from '../enrichment/service.js';
 import type { TlsHandshake } from '../protocols/tls/handshake.js';
 import type { UncountedReason } from '../protocols/websocket.js';
+import type { ClientSight } from '../traces/client-sight.js';
 import type { TraceContext } from '../traces/context.js';
 import type { CallCount, ProcessWork } from '../traces/process-work.js';
 
@@ -137,6 +138,8 @@ export class Exchange {
   pairRequestSeq = 0;
   pairResponseSeq = 0;
   pairTag = 0;
+  /** SERVER: its client's record may come later than its own, and is waited for; null if it is not. */
+  clientSight: ClientSight | null = null;
 
   // -- in its process (traces/causes.ts)
   /** The books of its process while it is under way. */

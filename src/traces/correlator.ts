@@ -5,6 +5,7 @@
 import { type Exchange, KIND_CLIENT, KIND_SERVER } from '../exchanges/exchange.js';
 import type { MessageHead } from '../protocols/protocol.js';
 import { type IdSource, TraceContext } from './context.js';
+import { waitsForClient } from './held.js';
 import { PairTable } from './pairs.js';
 import { Propagation, type RemoteParent } from './propagation.js';
 import { ReceivedContexts } from './received.js';
@@ -54,7 +55,7 @@ export class Correlator {
     if (client !== null) {
       exchange.trace = client.trace;
       this.#join(exchange, client);
-    } else this.#servers.add(requestSeq, responseSeq, tag, exchange);
+    } else if (exchange.clientSight !== null) this.#servers.add(requestSeq, responseSeq, tag, exchange);
   }
 
   /** The exchange is complete: what its process sends from now on is not for it. */
@@ -64,6 +65,9 @@ export class Correlator {
 
   /** The exchange leaves the pipeline: whoever has not asked for it by now gets no answer. */
   end(exchange: Exchange): void {
+    // One that was found has left the table, one that does not wait was never in it.
+    const isIn = exchange.kind === KIND_CLIENT ? !exchange.isJoined : waitsForClient(exchange);
+    if (!isIn) return;
     const table = exchange.kind === KIND_CLIENT ? this.#clients : this.#servers;
     table.remove(exchange.pairRequestSeq, exchange.pairResponseSeq, exchange.pairTag, exchange);
   }
@@ -74,6 +78,7 @@ export class Correlator {
     server.parentEvidence = 'sequence';
     server.parentExchange = client;
     client.isJoined = true;
+    server.clientSight?.see();
     // Bytes do not arrive before they are sent; an arrival is that of the oldest unread byte, which may be of something else.
     const sentNs = Math.min(client.requestFirstNs, server.requestTakenNs);
     if (server.requestFirstNs < sentNs) server.requestFirstNs = sentNs;

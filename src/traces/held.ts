@@ -1,7 +1,7 @@
 // Finished exchanges that may not leave yet: a server's waits for its client's record, which comes later when the client was
 // preempted inside its write; all of a trace wait while its ids may still change. In: exchanges in order of their end. Out:
 // the same, in that order but for those that wait for ids. Bounded: beyond MAX_HELD nothing waits.
-import { type Exchange, KIND_SERVER } from '../exchanges/exchange.js';
+import type { Exchange } from '../exchanges/exchange.js';
 
 /** A server's span waits this long for its client's record. */
 const CLIENT_NS = 30e6;
@@ -74,8 +74,9 @@ export class HeldExchanges {
   }
 }
 
-function waitsForClient(exchange: Exchange): boolean {
-  return exchange.kind === KIND_SERVER && exchange.parentEvidence !== 'sequence';
+/** Its client was not found so far, and may still be. */
+export function waitsForClient(exchange: Exchange): boolean {
+  return exchange.clientSight !== null && exchange.parentEvidence !== 'sequence';
 }
 
 function waitsForIds(exchange: Exchange): boolean {

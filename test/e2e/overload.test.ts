@@ -139,5 +139,6 @@ test('more than twice what the agent can take', async t => {
     );
     assert.ok((await booksOf(agent)).isBalanced);
   });
+  clearInterval(sampler);
   await agent.stop();
 });

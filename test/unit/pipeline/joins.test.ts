@@ -186,3 +186,63 @@ test('someone else’s decision to sample is honoured on both sides, and metrics
   off.client().opened({ connectNs: 1, establishedNs: 2 }).wrote(requestText('GET /a')).read(responseText());
   assert.equal(off.finish().length, 0);
 });
+
+/** Keep-alive turns of one server connection, and of its client where that is told: before, behind or after the server's records. */
+function turns(harness: Harness) {
+  const client = harness.client({ slot: 1, egressSeq: CLIENT_SEQ, ingressSeq: SERVER_SEQ });
+  const server = harness.server({ slot: 2, ingressSeq: CLIENT_SEQ, egressSeq: SERVER_SEQ }).opened();
+  const [asked, answered] = [requestText('GET /a'), responseText(200)];
+  const unobserved = new Tape();
+  return (who: 'no client' | 'client first' | 'client late'): void => {
+    const { tape } = harness;
+    // Its sequence numbers go on, whether or not its records are heard of.
+    Object.assign(client, { tape: who === 'no client' ? unobserved : tape });
+    if (who !== 'client late') client.wrote(asked);
+    server.read(asked).wrote(answered);
+    if (who === 'client late') client.wrote(asked);
+    client.read(answered);
+    tape.play(harness.pipeline);
+  };
+}
+
+test('where no client was seen for long, spans no longer wait for one', () => {
+  const harness = new Harness();
+  const turn = turns(harness);
+  for (let at = 0; at < 64; at++) turn('no client');
+  assert.equal(harness.pipeline.openExchanges, 64);
+  for (let at = 0; at < 32; at++) turn('no client');
+  // One of many still does.
+  assert.equal(harness.pipeline.openExchanges, 65);
+  harness.finish();
+  assert.equal(harness.exchangeSpans().length, 96);
+});
+
+test('a client that is heard of after long is joined, from its first record on if it comes in time', () => {
+  for (const [who, missed] of [
+    ['client first', 0],
+    ['client late', 28],
+  ] as const) {
+    const harness = new Harness();
+    const turn = turns(harness);
+    harness.client({ slot: 1, egressSeq: CLIENT_SEQ, ingressSeq: SERVER_SEQ }).opened();
+    for (let at = 0; at < 100; at++) turn('no client');
+    for (let at = 0; at < 100; at++) turn(who);
+    assert.equal(harness.pipeline.correlator.joined, 100 - missed, who);
+    // And from then on late ones, too.
+    for (let at = 0; at < 10; at++) turn('client late');
+    assert.equal(harness.pipeline.correlator.joined, 110 - missed, who);
+    harness.finish();
+  }
+});
+
+test('late clients of pipelined requests are waited for, however many there are', () => {
+  const harness = new Harness({ hasConnectSpans: false });
+  const client = harness.client({ slot: 1, egressSeq: CLIENT_SEQ, ingressSeq: SERVER_SEQ }).opened();
+  const server = harness.server({ slot: 2, ingressSeq: CLIENT_SEQ, egressSeq: SERVER_SEQ }).opened();
+  const requests = requestText('GET /a').repeat(80);
+  const responses = responseText(200).repeat(80);
+  server.read(requests).wrote(responses);
+  client.wrote(requests).read(responses);
+  harness.finish();
+  assert.equal(harness.pipeline.correlator.joined, 80);
+});
