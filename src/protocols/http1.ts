@@ -60,6 +60,9 @@ const IS_LOST = 7;
 const LF = 10;
 const CR = 13;
 
+/** A head that nobody reads at the moment: heads seldom lie in more than one record, so that one serves nearly all. */
+let spareHead: MessageHead | null = null;
+
 /** The stream may go on at any position. */
 const ANYWHERE = -1;
 
@@ -192,7 +195,9 @@ class Http1Parser implements MessageParser {
     let at = from;
     while (at < to && (bytes[at] === CR || bytes[at] === LF)) at++;
     if (at === to) return to;
-    const head = new MessageHead();
+    const head = spareHead ?? new MessageHead();
+    spareHead = null;
+    head.clear();
     head.start = base + at;
     head.isRequest = this.#isRequest;
     this.#head = head;
@@ -307,6 +312,7 @@ class Http1Parser implements MessageParser {
     this.#head = null;
     this.#line.release();
     this.#sink.onHead(head);
+    spareHead = head;
   }
 
   #readLengthBody(to: number, base: number): number {

@@ -41,7 +41,7 @@ export class TraceHeaders {
   requestId = '';
 }
 
-/** A parsed head. Handed to the sink, which may keep it. */
+/** A parsed head. Handed to the sink for the time of the call: it is used again for the next one. */
 export class MessageHead {
   /** Position of its first byte in the stream. */
   start = 0;
@@ -70,13 +70,36 @@ export class MessageHead {
   expect = '';
   /** The head did not end within what may be kept or was captured. */
   isTruncated = false;
+
+  /** As a new one. */
+  clear(): void {
+    this.start = 0;
+    this.headEnd = 0;
+    this.isRequest = false;
+    this.method = '';
+    this.target = '';
+    this.version = '';
+    this.status = 0;
+    this.framing = FRAMING_NONE;
+    this.contentLength = 0;
+    this.host = '';
+    this.userAgent = '';
+    this.contentType = '';
+    this.traceparent = '';
+    this.tracestate = '';
+    this.traceHeaders = null;
+    this.connection = '';
+    this.upgrade = '';
+    this.expect = '';
+    this.isTruncated = false;
+  }
 }
 
 /** Receives what a parser finds, in stream order. */
 export interface MessageSink {
   /** The first byte of a message was fed. Called before anything else of that message. */
   onMessageStart(position: number): void;
-  /** The head is complete (or given up as truncated). 1xx responses are heads of their own, without an end. */
+  /** The head is complete (or given up as truncated); it is the sink's until the call returns. 1xx responses are heads of their own, without an end. */
   onHead(head: MessageHead): void;
   /** The message is complete; `position` is behind its last byte, `bodyBytes` its body without framing, -1 unknown. */
   onMessageEnd(position: number, bodyBytes: number): void;

@@ -19,6 +19,8 @@ const KEY_WORDS = 3;
 export class PairTable {
   /** Entries that were pushed out while they were young enough to matter. */
   overwritten = 0;
+  /** Where only one side of connections is seen, the table of the other is empty all the time, and costs nothing. */
+  #size = 0;
   readonly #keys = new Int32Array(SETS * WAYS * KEY_WORDS);
   readonly #exchanges = new Array<Exchange | null>(SETS * WAYS).fill(null);
 
@@ -40,6 +42,7 @@ export class PairTable {
       chosenNs = takenNs;
     }
     if (exchange.requestTakenNs - chosenNs < MAX_AGE_NS) this.overwritten++;
+    if (exchanges[chosen] === null) this.#size++;
     const key = chosen * KEY_WORDS;
     this.#keys[key] = clientSeq;
     this.#keys[key + 1] = serverSeq;
@@ -49,6 +52,7 @@ export class PairTable {
 
   /** The exchange of that pair, which leaves the table; null if there is none. */
   take(clientSeq: number, serverSeq: number, tag: number): Exchange | null {
+    if (this.#size === 0) return null;
     const keys = this.#keys;
     const client = clientSeq | 0;
     const server = serverSeq | 0;
@@ -60,6 +64,7 @@ export class PairTable {
       const exchange = this.#exchanges[way] ?? null;
       if (exchange === null) continue;
       this.#exchanges[way] = null;
+      this.#size--;
       return exchange;
     }
     return null;
@@ -69,7 +74,9 @@ export class PairTable {
   remove(clientSeq: number, serverSeq: number, tag: number, exchange: Exchange): void {
     const first = this.#set(clientSeq, serverSeq, tag);
     for (let way = first; way < first + WAYS; way++) {
-      if (this.#exchanges[way] === exchange) this.#exchanges[way] = null;
+      if (this.#exchanges[way] !== exchange) continue;
+      this.#exchanges[way] = null;
+      this.#size--;
     }
   }
 }

@@ -8,7 +8,7 @@ import {
   type FeedResult,
   FRAMING_LENGTH,
   LOST,
-  type MessageHead,
+  MessageHead,
   type MessageParser,
   type MessageSink,
   OK,
@@ -52,7 +52,7 @@ export class MessageLog implements MessageSink {
     assert.equal(message.head, null, 'a message has one head');
     assert.equal(head.start, message.start);
     assert.ok(head.headEnd > head.start);
-    message.head = head;
+    message.head = Object.assign(new MessageHead(), head);
     this.lines.push(describeHead(head));
   }
 

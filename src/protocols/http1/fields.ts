@@ -1,7 +1,8 @@
 // Header fields of an HTTP/1 head (RFC 9112 section 5). In: header lines, one at a time, without their end. Out: the
 // wanted ones in a MessageHead, and what says how long the body is. Names are compared as bytes; a field that nobody
-// wants is never made a string. To want another: a line in WANTED, a field in MessageHead. Lost: what a value has beyond
-// its cap, and the values of fields that appear twice though they may not (the first is kept).
+// wants is never made a string. To want another: a line in WANTED, a field in MessageHead, and the line in readField and
+// writeField between them. Lost: what a value has beyond its cap, and the values of fields that appear twice though they
+// may not (the first is kept).
 import { type MessageHead, TraceHeaders } from '../protocol.js';
 import { cutText, decodeText, StringTable } from '../text.js';
 
@@ -13,135 +14,133 @@ export const LENGTH_INVALID = -2;
 interface WantedField {
   /** Lower case. */
   readonly name: string;
+  /** Where it goes: read and written by `readField` and `writeField`, without a call that goes to one of many functions. */
+  readonly id: number;
   /** Longest value that is kept, in bytes. */
   readonly maxBytes: number;
   /** Values of several lines are one list (RFC 9110 section 5.3). */
   readonly isList: boolean;
   /** Of a response nobody wants it. */
-  readonly isOfRequests?: boolean;
+  readonly isOfRequests: boolean;
   /** Worth looking up instead of decoding: few different values. */
   readonly isRecurring: boolean;
-  readonly get: (head: MessageHead) => string;
-  readonly set: (head: MessageHead, value: string) => void;
 }
 
-const CONTENT_LENGTH = 'content-length';
-const TRANSFER_ENCODING = 'transfer-encoding';
-
 /** The two that decide the framing are kept by FieldReader itself. */
-const none = (): string => '';
-const nothing = (): void => {};
+const CONTENT_LENGTH = 0;
+const TRANSFER_ENCODING = 1;
+const HOST = 2;
+const USER_AGENT = 3;
+const CONTENT_TYPE = 4;
+const CONNECTION = 5;
+const UPGRADE = 6;
+const EXPECT = 7;
+const TRACEPARENT = 8;
+const TRACESTATE = 9;
+/** From here on: TRACE_HEADERS. */
+const FIRST_TRACE_HEADER = 10;
 
 /** Headers that name a trace. Two of them are one value that is not valid, as Trace Context wants it of a receiver. */
-function traceField(name: string, key: keyof TraceHeaders, maxBytes: number): WantedField {
-  return {
-    name,
-    maxBytes,
-    isList: true,
-    isOfRequests: true,
-    isRecurring: false,
-    get: head => head.traceHeaders?.[key] ?? '',
-    set: (head, value) => {
-      head.traceHeaders ??= new TraceHeaders();
-      head.traceHeaders[key] = value;
-    },
-  };
+const TRACE_HEADERS: readonly (readonly [name: string, key: keyof TraceHeaders, maxBytes: number])[] = [
+  ['b3', 'b3', 128],
+  ['x-b3-traceid', 'b3TraceId', 64],
+  ['x-b3-spanid', 'b3SpanId', 64],
+  ['x-b3-sampled', 'b3Sampled', 16],
+  ['x-b3-flags', 'b3Flags', 16],
+  ['uber-trace-id', 'jaeger', 128],
+  ['x-amzn-trace-id', 'xray', 512],
+  ['x-request-id', 'requestId', 128],
+];
+
+function framing(name: string, id: number): WantedField {
+  return { name, id, maxBytes: 256, isList: true, isOfRequests: false, isRecurring: false };
+}
+
+function recurringField(name: string, id: number, maxBytes: number, isList: boolean): WantedField {
+  return { name, id, maxBytes, isList, isOfRequests: false, isRecurring: true };
+}
+
+function traceField(name: string, id: number, maxBytes: number): WantedField {
+  return { name, id, maxBytes, isList: true, isOfRequests: true, isRecurring: false };
 }
 
 const WANTED: readonly WantedField[] = [
-  { name: CONTENT_LENGTH, maxBytes: 256, isList: true, isRecurring: false, get: none, set: nothing },
-  { name: TRANSFER_ENCODING, maxBytes: 256, isList: true, isRecurring: false, get: none, set: nothing },
-  {
-    name: 'host',
-    maxBytes: 512,
-    isList: false,
-    isRecurring: true,
-    get: head => head.host,
-    set: (head, value) => {
-      head.host = value;
-    },
-  },
-  {
-    name: 'user-agent',
-    maxBytes: 512,
-    isList: false,
-    isRecurring: true,
-    get: head => head.userAgent,
-    set: (head, value) => {
-      head.userAgent = value;
-    },
-  },
-  {
-    name: 'content-type',
-    maxBytes: 256,
-    isList: false,
-    isRecurring: true,
-    get: head => head.contentType,
-    set: (head, value) => {
-      head.contentType = value;
-    },
-  },
-  {
-    name: 'connection',
-    maxBytes: 256,
-    isList: true,
-    isRecurring: true,
-    get: head => head.connection,
-    set: (head, value) => {
-      head.connection = value.toLowerCase();
-    },
-  },
-  {
-    name: 'upgrade',
-    maxBytes: 256,
-    isList: true,
-    isRecurring: true,
-    get: head => head.upgrade,
-    set: (head, value) => {
-      head.upgrade = value;
-    },
-  },
-  {
-    name: 'expect',
-    maxBytes: 256,
-    isList: true,
-    isRecurring: true,
-    get: head => head.expect,
-    set: (head, value) => {
-      head.expect = value.toLowerCase();
-    },
-  },
-  {
-    name: 'traceparent',
-    maxBytes: 256,
-    isList: true,
-    isOfRequests: true,
-    isRecurring: false,
-    get: head => head.traceparent,
-    set: (head, value) => {
-      head.traceparent = value;
-    },
-  },
-  {
-    name: 'tracestate',
-    maxBytes: 2048,
-    isList: true,
-    isOfRequests: true,
-    isRecurring: false,
-    get: head => head.tracestate,
-    set: (head, value) => {
-      head.tracestate = value;
-    },
-  },
-  traceField('b3', 'b3', 128),
-  traceField('x-b3-traceid', 'b3TraceId', 64),
-  traceField('x-b3-spanid', 'b3SpanId', 64),
-  traceField('x-b3-sampled', 'b3Sampled', 16),
-  traceField('x-b3-flags', 'b3Flags', 16),
-  traceField('uber-trace-id', 'jaeger', 128),
-  traceField('x-amzn-trace-id', 'xray', 512),
-  traceField('x-request-id', 'requestId', 128),
+  framing('content-length', CONTENT_LENGTH),
+  framing('transfer-encoding', TRANSFER_ENCODING),
+  recurringField('host', HOST, 512, false),
+  recurringField('user-agent', USER_AGENT, 512, false),
+  recurringField('content-type', CONTENT_TYPE, 256, false),
+  recurringField('connection', CONNECTION, 256, true),
+  recurringField('upgrade', UPGRADE, 256, true),
+  recurringField('expect', EXPECT, 256, true),
+  traceField('traceparent', TRACEPARENT, 256),
+  traceField('tracestate', TRACESTATE, 2048),
+  ...TRACE_HEADERS.map(([name, , maxBytes], at) => traceField(name, FIRST_TRACE_HEADER + at, maxBytes)),
 ];
+
+function traceKey(id: number): keyof TraceHeaders {
+  return (TRACE_HEADERS[id - FIRST_TRACE_HEADER] as (typeof TRACE_HEADERS)[number])[1];
+}
+
+function readField(head: MessageHead, id: number): string {
+  switch (id) {
+    case HOST:
+      return head.host;
+    case USER_AGENT:
+      return head.userAgent;
+    case CONTENT_TYPE:
+      return head.contentType;
+    case CONNECTION:
+      return head.connection;
+    case UPGRADE:
+      return head.upgrade;
+    case EXPECT:
+      return head.expect;
+    case TRACEPARENT:
+      return head.traceparent;
+    case TRACESTATE:
+      return head.tracestate;
+    default:
+      return head.traceHeaders?.[traceKey(id)] ?? '';
+  }
+}
+
+function writeField(head: MessageHead, id: number, value: string): void {
+  switch (id) {
+    case HOST:
+      head.host = value;
+      break;
+    case USER_AGENT:
+      head.userAgent = value;
+      break;
+    case CONTENT_TYPE:
+      head.contentType = value;
+      break;
+    case CONNECTION:
+      head.connection = lowerCase(value);
+      break;
+    case UPGRADE:
+      head.upgrade = value;
+      break;
+    case EXPECT:
+      head.expect = lowerCase(value);
+      break;
+    case TRACEPARENT:
+      head.traceparent = value;
+      break;
+    case TRACESTATE:
+      head.tracestate = value;
+      break;
+    default:
+      head.traceHeaders ??= new TraceHeaders();
+      head.traceHeaders[traceKey(id)] = value;
+  }
+}
+
+/** The most frequent ones are lower case as they come. */
+function lowerCase(value: string): string {
+  return value === 'keep-alive' || value === 'close' ? value : value.toLowerCase();
+}
 
 interface Candidate {
   readonly nameBytes: Uint8Array;
@@ -229,7 +228,7 @@ export class FieldReader {
       // Blanks before the colon are an error that some receivers forgive (RFC 9112 section 5.1).
       while (colon < to && isBlank(bytes[colon])) colon++;
       if (colon === to || bytes[colon] !== COLON) return;
-      if (candidate.field.isOfRequests === true && !head.isRequest) return;
+      if (candidate.field.isOfRequests && !head.isRequest) return;
       this.#last = candidate.field;
       this.#take(candidate.field, bytes, colon + 1, to, head, false);
       return;
@@ -241,9 +240,9 @@ export class FieldReader {
     let end = to;
     while (start < end && isBlank(bytes[start])) start++;
     while (end > start && isBlank(bytes[end - 1])) end--;
-    if (field.name === CONTENT_LENGTH) {
+    if (field.id === CONTENT_LENGTH) {
       this.#takeLength(bytes, start, end, isFolded);
-    } else if (field.name === TRANSFER_ENCODING) {
+    } else if (field.id === TRANSFER_ENCODING) {
       this.#takeEncoding(bytes, start, end, isFolded);
     } else {
       takeText(field, bytes, start, end, head, isFolded);
@@ -293,13 +292,13 @@ function takeText(
   head: MessageHead,
   isFolded: boolean,
 ): void {
-  const known = field.get(head);
+  const known = readField(head, field.id);
   if (known !== '' && !field.isList && !isFolded) return;
   const room = field.maxBytes - (known === '' ? 0 : known.length + 1);
   if (from === to || room <= 0) return;
   const end = to - from > room ? cutText(bytes, from, from + room) : to;
   const value = field.isRecurring ? recurring.get(bytes, from, end) : decodeText(bytes, from, end);
-  field.set(head, known === '' ? value : `${known}${isFolded ? ' ' : ','}${value}`);
+  writeField(head, field.id, known === '' ? value : `${known}${isFolded ? ' ' : ','}${value}`);
 }
 
 /** Is chunked the last coding that was applied (RFC 9112 section 6.3)? */

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { http1 } from '../../../src/protocols/http1.js';
-import { LOST, OK } from '../../../src/protocols/protocol.js';
+import { LOST, MessageHead, OK, TraceHeaders } from '../../../src/protocols/protocol.js';
 import { abbreviate, type Http1Case, readCases } from '../../fuzz/http1-cases.js';
 import { readAll } from '../../fuzz/http1-reference.js';
 import { checkResync, checkSound, MessageLog, type Piece, replay, singleBytes } from '../../fuzz/http1-replay.js';
@@ -175,4 +175,41 @@ test('header lines without end hold no memory', () => {
   );
   for (let round = 0; round < 200; round++) run.parser.feed(line, 0, line.length, 16 + round * line.length);
   assert.ok(run.parser.heldBytes < 1000, `${run.parser.heldBytes}`);
+});
+
+test('a head that is used again has nothing of the one before', () => {
+  const head = new MessageHead();
+  const values: Record<string, unknown> = { string: 'x', number: 4, boolean: true, object: new TraceHeaders() };
+  for (const [key, value] of Object.entries(head)) Object.assign(head, { [key]: values[typeof value] });
+  assert.notDeepEqual(head, new MessageHead());
+  head.clear();
+  assert.deepEqual(head, new MessageHead());
+});
+
+test('heads of two connections that come in pieces do not mix', () => {
+  const heads: { readonly target: string; readonly host: string; readonly traced: boolean }[] = [];
+  const parser = () =>
+    http1.createRequestParser({
+      onMessageStart: () => {},
+      onHead: head => heads.push({ target: head.target, host: head.host, traced: head.traceHeaders !== null }),
+      onMessageEnd: () => {},
+      requestMethod: () => '',
+    });
+  const pieces = [
+    ['GET /a HTTP/1.1\r\nHost: a\r\nb3: 0\r\n', '\r\nGET /a2 HTTP/1.1\r\n\r\n'],
+    ['GET /b HTTP/1.1\r\n', 'Host: b\r\n\r\nGET /b2 HTTP/1.1\r\n\r\n'],
+  ].map(parts => parts.map(part => Buffer.from(part, 'latin1')));
+  const parsers = [parser(), parser()];
+  const positions = [0, 0];
+  for (const at of [0, 1, 0, 1]) {
+    const bytes = pieces[at]?.shift() as Buffer;
+    assert.equal(parsers[at]?.feed(bytes, 0, bytes.length, positions[at] as number), OK);
+    positions[at] = (positions[at] as number) + bytes.length;
+  }
+  assert.deepEqual(heads, [
+    { target: '/a', host: 'a', traced: true },
+    { target: '/a2', host: '', traced: false },
+    { target: '/b', host: 'b', traced: false },
+    { target: '/b2', host: '', traced: false },
+  ]);
 });
