@@ -490,10 +490,10 @@ export const CONFIG_SCHEMA = {
         },
         nice: {
           type: 'integer',
-          default: -5,
+          default: 0,
           min: -20,
           max: 19,
-          help: "Priority of the thread that empties the rings, as nice(1) has it. Below 0 (needs CAP_SYS_NICE) less is lost where CPUs are scarce; how much it uses is limits.cpu's to say.",
+          help: "Priority of the thread that empties the rings, as nice(1) has it. Below 0 (needs CAP_SYS_NICE) it goes before what it observes, and the rings are emptier where CPUs are scarce; how much it uses is limits.cpu's to say.",
         },
         budget_interval_ms: {
           type: 'integer',

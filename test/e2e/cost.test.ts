@@ -73,7 +73,8 @@ function priorities(pid: number): number[] {
 test('two records a request, a bounded number of bytes and of wake-ups', async t => {
   const server = await startNginx();
   t.after(() => server.stop());
-  const agent = await startAgent({ config: `selection: { include: [{ listen_port: ${server.port} }] }\n` });
+  const config = `selection: { include: [{ listen_port: ${server.port} }] }\nlimits: { nice: -5 }\n`;
+  const agent = await startAgent({ config });
   t.after(() => agent.child.stop(1000, 'SIGKILL'));
   const load = () =>
     runCommand('wrk', ['-t1', '-c8', `-d${LOAD_SECONDS}s`, `http://127.0.0.1:${server.port}/status/200/x`]);
