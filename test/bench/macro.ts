@@ -36,8 +36,6 @@ interface State {
 }
 
 const NO_SPANS = 'traces: { exporters: [none] }\n';
-const SERVER = 'selection: { include: [{ exe: nginx }] }\n';
-const SERVER_AND_CLIENT = 'selection: { include: [{ exe: nginx }, { exe: wrk }] }\n';
 
 async function probesOnly(nginx: Nginx): Promise<Companion> {
   const probes = await Probes.attach({ kind: 'agent', pids: processTree(nginx.child.pid), hasStats: false });
@@ -57,19 +55,19 @@ export const STATES: readonly State[] = [
     name: 'agent, metrics only',
     isAgent: true,
     spansPerRequest: 0,
-    start: () => startAgent({ config: SERVER + NO_SPANS }),
+    start: nginx => startAgent({ config: nginx.selection() + NO_SPANS }),
   },
   {
     name: 'agent, every server span',
     isAgent: true,
     spansPerRequest: 1,
-    start: (_, sink) => startAgent({ config: SERVER, endpoint: sink.url }),
+    start: (nginx, sink) => startAgent({ config: nginx.selection(), endpoint: sink.url }),
   },
   {
     name: 'agent, server and client spans',
     isAgent: true,
     spansPerRequest: 2,
-    start: (_, sink) => startAgent({ config: SERVER_AND_CLIENT, endpoint: sink.url }),
+    start: (nginx, sink) => startAgent({ config: nginx.selection('wrk'), endpoint: sink.url }),
   },
 ];
 

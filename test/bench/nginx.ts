@@ -108,6 +108,12 @@ export class Nginx {
     return `http://127.0.0.1:${this.port}${this.#path}`;
   }
 
+  /** An agent's selection: this server alone, whoever else runs an nginx; with its client, if that program is named. */
+  selection(client = ''): string {
+    const isClient = client === '' ? '' : `, { exe: ${client}, peer_port: ${this.port} }`;
+    return `selection: { include: [{ exe: nginx, listen_port: ${this.port} }${isClient}] }\n`;
+  }
+
   /** Saturates the server for a while. */
   load(seconds: number, connections = 50): Promise<LoadResult> {
     return loadUrl(this.url, { seconds, connections, threads: 2, script: this.#script });

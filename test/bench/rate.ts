@@ -21,21 +21,24 @@ const WARM_AGENT_SECONDS = 10;
 
 interface State {
   readonly name: string;
-  readonly start: (sink: Sink) => Promise<Probes | Agent | null>;
+  readonly start: (nginx: Nginx, sink: Sink) => Promise<Probes | Agent | null>;
 }
-
-const SERVER = 'selection: { include: [{ exe: nginx }] }\n';
-const BOTH = 'selection: { include: [{ exe: nginx }, { exe: h2load }] }\n';
 
 const STATES: readonly State[] = [
   { name: 'nothing', start: async () => null },
   { name: 'empty programs', start: () => Probes.attach({ kind: 'empty', prefixes: ['btf_'], hasStats: false }) },
   {
     name: 'agent, metrics only',
-    start: () => startAgent({ config: `${SERVER}traces: { exporters: [none] }\n` }),
+    start: nginx => startAgent({ config: `${nginx.selection()}traces: { exporters: [none] }\n` }),
   },
-  { name: 'agent, every server span', start: sink => startAgent({ config: SERVER, endpoint: sink.url }) },
-  { name: 'agent, server and client spans', start: sink => startAgent({ config: BOTH, endpoint: sink.url }) },
+  {
+    name: 'agent, every server span',
+    start: (nginx, sink) => startAgent({ config: nginx.selection(), endpoint: sink.url }),
+  },
+  {
+    name: 'agent, server and client spans',
+    start: (nginx, sink) => startAgent({ config: nginx.selection('h2load'), endpoint: sink.url }),
+  },
 ];
 
 interface Cell {
@@ -77,7 +80,7 @@ async function lostRecords(agent: Agent): Promise<number> {
 }
 
 async function measure(state: State, nginx: Nginx, sink: Sink, rate: number): Promise<Cell> {
-  const companion = await state.start(sink);
+  const companion = await state.start(nginx, sink);
   const agent = companion === null || companion instanceof Probes ? null : companion;
   try {
     await load(nginx, rate, agent === null ? WARM_SECONDS : WARM_AGENT_SECONDS);

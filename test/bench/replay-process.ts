@@ -36,7 +36,8 @@ export interface ReplayReport {
   readonly heap: Shares;
 }
 
-const WARM_PASSES = 3;
+/** V8 compiles for the first 120,000 exchanges (`macro`); a recording has some ten thousands. */
+const WARM_PASSES = 8;
 
 /** One reading of the file and nothing else. Returns its size. */
 function readAll(file: string): number {

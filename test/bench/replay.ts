@@ -13,8 +13,7 @@ import type { ReplayOrder, ReplayReport } from './replay-process.js';
 
 const PROGRAM = fileURLToPath(new URL('./replay-process.js', import.meta.url));
 const RECORD_SECONDS = 1;
-const PASSES_PER_ROUND = 2;
-const SELECTION = 'selection: { include: [{ exe: nginx }, { exe: wrk }, { script: node-server.mjs }] }\n';
+const PASSES_PER_ROUND = 3;
 
 interface Replayed {
   readonly name: string;
@@ -28,9 +27,14 @@ interface Traffic {
 }
 
 /** A recording of one load; the agent sees the server's and the client's side. */
-async function record(directory: string, name: string, load: () => Promise<unknown>): Promise<Traffic> {
+async function record(
+  directory: string,
+  name: string,
+  selection: string,
+  load: () => Promise<unknown>,
+): Promise<Traffic> {
   const file = path.join(directory, `${name}.rec`);
-  const agent = await startAgent({ command: ['record', file], config: SELECTION });
+  const agent = await startAgent({ command: ['record', file], config: selection });
   try {
     await load();
   } finally {
@@ -42,7 +46,7 @@ async function record(directory: string, name: string, load: () => Promise<unkno
 async function recordNginx(directory: string): Promise<Traffic> {
   const nginx = await Nginx.start();
   try {
-    return await record(directory, 'nginx', () => nginx.load(RECORD_SECONDS));
+    return await record(directory, 'nginx', nginx.selection('wrk'), () => nginx.load(RECORD_SECONDS));
   } finally {
     await nginx.stop();
   }
@@ -55,7 +59,8 @@ async function recordNode(directory: string): Promise<Traffic> {
     await until('the node server', 10_000, () => isListening({ port }));
     const load = () =>
       runCommand('wrk', ['-t1', '-c50', `-d${RECORD_SECONDS}s`, `http://127.0.0.1:${port}/bytes/612/1`]);
-    return await record(directory, 'node', load);
+    const selection = `selection: { include: [{ listen_port: ${port} }, { peer_port: ${port} }] }\n`;
+    return await record(directory, 'node', selection, load);
   } finally {
     await server.stop();
   }
@@ -88,7 +93,7 @@ export async function runReplay(rounds: number, quiet: Quiet, say: (text: string
   }
   const profiled = results.find(({ report }) => report.cpu !== null)?.report;
   return {
-    title: 'the pipeline alone: recorded traffic, one thread',
+    title: 'the pipeline alone: recorded traffic, one thread, warm code (each pass with a pipeline of its own)',
     tables: [
       figures(results),
       shares('CPU time by stage (nginx, spans and metrics)', profiled?.cpu?.byStage ?? []),

@@ -71,7 +71,7 @@ async function measure(variant: Variant, sink: Sink): Promise<Cell> {
     const port = await freePort();
     const from = performance.now();
     const child = await spawnAgent({
-      config: 'selection: { include: [{ exe: nginx }] }\n',
+      config: nginx.selection(),
       endpoint: sink.url,
       env: { UNDERSPAN_ADMIN_PORT: String(port) },
     });
