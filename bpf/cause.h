@@ -17,26 +17,22 @@
 /* From here on the thread's state tells of this goroutine. */
 static __always_inline void cause_of_routine(struct thread_state *thread, __u64 routine)
 {
-	struct routine_key key = { .routine = routine,
-				   .pid = bpf_get_current_pid_tgid() >> 32 };
-	struct event_cause *request = routine ? bpf_map_lookup_elem(&routines, &key) : NULL;
+	struct routine *known = routine_find(routine);
 
 	thread->routine = routine;
 	__builtin_memset(&thread->cause, 0, sizeof(thread->cause));
 	__builtin_memset(&thread->request, 0, sizeof(thread->request));
-	if (request)
-		thread->request = *request;
+	if (known)
+		thread->request = known->request;
 	thread->request.flags |= CAUSE_ROUTINE;
 }
 
 static __always_inline void cause_keep_routine(struct thread_state *thread)
 {
-	struct routine_key key = { .routine = thread->routine,
-				   .pid = bpf_get_current_pid_tgid() >> 32 };
+	struct routine *routine = routine_renew(thread->routine);
 
-	if (thread->routine &&
-	    bpf_map_update_elem(&routines, &key, &thread->request, BPF_ANY))
-		count_loss(LOSS_THREADS_FULL);
+	if (routine)
+		routine->request = thread->request;
 }
 
 /* What a write of the thread on this connection may be caused by. */
@@ -45,6 +41,8 @@ static __always_inline void cause_of_write(struct thread_state *thread, struct c
 {
 	*cause = thread->cause;
 	*request = c->handed.flags ? c->handed : thread->request;
+	if (thread->context)
+		python_writes(thread, c, request);
 }
 
 /* Bytes up to `seq` were taken from the connection. */
@@ -66,6 +64,8 @@ static __always_inline void cause_taken(struct thread_state *thread, struct conn
 	cause->seq = seq;
 	cause->flags = (cause->flags & CAUSE_OF_THREAD) | CAUSE_TAKEN | flags |
 		       (thread->sole ? CAUSE_SOLE : 0);
+	if (thread->context && !(flags & CAUSE_ENDED))
+		python_takes(thread, c, cause);
 	if (c->role == ROLE_CLIENT || flags & CAUSE_ENDED)
 		return;
 	request->slot = slot;
@@ -97,6 +97,7 @@ static __always_inline void cause_polled(struct thread_state *thread, long count
 	__u64 now = bpf_ktime_get_boot_ns(), since = thread->waited_ns;
 	bool is_sole;
 
+	thread->last_waited_ns = since;
 	thread->waited_ns = now;
 	if (timeout_ms) {
 		thread->due_ns = timeout_ms < 0 ? ~0ULL : since + timeout_ms * 1000000ULL;
@@ -153,6 +154,7 @@ static __always_inline void cause_keep(__u32 tid)
 	if (thread) {
 		thread->epoch = 0;
 		thread->cause.flags = 0;
+		thread->context = thread->outer_context = 0;
 	}
 }
 

@@ -82,9 +82,12 @@ enum event_cause_flag {
 	CAUSE_INHERITED = 32, /* the take was the parent's, before it forked this process or started this goroutine */
 	CAUSE_SOLE = 256, /* the thread's loop was idle, then one descriptor was reported, and no timer can have run since */
 	CAUSE_ROUTINE = 128, /* it is a goroutine's, not the thread's; with CAUSE_INHERITED: see CAUSE_START_SHIFT */
+	CAUSE_TASK = 512, /* it is an asyncio task's: see CAUSE_START_SHIFT */
+	CAUSE_STRAYED = 1024, /* with CAUSE_TASK: tasks that were started for the request call, and nobody waits for them */
 };
 
-/* The bits above it are a digest of how the goroutine was started, never 0. */
+/* The bits above it are a digest, never 0. Of a goroutine: how it was started. Of a task:
+ * its name; with CAUSE_INHERITED, the name of the first one that was at the request. */
 enum event_cause_start {
 	CAUSE_START_SHIFT = 16,
 };

@@ -22,20 +22,19 @@ static __always_inline __u32 start_digest(__u32 flags, __u64 code)
 SEC("uprobe")
 int go_start_enter(struct pt_regs *ctx)
 {
-	__u64 pid_tgid = bpf_get_current_pid_tgid(), code = 0;
-	struct thread_state *thread = thread_selected(pid_tgid);
-	struct routine_key key = { .routine = GO_SECOND(ctx), .pid = pid_tgid >> 32 };
-	struct event_cause *request;
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct routine *starter;
+	__u64 code = 0;
 
 	if (!thread)
 		return 0;
 	thread->starting.flags = 0;
-	request = bpf_map_lookup_elem(&routines, &key);
-	if (!request || bpf_probe_read_user(&code, sizeof(code), (void *)GO_FIRST(ctx)))
+	starter = routine_find(GO_SECOND(ctx));
+	if (!starter || bpf_probe_read_user(&code, sizeof(code), (void *)GO_FIRST(ctx)))
 		return 0;
-	thread->starting = *request;
+	thread->starting = starter->request;
 	thread->starting.flags = CAUSE_ROUTINE | CAUSE_TAKEN | CAUSE_INHERITED |
-				 start_digest(request->flags, code);
+				 start_digest(starter->request.flags, code);
 	return 0;
 }
 
@@ -43,16 +42,18 @@ int go_start_enter(struct pt_regs *ctx)
 SEC("uprobe")
 int go_start_return(struct pt_regs *ctx)
 {
-	__u64 pid_tgid = bpf_get_current_pid_tgid();
-	struct thread_state *thread = thread_selected(pid_tgid);
-	struct routine_key key = { .routine = GO_FIRST(ctx), .pid = pid_tgid >> 32 };
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct routine *started;
 
 	if (!thread)
 		return 0;
-	if (!thread->starting.flags)
-		bpf_map_delete_elem(&routines, &key);
-	else if (bpf_map_update_elem(&routines, &key, &thread->starting, BPF_ANY))
-		count_loss(LOSS_THREADS_FULL);
+	if (!thread->starting.flags) {
+		routine_forget(GO_FIRST(ctx));
+		return 0;
+	}
+	started = routine_renew(GO_FIRST(ctx));
+	if (started)
+		started->request = thread->starting;
 	thread->starting.flags = 0;
 	return 0;
 }

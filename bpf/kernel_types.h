@@ -142,6 +142,7 @@ struct sock {
 	int sk_err;
 	__u16 sk_type;
 	__u16 sk_protocol;
+	__u32 sk_max_ack_backlog;
 };
 
 struct socket {

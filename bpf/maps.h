@@ -111,6 +111,11 @@ struct thread_state {
 	__u32 sole; /* enum sole_event */
 	__u32 sole_slot; /* with SOLE_TAKEN: from where */
 	struct event_cause starting; /* what the goroutine that is being made will inherit */
+	__u64 context; /* of Python: the context that was run last, 0: none */
+	__u64 outer_context; /* the one before: it may have run that one */
+	__u64 last_waited_ns; /* waited_ns as it was before */
+	__u32 has_taken; /* the run of the context at hand: a request's bytes */
+	__u32 has_called; /* likewise: it has written to somebody */
 };
 
 /* by thread id: is it observed, since when is it in a call, and what has it taken last. */
@@ -140,19 +145,55 @@ struct {
 } routine_processes SEC(".maps");
 
 struct routine_key {
-	__u64 routine; /* address of its g */
+	__u64 routine; /* a goroutine: address of its g; an asyncio task: of its context */
 	__u32 pid;
 	__u32 reserved;
 };
 
-/* What a goroutine took last, or what it inherited from the one that started it. Only
- * those that did either: the table is of requests, not of goroutines. */
+/* What a goroutine or a task took last, or what it inherited from the one that started
+ * it. Only those that did either: the table is of requests, not of goroutines. */
+struct routine {
+	struct event_cause request;
+	/* Of a task, see bpf/python.h: */
+	__u64 starter; /* context of the one that started it, 0: it has come to the request by itself */
+	__u64 first; /* of the first one that was at the request */
+	__u32 calls; /* it has called somebody, or one that it has started has, and has not ended */
+	__u32 calling; /* those that it has started of which that is so */
+	__u32 strayed; /* one at the request went on while such a task of its own did, too */
+	__u32 is_named; /* its task is known */
+	__u32 is_copy; /* it is so since it was made */
+	__u32 padding;
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 32768);
 	__type(key, struct routine_key);
-	__type(value, struct event_cause);
+	__type(value, struct routine);
 } routines SEC(".maps");
+
+/* A routine that is at nothing: what a new one begins as, for the stack's sake. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct routine);
+} no_routine SEC(".maps");
+
+/* A future of asyncio that will set a task to work; or a task, which is a future, too. */
+struct future {
+	struct event_cause request; /* it was set when these bytes had been taken, */
+	__u64 turn_ns; /* in this turn of the loop */
+	__u64 context; /* of a task: its own */
+};
+
+/* by address of the future, and process. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, struct routine_key);
+	__type(value, struct future);
+} futures SEC(".maps");
 
 /* by port, host order; written by user space. */
 struct {

@@ -16,6 +16,8 @@
 #include "control_record.h"
 #include "tcp_facts.h"
 #include "target.h"
+#include "routine.h"
+#include "python.h"
 #include "cause.h"
 #include "connection.h"
 #include "capture.h"
@@ -35,6 +37,7 @@
 #include "tls_go.bpf.c"
 #include "goroutine.bpf.c"
 #include "loop.bpf.c"
+#include "python.bpf.c"
 
 /* The probe-read helpers are for GPL-compatible programs only. */
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -40,6 +40,7 @@ const LIBRARY_TEXTS: Readonly<Record<LibraryReport['kind'], readonly [string, st
   tls: ['TLS', 'read'],
   loop: ['event loop', 'watched'],
   routines: ['goroutines', 'followed'],
+  tasks: ['asyncio tasks', 'followed'],
 };
 
 interface LastWords {

@@ -151,6 +151,7 @@ const PROBED = {
   tls: ['tls', 'is read'],
   loop: ['event loop', 'is watched'],
   routines: ['goroutines', 'are followed'],
+  tasks: ['asyncio tasks', 'are followed'],
 } as const;
 const OUTSIDE = 'encrypted connections are seen from outside only';
 const SAID: Readonly<Record<string, string>> = {

@@ -258,7 +258,7 @@ export const CONFIG_SCHEMA = {
         join: JOIN_SECTION,
         parent_evidence: {
           type: 'choice',
-          choices: ['none', 'goroutine', 'fork', 'thread', 'slice', 'loop'],
+          choices: ['none', 'goroutine', 'task', 'fork', 'thread', 'slice', 'loop'],
           default: 'slice',
           help: 'The weakest evidence inside a process that makes a request the parent of a call; weaker ones become span links.',
         },

@@ -153,10 +153,7 @@ export class Executable {
   /** Functions that the file defines for others, by name. */
   dynamicSymbols(names: readonly string[]): Map<string, FoundSymbol> {
     const found = new Map<string, FoundSymbol>();
-    const dynamic = this.#dynamic();
-    const hash = this.offsetOf(dynamic.get(DT_GNU_HASH) ?? -1);
-    const symbols = this.offsetOf(dynamic.get(DT_SYMTAB) ?? -1);
-    const strings = this.offsetOf(dynamic.get(DT_STRTAB) ?? -1);
+    const { dynamic, hash, symbols, strings } = this.#dynamicTables();
     if (symbols < 0 || strings < 0) return found;
     if (hash < 0) {
       const section = this.section('.dynsym');
@@ -172,6 +169,15 @@ export class Executable {
     return found;
   }
 
+  /** The address of what the file defines for others, code or data, by its hash table; 0 if it does not. */
+  dynamicAddress(name: string): number {
+    const { hash, symbols, strings } = this.#dynamicTables();
+    if (hash < 0 || symbols < 0 || strings < 0) return 0;
+    const index = new HashTable(this, hash).find(name, at => this.#nameIs(symbols, strings, at, name));
+    const symbol = index < 0 ? NOTHING : this.read(symbols + index * SYMBOL_BYTES, SYMBOL_BYTES);
+    return symbol.length < SYMBOL_BYTES || symbol.readUInt16LE(6) === 0 ? 0 : word(symbol, 8);
+  }
+
   /** Functions of the full symbol table, which stripped files do not have. */
   staticSymbols(names: ReadonlySet<string>): Map<string, FoundSymbol> {
     const table = this.section('.symtab');
@@ -182,6 +188,13 @@ export class Executable {
   section(name: string): Section | null {
     this.#sections ??= this.#readSections();
     return this.#sections.get(name) ?? null;
+  }
+
+  /** Where the dynamic linker's tables lie in the file, -1: nowhere. */
+  #dynamicTables(): { dynamic: Map<number, number>; hash: number; symbols: number; strings: number } {
+    const dynamic = this.#dynamic();
+    const place = (tag: number) => this.offsetOf(dynamic.get(tag) ?? -1);
+    return { dynamic, hash: place(DT_GNU_HASH), symbols: place(DT_SYMTAB), strings: place(DT_STRTAB) };
   }
 
   #dynamic(): Map<number, number> {

@@ -1,4 +1,4 @@
-// What in a file is to be probed: the functions of a TLS library, of an event loop, of Go's runtime. In: an executable or a library. Out:
+// What in a file is to be probed: the functions of a TLS library, of an event loop, of Go's runtime, of Python. In: an executable or a library. Out:
 // programs and file offsets, in the order in which they have to be attached. Reads the file, changes nothing.
 import type { Executable, FoundSymbol } from './executable.js';
 import { type GoPlaces, goFunctions, isGo } from './go-functions.js';
@@ -6,6 +6,7 @@ import { goRoutinePlaces, ROUTINE_FUNCTIONS } from './go-routines.js';
 import { goTlsPlaces, TLS_FUNCTIONS } from './go-tls.js';
 import { EVENT_LOOPS, LOOP_SYMBOLS } from './loop-probes.js';
 import { placesIn } from './probe-sites.js';
+import { TASK_SYMBOLS, taskPlaces } from './python-tasks.js';
 import { ALL_SYMBOLS, BUFFER_PROBE, type LibraryProbe, TLS_LIBRARIES } from './tls-libraries.js';
 
 export interface Attachment {
@@ -17,7 +18,7 @@ export interface Attachment {
 
 export interface Target {
   /** `buffer`: where TLS libraries put what they encrypt, a part of some of them; nobody is told of it. */
-  readonly kind: 'tls' | 'loop' | 'routines' | 'buffer';
+  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'buffer';
   readonly library: string;
   readonly attachments: readonly Attachment[];
   /** Why it cannot be probed, '' if it can. */
@@ -25,7 +26,7 @@ export interface Target {
 }
 
 const ARCHITECTURE = process.arch === 'arm64' ? 'arm64' : 'x64';
-const SYMBOLS: readonly string[] = [...ALL_SYMBOLS, ...LOOP_SYMBOLS];
+const SYMBOLS: readonly string[] = [...ALL_SYMBOLS, ...LOOP_SYMBOLS, ...TASK_SYMBOLS];
 const NEEDS = TLS_LIBRARIES.map(({ needs }) => new Set(needs));
 /** Names that are searched in about 10 ms. */
 const QUICK_NAMES_BYTES = 2 << 20;
@@ -34,7 +35,7 @@ type Symbols = ReadonlyMap<string, FoundSymbol>;
 
 export function targetsIn(executable: Executable): readonly Target[] {
   const symbols = executable.dynamicSymbols(SYMBOLS);
-  return [...tlsIn(executable, symbols), ...loopsIn(symbols)];
+  return [...tlsIn(executable, symbols), ...loopsIn(symbols), ...tasksIn(executable, symbols)];
 }
 
 /** A file whose tables may take a second to read, where a library takes a millisecond. */
@@ -90,6 +91,13 @@ function loopsIn(symbols: Symbols): readonly Target[] {
     targets.push({ kind: 'loop', library: name, attachments, detail: '' });
   }
   return targets;
+}
+
+function tasksIn(executable: Executable, symbols: Symbols): readonly Target[] {
+  const places = taskPlaces(executable, symbols, ARCHITECTURE);
+  if (places === null) return [];
+  const isRefused = typeof places === 'string';
+  return [{ kind: 'tasks', library: 'Python', attachments: isRefused ? [] : places, detail: isRefused ? places : '' }];
 }
 
 /** Returns first: an entry without its return would look like a call that goes on. */

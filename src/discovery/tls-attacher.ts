@@ -28,7 +28,7 @@ export interface UserProbes {
 
 /** What became of a library, an event loop or a Go program. */
 export interface LibraryReport {
-  readonly kind: 'tls' | 'loop' | 'routines';
+  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks';
   readonly library: string;
   readonly path: string;
   readonly ok: boolean;

@@ -28,7 +28,7 @@ export interface Peer {
 }
 
 /** How a call is known to be for a request, from the strongest evidence to the weakest: traces/causes.ts. */
-export type CauseGrade = 'goroutine' | 'fork' | 'thread' | 'slice' | 'loop';
+export type CauseGrade = 'goroutine' | 'task' | 'fork' | 'thread' | 'slice' | 'loop';
 
 export class Exchange {
   readonly kind: ExchangeKind;
@@ -152,13 +152,16 @@ export class Exchange {
   /** CLIENT: the request that it was sent for, and how that is known. */
   cause: Exchange | null = null;
   causeGrade: '' | CauseGrade = '';
-  /** CLIENT: what it was sent for if its thread turns out to serve several requests. */
+  /** CLIENT: what it was sent for if its thread or task turns out to serve several requests, and how that is known. */
   loopCause: Exchange | null = null;
+  loopGrade: 'slice' | 'loop' = 'loop';
   /** CLIENT: the evidence is too weak for a parent: a link. */
   linked: Exchange | null = null;
   peerCalls: CallCount | null = null;
-  /** CLIENT: its goroutine was started for the request, in a way that this number names; 0: it took the request itself. */
+  /** CLIENT: its goroutine was started for the request, in a way that this number names; 0: it took the request itself. Its
+   *  task is called so, or, if it was started for the request, the first one that was at it. */
   start = 0;
+  isStarted = false;
   /** CLIENT: its response has begun; the thread that took it. */
   isReleased = false;
   responseTid = 0;

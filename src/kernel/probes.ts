@@ -159,6 +159,20 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
     isRequired: false,
     loss: 'calls of Go programs are not joined with the request that caused them',
   },
+  {
+    name: 'asyncio tasks',
+    ways: [
+      way(
+        'uprobe',
+        ...['python_freed', 'python_copied', 'python_run', 'python_future_set'].map(name => ({
+          name,
+          isForFiles: true,
+        })),
+      ),
+    ],
+    isRequired: false,
+    loss: 'calls of asyncio programs are joined with the request that caused them only where nothing else is going on',
+  },
 ];
 
 /** A way that was not taken. */

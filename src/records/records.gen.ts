@@ -1672,6 +1672,8 @@ export const CAUSE_GUARDED = 64;
 export const CAUSE_INHERITED = 32;
 export const CAUSE_SOLE = 256;
 export const CAUSE_ROUTINE = 128;
+export const CAUSE_TASK = 512;
+export const CAUSE_STRAYED = 1024;
 /** Names of enum event_cause_flag, without prefix. */
 export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
   1: 'taken',
@@ -1683,6 +1685,8 @@ export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
   32: 'inherited',
   256: 'sole',
   128: 'routine',
+  512: 'task',
+  1024: 'strayed',
 };
 
 export const CAUSE_START_SHIFT = 16;

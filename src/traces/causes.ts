@@ -12,7 +12,9 @@ import {
   CAUSE_ROUTINE,
   CAUSE_SOLE,
   CAUSE_START_SHIFT,
+  CAUSE_STRAYED,
   CAUSE_TAKEN,
+  CAUSE_TASK,
   CAUSE_WAITED,
   CAUSE_WOKEN,
   type ConnectionOpenedEventCursor,
@@ -26,7 +28,7 @@ import { Take } from './take.js';
 import type { TraceLimits } from './trace-limits.js';
 
 /** From the strongest to the weakest. */
-export const CAUSE_GRADES: readonly CauseGrade[] = ['goroutine', 'fork', 'thread', 'slice', 'loop'];
+export const CAUSE_GRADES: readonly CauseGrade[] = ['goroutine', 'task', 'fork', 'thread', 'slice', 'loop'];
 /** The weakest grade that makes a parent; `none`: none does. */
 export type CauseThreshold = CauseGrade | 'none';
 
@@ -51,6 +53,7 @@ export class Causes {
   /** Client exchanges by the grade of what was found. */
   readonly found: Record<CauseGrade | 'none', number> = {
     goroutine: 0,
+    task: 0,
     fork: 0,
     thread: 0,
     slice: 0,
@@ -122,9 +125,9 @@ export class Causes {
     const { cause, causeGrade } = exchange;
     if (exchange.kind !== KIND_CLIENT) return;
     if (cause === null || causeGrade === '') this.#adopt(exchange, null, 'none');
-    else if (exchange.start > 0 && exchange.work !== null)
+    else if (causeGrade === 'goroutine' && exchange.start > 0 && exchange.work !== null)
       this.#lineages.add(exchange, cause, exchange.work, exchange.start);
-    else if (causeGrade === 'thread') this.#claims.add(exchange, cause);
+    else if (causeGrade === 'thread' || causeGrade === 'task') this.#claims.add(exchange, cause);
     else this.#adopt(exchange, cause, causeGrade);
   }
 
@@ -200,25 +203,39 @@ export class Causes {
   }
 
   #findCause(connection: Connection, exchange: Exchange, work: ProcessWork): void {
-    const take = this.#take;
-    if ((this.#request.flags & CAUSE_ROUTINE) !== 0) {
+    const { flags } = this.#request;
+    if ((flags & CAUSE_ROUTINE) !== 0) {
       this.#findOfRoutine(exchange, work);
       return;
     }
-    if ((this.#request.flags & CAUSE_INHERITED) !== 0) this.#setCause(exchange, this.#ofFork(), 'fork');
-    else if ((take.flags & CAUSE_LOOPS) !== 0) {
-      if ((take.flags & CAUSE_GUARDED) !== 0) work.watch();
-      const { connectFor } = connection;
-      const isFirst = connection.exchangeCount === 1 && connection.connectNs > 0;
-      const request = isFirst ? connectFor : this.#ofSlice(take, connection, work);
-      if (isFirst ? connection.isConnectCertain : (take.flags & CAUSE_CERTAIN) !== 0) {
-        this.#setCause(exchange, request, 'slice');
-        return;
-      }
-      exchange.loopCause = request;
-    }
-    if (exchange.cause === null) this.#setCause(exchange, this.#ofThread(exchange, work), 'thread');
-    if (exchange.cause === null) this.#setCause(exchange, exchange.loopCause, 'loop');
+    if ((flags & CAUSE_TASK) !== 0) this.#findOfTask(exchange);
+    else if ((flags & CAUSE_INHERITED) !== 0) this.#setCause(exchange, this.#ofFork(), 'fork');
+    if (exchange.causeGrade !== 'fork') this.#findOfLoop(connection, exchange, work);
+    const { loopCause, loopGrade } = exchange;
+    if (exchange.cause === null && loopGrade === 'loop')
+      this.#setCause(exchange, this.#ofThread(exchange, work), 'thread');
+    if (exchange.cause === null) this.#setCause(exchange, loopCause, loopGrade);
+  }
+
+  /** The request that the task was set to work by, or that it was started for. */
+  #findOfTask(exchange: Exchange): void {
+    const { flags } = this.#request;
+    this.#setCause(exchange, this.#requestOf(this.#request), 'task');
+    if (exchange.cause === null) return;
+    exchange.start = flags >>> CAUSE_START_SHIFT;
+    exchange.isStarted = (flags & CAUSE_INHERITED) !== 0;
+  }
+
+  /** What the loop is at, which must not contradict what is known already. */
+  #findOfLoop(connection: Connection, exchange: Exchange, work: ProcessWork): void {
+    const take = this.#take;
+    if ((take.flags & CAUSE_LOOPS) === 0) return;
+    if ((take.flags & CAUSE_GUARDED) !== 0) work.watch();
+    const isFirst = connection.exchangeCount === 1 && connection.connectNs > 0;
+    const request = isFirst ? connection.connectFor : this.#ofSlice(take, connection, work);
+    const isCertain = isFirst ? connection.isConnectCertain : (take.flags & CAUSE_CERTAIN) !== 0;
+    exchange.loopGrade = isCertain ? 'slice' : 'loop';
+    if (exchange.cause === null || exchange.cause === request) exchange.loopCause = request;
   }
 
   /** The request that the goroutine took, or that the one took which started it. */
@@ -274,6 +291,7 @@ export class Causes {
     const call = this.#callOf(take);
     const caller = call?.cause ?? null;
     if (call === null || caller === null || !caller.isServing || call.causeGrade === 'thread') return null;
+    if (call.causeGrade === 'task' && call.loopCause === null) return null;
     connection.peerCalls ??= work.peer(peerKey(connection));
     return work.isSole(caller, connection.peerCalls) ? caller : null;
   }
@@ -301,7 +319,13 @@ export class Causes {
 
   /** A thread gives the response to a request: was it at that request all the time? */
   #judgeThread(connection: Connection, request: Exchange, work: ProcessWork): void {
-    if ((this.#request.flags & CAUSE_ROUTINE) !== 0) return;
+    const { flags } = this.#request;
+    if ((flags & CAUSE_ROUTINE) !== 0) return;
+    if ((flags & CAUSE_TASK) !== 0) {
+      if (this.#requestOf(this.#request) === request) this.#judgeTask(request, flags);
+      else this.#claims.refuse(request);
+      return;
+    }
     const last = this.#requestOf(this.#request);
     if (last !== null && last !== request && last.pid === request.pid && last.tid === connection.tid) {
       if ((this.#request.flags & CAUSE_LOOPS) === 0) work.isInterleaved = true;
@@ -311,8 +335,22 @@ export class Causes {
       connection.tid === request.tid &&
       (this.#request.flags & CAUSE_WAITED) === 0 &&
       !work.isInterleaved;
-    if (isOneAtATime) this.#claims.grant(request);
-    else this.#claims.refuse(request);
+    if (!isOneAtATime) this.#claims.refuse(request);
+    else this.#claims.grant(request, call => call.causeGrade === 'thread' && call.responseTid === call.tid);
+  }
+
+  /**
+   * A task gives the response. What it called is for this request; and so is what those called that were started for the request,
+   * if all of them have been waited for.
+   */
+  #judgeTask(request: Exchange, flags: number): void {
+    const name = flags >>> CAUSE_START_SHIFT;
+    const isStarted = (flags & CAUSE_INHERITED) !== 0;
+    const isStrayed = (flags & CAUSE_STRAYED) !== 0;
+    this.#claims.grant(request, call => {
+      if (call.causeGrade !== 'task' || call.start !== name) return false;
+      return call.isStarted ? !isStrayed : !isStarted;
+    });
   }
 
   #adopt(client: Exchange, server: Exchange | null, grade: CauseGrade | 'none'): void {

@@ -1,4 +1,4 @@
-// Calls of a thread that seems to serve one request at a time: whether it does is known when it gives the response. Until
+// Calls of a thread, or of a task, that seems to serve one request at a time: whether it does is known when it gives the response. Until
 // then the trace of the call waits (`trace.waiting`), and with it all that the call has caused. Bounded in number and time.
 import type { CauseGrade, Exchange } from '../exchanges/exchange.js';
 
@@ -31,10 +31,10 @@ export class Claims {
     client.trace.waiting++;
   }
 
-  /** The thread was at this request all the time: the calls that it made and whose responses it took were for it. */
-  grant(server: Exchange): void {
+  /** Who gives the response was at this request all the time: the calls that `isFor` tells were made for it. */
+  grant(server: Exchange, isFor: (client: Exchange) => boolean): void {
     for (const client of this.#take(server)) {
-      if (client.responseTid === client.tid) this.#adopt(client, server, 'thread');
+      if (client.causeGrade !== '' && isFor(client)) this.#adopt(client, server, client.causeGrade);
       else this.#fallBack(client);
     }
   }
@@ -45,10 +45,10 @@ export class Claims {
   }
 
   #fallBack(client: Exchange): void {
-    const { loopCause } = client;
+    const { loopCause, loopGrade } = client;
     client.cause = loopCause;
-    client.causeGrade = loopCause === null ? '' : 'loop';
-    this.#adopt(client, loopCause, loopCause === null ? 'none' : 'loop');
+    client.causeGrade = loopCause === null ? '' : loopGrade;
+    this.#adopt(client, loopCause, loopCause === null ? 'none' : loopGrade);
   }
 
   /** Gives up what waits for requests that were taken before `ns`. */

@@ -58,10 +58,29 @@ test('calls become children of the request that caused them, and of no other', (
 test('a loop whose timers nobody sees: its calls are joined where it had nothing else to do', () =>
   withChain(async (chain, receiver) => {
     await chain.add('leaf', { kind: 'go' });
-    await chain.add('asyncio', { kind: 'asyncio', calls: ['leaf', 'leaf'] });
+    await chain.add('asyncio', { kind: 'asyncio', calls: ['leaf', 'leaf'], env: { MODE: 'callbacks' } });
     const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
     await chain.load('asyncio', 1, REQUESTS, 1);
     await sleep(500);
     await agent.stop();
     assertRight('asyncio', judgeSpans(chain, receiver.spans(), 'asyncio').calls.get('asyncio'), 2 * REQUESTS);
+  }));
+
+test('tasks of asyncio: their calls are joined with the request that they serve, and with no other', () =>
+  withChain(async (chain, receiver) => {
+    await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
+    const modes = { turns: '', parallel: 'parallel', handler: 'handler', late: 'late', workers: 'workers' };
+    for (const [name, MODE] of Object.entries(modes)) {
+      const env = { MODE, TICK_MS: '5', THINK_MS: '1' };
+      await chain.add(name, { kind: 'asyncio', calls: ['leaf', 'leaf'], env });
+    }
+    const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
+    for (const name of Object.keys(modes)) await chain.load(name, 1, REQUESTS, 10);
+    await sleep(500);
+    await agent.stop();
+    const { calls, background } = judgeSpans(chain, receiver.spans(), '');
+    for (const name of ['turns', 'parallel', 'handler']) assertRight(name, calls.get(name), 2 * REQUESTS);
+    // Nobody can tell from outside whose those are that a worker makes, or a task that has answered: none is better than wrong.
+    for (const name of ['late', 'workers']) assertRight(name, calls.get(name), 2 * REQUESTS, 0);
+    assert.equal(background.wrong, 0, background.examples.join('\n'));
   }));

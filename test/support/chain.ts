@@ -76,7 +76,7 @@ async function commandOf(
       return ['gunicorn', [...workers, ...threads, ...places, 'wsgi:app']];
     }
     case 'asyncio':
-      return ['/usr/bin/python3', [path.join(SERVICES, 'asyncio_link.py')]];
+      return [options.PYTHON ?? '/usr/bin/python3', [path.join(SERVICES, 'asyncio_link.py')]];
     case 'puma':
       return ['puma', ['-C', path.join(SERVICES, 'puma.rb')]];
     case 'go':

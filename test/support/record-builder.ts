@@ -124,6 +124,7 @@ export class Thread {
   request: Cause = { slot: 0, generation: 0, seq: 0, flags: 0 };
   /** It is a goroutine. */
   #isRoutine = false;
+  #isTask = false;
   #isSole = false;
 
   /** A goroutine that nobody knows so far. */
@@ -134,12 +135,28 @@ export class Thread {
     return routine;
   }
 
+  /** An asyncio task, by name, on a loop's thread. */
+  static task(name: number): Thread {
+    const task = new Thread();
+    task.#isTask = true;
+    task.waited();
+    task.request.flags = gen.CAUSE_TASK | (name << gen.CAUSE_START_SHIFT);
+    return task;
+  }
+
+  /** It waits for one that it has started no longer, and goes on. */
+  strayed(): void {
+    this.request.flags |= gen.CAUSE_STRAYED;
+  }
+
   taken(role: number, slot: number, generation: number, seq: number, isEnd = false): void {
     const loops = this.cause.flags & (gen.CAUSE_LOOPS | gen.CAUSE_GUARDED);
     const sole = this.#isSole ? gen.CAUSE_SOLE : 0;
     const flags = gen.CAUSE_TAKEN | loops | sole | (isEnd ? gen.CAUSE_ENDED : 0);
+    const { flags: known } = this.request;
     this.cause = { slot, generation, seq: seq >>> 0, flags };
     if (role !== gen.ROLE_CLIENT && !isEnd) this.request = { ...this.cause };
+    if (this.#isTask) this.request.flags = known | gen.CAUSE_TAKEN;
     if (!this.#isRoutine) return;
     this.cause.flags = 0;
     this.request.flags |= gen.CAUSE_ROUTINE;
@@ -149,7 +166,7 @@ export class Thread {
   waited(): void {
     this.#isSole = false;
     this.cause.flags |= gen.CAUSE_WAITED | gen.CAUSE_LOOPS;
-    this.request.flags |= gen.CAUSE_WAITED | gen.CAUSE_LOOPS;
+    if (!this.#isTask) this.request.flags |= gen.CAUSE_WAITED | gen.CAUSE_LOOPS;
   }
 
   /** It was idle, and has been told of one descriptor, before any timer. */
@@ -175,6 +192,13 @@ export class Thread {
     const child = Thread.routine();
     const flags = gen.CAUSE_ROUTINE | gen.CAUSE_TAKEN | gen.CAUSE_INHERITED | (how << gen.CAUSE_START_SHIFT);
     child.request = { ...this.request, flags };
+    return child;
+  }
+
+  /** A task that this one starts. */
+  startedTask(): Thread {
+    const child = Thread.task(0);
+    child.request = { ...this.request, flags: this.request.flags | gen.CAUSE_INHERITED };
     return child;
   }
 

@@ -97,12 +97,28 @@ export const SCENARIOS: readonly Scenario[] = [
     concurrency: ALL,
     requests: 100,
   },
-  {
-    name: 'asyncio, two calls at once',
-    links: { leaf: LEAF, asyncio: { kind: 'asyncio', calls: ['leaf', 'leaf'], env: { MODE: 'parallel' } } },
-    concurrency: [1, 10],
+  ...[
+    ['two calls at once', 'parallel'],
+    ['a task for each request', 'handler'],
+    ['a task for each request, without streams', 'protocol'],
+  ].map(([what, MODE = '']) => ({
+    name: `asyncio, ${what}`,
+    links: { leaf: LEAF, asyncio: { kind: 'asyncio' as const, calls: ['leaf', 'leaf'], env: { MODE } } },
+    concurrency: ALL,
     requests: 100,
-  },
+  })),
+  ...[
+    ['callbacks without tasks', 'callbacks'],
+    ['a call after the response', 'late'],
+    ['a call that nobody waits for', 'stray'],
+    ['a worker that comes and goes', 'workers'],
+    ['a worker that the first request starts', 'lazy'],
+  ].map(([what, MODE = '']) => ({
+    name: `asyncio, ${what}`,
+    links: { leaf: LEAF, asyncio: { kind: 'asyncio' as const, calls: ['leaf', 'leaf'], env: { MODE } } },
+    concurrency: ALL,
+    requests: 100,
+  })),
   {
     name: 'asyncio, timers before the calls',
     links: { leaf: LEAF, asyncio: { kind: 'asyncio', calls: ['leaf', 'leaf'], env: think } },

@@ -1,6 +1,12 @@
 """A link of a chain on asyncio, see node.mjs: its own HTTP over streams, one pool of kept connections a service. TICK_MS: calls
-of no request. THINK_MS: a timer before the calls. SOCKETS: the most connections of the pool, requests queue for them."""
+of no request. THINK_MS: a timer before the calls. SOCKETS: the most connections of the pool, requests queue for them.
+
+MODE, who makes the calls: nothing, the task of the connection, in turn; `parallel`, a task for each; `handler`, a task for the
+request, which also responds (as in aiohttp); `protocol`, the same without streams (as in uvicorn); `workers`, a task that
+the first request starts and that ends when nobody has anything for it to do; `lazy`, one that never ends; `late`, the task of the
+connection, the last call some time after the response; `stray`, a task that nobody waits for makes the last call; `callbacks`, no task."""
 import asyncio
+import collections
 import os
 from urllib.parse import urlsplit
 
@@ -8,9 +14,14 @@ NEXT = [urlsplit(url).netloc for url in os.environ.get("NEXT", "").split(",") if
 THINK = float(os.environ.get("THINK_MS", "0")) / 1000
 TICK = float(os.environ.get("TICK_MS", "0")) / 1000
 SOCKETS = int(os.environ.get("SOCKETS", "0"))
-PARALLEL = os.environ.get("MODE") == "parallel"
+MODE = os.environ.get("MODE", "")
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 pools = {}
 limit = asyncio.Semaphore(SOCKETS) if SOCKETS else None
+jobs = collections.deque()
+job_came = asyncio.Event()
+tasks = set()
+workers = []
 
 
 async def read_message(reader):
@@ -41,23 +52,124 @@ async def exchange(address, path):
     pool.append((reader, writer))
 
 
+def start(work):
+    task = asyncio.get_running_loop().create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+    return task
+
+
+async def drain_jobs():
+    while jobs or MODE == "lazy":
+        while not jobs:
+            job_came.clear()
+            await job_came.wait()
+        address, path, done = jobs.popleft()
+        await call(address, path)
+        done.set_result(None)
+    workers.clear()
+
+
+async def by_worker(address, path):
+    done = asyncio.get_running_loop().create_future()
+    jobs.append((address, path, done))
+    job_came.set()
+    if not workers:
+        workers.append(start(drain_jobs()))
+    await done
+
+
+async def make_calls(path):
+    if THINK:
+        await asyncio.sleep(THINK)
+    one = by_worker if MODE in ("workers", "lazy") else call
+    calls = [(address, f"{path}.{index + 1}") for index, address in enumerate(NEXT)]
+    if MODE == "late":
+        calls.pop()
+    elif MODE == "stray":
+        start(call(*calls.pop()))
+    if MODE == "parallel":
+        await asyncio.gather(*[one(*each) for each in calls])
+    else:
+        for each in calls:
+            await one(*each)
+
+
+async def answer(head, writer):
+    path = head.split(b" ", 2)[1].decode()
+    await make_calls(path)
+    writer.write(RESPONSE)
+    if MODE == "late":
+        await asyncio.sleep(0.003)
+        await call(NEXT[-1], f"{path}.{len(NEXT)}")
+
+
 async def serve(reader, writer):
     try:
         while True:
             head = await read_message(reader)
-            path = head.split(b" ", 2)[1].decode()
-            if THINK:
-                await asyncio.sleep(THINK)
-            calls = [call(address, f"{path}.{index + 1}") for index, address in enumerate(NEXT)]
-            if PARALLEL:
-                await asyncio.gather(*calls)
+            if MODE == "handler":
+                await asyncio.get_running_loop().create_task(answer(head, writer))
             else:
-                for one in calls:
-                    await one
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-            await writer.drain()
+                await answer(head, writer)
+                await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()
+
+
+class Server(asyncio.Protocol):
+    """Requests have no body, and come one at a time."""
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.head = b""
+
+    def data_received(self, data):
+        self.head += data
+        if self.head.endswith(b"\r\n\r\n"):
+            head, self.head = self.head, b""
+            if MODE == "protocol":
+                start(answer(head, self.transport))
+            else:
+                path = head.split(b" ", 2)[1].decode()
+                self.calls = [(address, f"{path}.{index + 1}") for index, address in enumerate(NEXT)]
+                self.go_on()
+
+    def go_on(self):
+        if not self.calls:
+            self.transport.write(RESPONSE)
+            return
+        address, path = self.calls.pop(0)
+        pool = pools.setdefault(address, [])
+        client = pool.pop() if pool else Client(address)
+        client.ask(path, self.go_on)
+
+
+class Client(asyncio.Protocol):
+    def __init__(self, address):
+        self.address = address
+        self.transport = None
+        host, _, port = address.partition(":")
+        start(asyncio.get_running_loop().create_connection(lambda: self, host, int(port)))
+
+    def ask(self, path, done):
+        self.request = f"GET {path} HTTP/1.1\r\nHost: {self.address}\r\n\r\n".encode()
+        self.answer = b""
+        self.done = done
+        if self.transport:
+            self.transport.write(self.request)
+
+    def connection_made(self, transport):
+        self.transport = transport
+        transport.write(self.request)
+
+    def data_received(self, data):
+        self.answer += data
+        head, end, body = self.answer.partition(b"\r\n\r\n")
+        length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+        if end and len(body) == length:
+            pools[self.address].append(self)
+            self.done()
 
 
 async def tick():
@@ -67,7 +179,11 @@ async def tick():
 
 
 async def main():
-    server = await asyncio.start_server(serve, "127.0.0.1", int(os.environ["PORT"]))
+    port = int(os.environ["PORT"])
+    if MODE in ("protocol", "callbacks"):
+        server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", port)
+    else:
+        server = await asyncio.start_server(serve, "127.0.0.1", port)
     ticking = asyncio.ensure_future(tick()) if TICK else None
     async with server:
         await server.serve_forever()

@@ -339,6 +339,58 @@ test('goroutines that serve several requests are trusted no more, nor is any tha
   assert.deepEqual(parents(harness.finish()), ['/b1', '/b2', '/b3']);
 });
 
+test('a task calls for the request that it was set to work by, if it gives the response', () => {
+  const harness = new Harness({ hasConnectSpans: false });
+  const [first, second] = [1, 2].map(tid => routine(harness, tid, Thread.task(tid)));
+  const calls = [1, 2].map(tid => harness.client({ pid: PID, tid }).opened());
+  const servers = [first, second].map((task, index) => task?.server().read(ask(`/${'ab'[index]}`)));
+  for (const [index, call] of calls.entries()) call.wrote(ask(`/${'ab'[index]}1`));
+  for (const call of calls) call.read(responseText(200));
+  harness.tape.play(harness.pipeline);
+  harness.pipeline.tick(harness.tape.nowNs);
+  assert.deepEqual(harness.pipeline.flush(), [], 'nothing leaves before the request has been answered');
+  for (const server of servers) server?.wrote(responseText(200));
+  calls[0]?.wrote(ask('/late')).read(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/a1 < /a (task)', '/b1 < /b (task)', '/late']);
+});
+
+test('a worker of asyncio: another task gives the response, and nobody knows whom it called for', () => {
+  const harness = new Harness({ hasConnectSpans: false });
+  const server = routine(harness, 1, Thread.task(1)).server().read(ask('/a'));
+  const worker = routine(harness, 2, Thread.task(2));
+  worker.harness.tape.thread(2).request = { ...harness.tape.thread(1).request };
+  worker.harness.tape.thread(2).request.flags ^= 3 << 16;
+  harness.client({ pid: PID, tid: 2 }).opened().wrote(ask('/x')).read(responseText(200));
+  server.wrote(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/x']);
+});
+
+for (const isStray of [false, true]) {
+  test(`tasks that were started for a request count ${isStray ? 'not' : ''} while the others sleep until they end`, () => {
+    const harness = new Harness({ hasConnectSpans: false });
+    const server = routine(harness, 1, Thread.task(1)).server().read(ask('/a'));
+    const own = harness.client({ pid: PID, tid: 1 }).opened();
+    own.wrote(ask('/a1')).read(responseText(200));
+    routine(harness, 2, harness.tape.thread(1).startedTask());
+    harness.client({ pid: PID, tid: 2 }).opened().wrote(ask('/a2')).read(responseText(200));
+    if (isStray) harness.tape.thread(1).strayed();
+    server.wrote(responseText(200));
+    assert.deepEqual(parents(harness.finish()), ['/a1 < /a (task)', isStray ? '/a2' : '/a2 < /a (task)']);
+  });
+}
+
+test('a task that was started gives the response: what the one that started it called is not certain', () => {
+  const harness = new Harness({ hasConnectSpans: false });
+  const server = routine(harness, 1, Thread.task(1)).server().read(ask('/a'));
+  harness.client({ pid: PID, tid: 1 }).opened().wrote(ask('/x')).read(responseText(200));
+  const child = harness.tape.thread(1).startedTask();
+  routine(harness, 2, child);
+  harness.client({ pid: PID, tid: 2 }).opened().wrote(ask('/a1')).read(responseText(200));
+  harness.tape.threads.set(1, child);
+  server.wrote(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/a1 < /a (task)', '/x']);
+});
+
 test('pipelined requests are several candidates', () => {
   const process = threads();
   const { harness } = process;

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Where Python runs contexts, copies and frees them, and where asyncio sets futures
+ * (src/discovery/python-tasks.ts); see python.h. The probes sit on functions that
+ * programs without an event loop hardly call.
+ */
+
+/* The future that a callback is called with has been set, and has set the context to
+ * work; or it is a task, which has ended. */
+static __noinline void python_wakes(struct thread_state *thread, __u64 context, __u64 address)
+{
+	struct routine_key key = routine_key_of(address);
+	struct future *future = bpf_map_lookup_elem(&futures, &key);
+	struct routine *task;
+
+	if (!future)
+		return;
+	if (future->context) {
+		task = routine_find(future->context);
+		if (task)
+			python_ends(task);
+	} else if (future->turn_ns == thread->last_waited_ns) {
+		/* Callbacks are called in the turn after. */
+		python_arrives(context, &future->request);
+	}
+	bpf_map_delete_elem(&futures, &key);
+}
+
+/* A context is run for the first time by the first step of its task: an object that
+ * names the task behind its own two words. */
+static __noinline void python_names(struct routine *task, __u64 context, __u64 step)
+{
+	struct future future = { .context = context };
+	struct routine_key key;
+	__u64 address = 0;
+
+	task->is_named = 1;
+	if (bpf_probe_read_user(&address, sizeof(address), (void *)(step + 16)) || !address)
+		return;
+	key = routine_key_of(address);
+	if (bpf_map_update_elem(&futures, &key, &future, BPF_ANY))
+		count_loss(LOSS_THREADS_FULL);
+}
+
+/* context_run(context, { callable, arguments ... }, count, names) */
+SEC("uprobe")
+int python_run(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	__u64 context = ARGUMENT1(ctx), count = ARGUMENT3(ctx), called[2] = {};
+	struct routine *task, *first;
+
+	if (!thread)
+		return 0;
+	if (thread->context != context) {
+		thread->outer_context = thread->context;
+		thread->context = context;
+	}
+	thread->has_taken = thread->has_called = 0;
+	if (count == 2 &&
+	    !bpf_probe_read_user(called, sizeof(called), (void *)ARGUMENT2(ctx)))
+		python_wakes(thread, context, called[1]);
+	task = routine_find(context);
+	if (!task)
+		return 0;
+	if (count == 1 && task->starter && !task->is_named &&
+	    !bpf_probe_read_user(called, sizeof(called[0]), (void *)ARGUMENT2(ctx)))
+		python_names(task, context, called[0]);
+	/* It goes on although a task that it has started still calls: for whom? */
+	if (task->calling) {
+		first = python_first(task);
+		if (first)
+			first->strayed = 1;
+	}
+	return 0;
+}
+
+/* PyContext_CopyCurrent() returns the context of something new. */
+SEC("uprobe")
+int python_copied(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct routine *starter, *made;
+	__u64 context;
+
+	if (!thread || !thread->context)
+		return 0;
+	context = python_context(thread);
+	starter = routine_find(context);
+	if (!starter) {
+		routine_forget(RESULT(ctx));
+		return 0;
+	}
+	made = routine_renew(RESULT(ctx));
+	if (!made)
+		return 0;
+	made->request = starter->request;
+	made->is_copy = 1;
+	/* What a reader's callback makes right after it has read is at the request itself. */
+	if (!thread->has_taken) {
+		made->starter = context;
+		made->first = starter->starter ? starter->first : context;
+	}
+	return 0;
+}
+
+/* A context is freed: another one may lie there next. */
+SEC("uprobe")
+int python_freed(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (thread && thread->context)
+		routine_forget(ARGUMENT1(ctx));
+	return 0;
+}
+
+/* Future.set_result(future, ...), Future.set_exception(future, ...) */
+SEC("uprobe")
+int python_future_set(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct routine_key key = routine_key_of(ARGUMENT1(ctx));
+	struct future future = {};
+	struct routine *reader;
+
+	if (!thread || !thread->context)
+		return 0;
+	reader = thread->has_taken ? routine_find(python_context(thread)) : NULL;
+	if (!reader) {
+		bpf_map_delete_elem(&futures, &key);
+		return 0;
+	}
+	future.request = reader->request;
+	future.turn_ns = thread->waited_ns;
+	if (bpf_map_update_elem(&futures, &key, &future, BPF_ANY))
+		count_loss(LOSS_THREADS_FULL);
+	return 0;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * asyncio tasks (Python 3.7 and later): each has a context of its own (PEP 567), in
+ * which all its steps run, so that the context which a thread is in names the task.
+ * A task is at a request
+ *  - that its context took, or
+ *  - whose bytes were taken in the run that set the future which then set it to work:
+ *    a reader's callback has a context of its own, and wakes up the task that waits, or
+ *  - that the context was at from which its own was copied: the task that started it.
+ * Whether a task was at nothing else meanwhile is known when the response is given
+ * (src/traces/claims.ts). One that was started may go on for others: what it calls
+ * counts as long as the one that started it sleeps until it has ended. Callbacks have
+ * copies of contexts, too: they are no tasks that end, and a reader's is at what it
+ * reads, not at what it was made for.
+ */
+#ifndef UNDERSPAN_PYTHON_H
+#define UNDERSPAN_PYTHON_H
+
+/* PyContext: two words of an object, ctx_prev, ctx_vars, ctx_weakreflist, then the int
+ * ctx_entered, which is 1 while the context is run. */
+#define PY_CONTEXT_ENTERED 40
+/* Generations of tasks that start tasks. */
+#define PY_STARTERS_MAX 3
+
+static __always_inline bool python_is_entered(__u64 context)
+{
+	__u32 entered = 0;
+
+	return context &&
+	       !bpf_probe_read_user(&entered, sizeof(entered),
+				    (void *)(context + PY_CONTEXT_ENTERED)) &&
+	       entered == 1;
+}
+
+/* The context in which the thread is; 0: in none that is known. */
+static __noinline __u64 python_context(struct thread_state *thread)
+{
+	if (python_is_entered(thread->context))
+		return thread->context;
+	return python_is_entered(thread->outer_context) ? thread->outer_context : 0;
+}
+
+static __always_inline bool is_same_take(struct event_cause *one, struct event_cause *other)
+{
+	return one->slot == other->slot && one->generation == other->generation &&
+	       one->seq == other->seq;
+}
+
+/* The one that started it, if it is still at the same request. */
+static __always_inline struct routine *python_starter(struct routine *task)
+{
+	struct routine *starter = routine_find(task->starter);
+
+	return starter && is_same_take(&starter->request, &task->request) ? starter : NULL;
+}
+
+static __always_inline struct routine *python_first(struct routine *task)
+{
+	struct routine *first = task->starter ? routine_find(task->first) : task;
+
+	return first && is_same_take(&first->request, &task->request) ? first : NULL;
+}
+
+/* The context comes to the request, and whatever it was at before is over for it. */
+static __always_inline void python_arrives(__u64 context, struct event_cause *request)
+{
+	struct routine *task = routine_renew(context);
+
+	if (!task)
+		return;
+	task->request.slot = request->slot;
+	task->request.generation = request->generation;
+	task->request.seq = request->seq;
+	task->request.flags = CAUSE_TAKEN;
+}
+
+/* Does what is read from it answer its own calls? Of a connection that is older than the
+ * agent the socket tells: one that was accepted is a copy of its listener. Where that
+ * is out of reach, the first call that was seen does. */
+static __always_inline bool python_is_client(struct connection *c)
+{
+	if (c->role != ROLE_UNKNOWN)
+		return c->role == ROLE_CLIENT;
+	if (c->flags & (CONNECTION_UNIX | CONNECTION_TLS))
+		return c->first_write_ns &&
+		       (!c->first_read_ns || c->first_write_ns < c->first_read_ns);
+	return !KERNEL_READ(struct sock, c->sk, sk_max_ack_backlog);
+}
+
+/* Bytes were taken: of a request, or of a response. */
+static __noinline void python_takes(struct thread_state *thread, struct connection *c,
+				     struct event_cause *take)
+{
+	__u64 context = python_context(thread);
+	struct routine *task;
+
+	if (!context)
+		return;
+	if (!python_is_client(c)) {
+		python_arrives(context, take);
+		thread->has_taken = 1;
+		return;
+	}
+	task = thread->has_called ? NULL : routine_find(context);
+	if (task && task->is_copy)
+		routine_renew(context);
+}
+
+/* A started task calls somebody. */
+static __always_inline void python_calls(struct routine *task)
+{
+	for (int i = 0; i < PY_STARTERS_MAX && task && task->starter && !task->calls; i++) {
+		struct routine *starter = python_starter(task), *first;
+
+		task->calls = 1;
+		if (starter) {
+			starter->calling++;
+		} else {
+			first = python_first(task);
+			if (first)
+				first->strayed = 1;
+		}
+		task = starter;
+	}
+}
+
+/* It has ended: a task that waits for it may go on. */
+static __always_inline void python_ends(struct routine *task)
+{
+	struct routine *starter;
+
+	if (!task->calls)
+		return;
+	task->calls = 0;
+	starter = python_starter(task);
+	if (starter && starter->calling)
+		starter->calling--;
+}
+
+/* 15 bits of an address, which are never 0 with the one that is set. */
+static __always_inline __u32 python_name(__u64 context)
+{
+	return ((__u32)(context * 0x9e3779b97f4a7c15ULL >> 48) | 1) << CAUSE_START_SHIFT;
+}
+
+/* The thread writes to `c`: what is the task at hand at? `request` is left as it is if
+ * that is not known. */
+static __noinline void python_writes(struct thread_state *thread, struct connection *c,
+				     struct event_cause *request)
+{
+	__u64 context = python_context(thread);
+	struct routine *task = routine_find(context), *first;
+	__u32 flags;
+
+	if (!task || !(task->request.flags & CAUSE_TAKEN))
+		return;
+	if (python_is_client(c)) {
+		thread->has_called = 1;
+		python_calls(task);
+	}
+	flags = CAUSE_TASK | CAUSE_TAKEN | python_name(task->starter ? task->first : context);
+	if (task->starter)
+		flags |= CAUSE_INHERITED;
+	first = python_first(task);
+	/* Of those that are to be waited for, only the one that writes may still call. */
+	if (!first || first->strayed || first->calling > (task->starter ? task->calls : 0))
+		flags |= CAUSE_STRAYED;
+	request->slot = task->request.slot;
+	request->generation = task->request.generation;
+	request->seq = task->request.seq;
+	request->flags = flags;
+}
+
+#endif

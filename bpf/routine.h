@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What runs on threads by turns: goroutines (goroutine.h), and tasks of asyncio
+ * (python.h). Which request it is at is kept with it, and not with the thread.
+ */
+#ifndef UNDERSPAN_ROUTINE_H
+#define UNDERSPAN_ROUTINE_H
+
+static __always_inline struct routine_key routine_key_of(__u64 address)
+{
+	struct routine_key key = { .routine = address,
+				   .pid = bpf_get_current_pid_tgid() >> 32 };
+
+	return key;
+}
+
+static __noinline struct routine *routine_find(__u64 address)
+{
+	struct routine_key key = routine_key_of(address);
+
+	return address ? bpf_map_lookup_elem(&routines, &key) : NULL;
+}
+
+/* It is at nothing so far, whatever was known of it or of another one at its address. */
+static __noinline struct routine *routine_renew(__u64 address)
+{
+	struct routine_key key = routine_key_of(address);
+	__u32 zero = 0;
+	struct routine *nothing = bpf_map_lookup_elem(&no_routine, &zero);
+
+	if (!nothing || !address)
+		return NULL;
+	if (bpf_map_update_elem(&routines, &key, nothing, BPF_ANY)) {
+		count_loss(LOSS_THREADS_FULL);
+		return NULL;
+	}
+	return bpf_map_lookup_elem(&routines, &key);
+}
+
+static __always_inline void routine_forget(__u64 address)
+{
+	struct routine_key key = routine_key_of(address);
+
+	bpf_map_delete_elem(&routines, &key);
+}
+
+#endif
