@@ -9,7 +9,12 @@ const agent = new http.Agent({ keepAlive: true, maxSockets: Number(SOCKETS) || N
 
 function call(url) {
   return new Promise((resolve, reject) => {
-    http.get(url, { agent }, response => response.resume().on('end', resolve)).on('error', reject);
+    const request = http.get(url, { agent }, response => response.resume().on('end', resolve));
+    // A kept connection may end at the moment when it is used again: clients ask once more.
+    request.on('error', error => {
+      if (request.reusedSocket && error.code === 'ECONNRESET') call(url).then(resolve, reject);
+      else reject(error);
+    });
   });
 }
 
