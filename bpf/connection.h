@@ -193,6 +193,11 @@ __noinline int connection_create(__u64 key, __u32 inode, __u32 role)
 	if (birth) {
 		c->created_ns = birth->created_ns;
 		c->established_ns = birth->established_ns;
+		if (birth->established_ns) { /* by a handshake of the other side */
+			c->role = ROLE_SERVER;
+			c->begin_ingress_seq = birth->ingress_seq;
+			c->begin_egress_seq = birth->egress_seq;
+		}
 		if (birth->arrived_ns) {
 			c->arrival_ns[0] = birth->arrived_ns;
 			c->arrival_end[0] = KERNEL_READ(struct tcp_sock, sk, rcv_nxt);

@@ -50,6 +50,7 @@ struct birth {
 	__u64 created_ns;
 	__u64 established_ns;
 	__u64 arrived_ns;
+	__u32 ingress_seq, egress_seq; /* positions when it was established */
 };
 
 /* struct sock * -> what happened to a socket before it became a connection: it was

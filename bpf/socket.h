@@ -321,7 +321,8 @@ static __always_inline void read_positions(struct io *io, struct connection *c, 
 		io->seq = write_seq - io->bytes;
 		io->other_seq = copied_seq;
 	}
-	if (c->direction == DIRECTION_NONE && c->flags & CONNECTION_PREEXISTING) {
+	if (c->direction == DIRECTION_NONE && c->flags & CONNECTION_PREEXISTING &&
+	    !c->established_ns) {
 		c->begin_ingress_seq = io->direction == DIRECTION_INGRESS ? io->seq : io->other_seq;
 		c->begin_egress_seq = io->direction == DIRECTION_EGRESS ? io->seq : io->other_seq;
 	}

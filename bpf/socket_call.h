@@ -127,8 +127,8 @@ static __noinline void unix_closing(struct sock *sk)
 	connection_close(c->sk, slot, c->fin_sent_ns);
 }
 
-/* The connection of a socket; a socket that was never seen is older than the
- * agent (or than its process's selection). */
+/* The connection of a socket; a socket that was never seen is older than the agent (or
+ * than its process's selection), or came by a call that is not seen. */
 static __noinline struct connection *connection_of(struct sock *sk, __u32 inode, __u32 *slot,
 						   __u64 now)
 {
@@ -151,11 +151,16 @@ static __noinline struct connection *connection_of(struct sock *sk, __u32 inode,
 	c = connection_new(sk, inode, ROLE_UNKNOWN, slot);
 	if (!c)
 		return NULL;
-	c->flags |= CONNECTION_PREEXISTING;
-	if (c->flags & CONNECTION_UNIX)
-		c->flags |= CONNECTION_PAIR_UNSURE;
-	else
-		read_tcp(&c->tcp, sk);
+	if (c->flags & CONNECTION_UNIX) {
+		c->flags |= CONNECTION_PREEXISTING | CONNECTION_PAIR_UNSURE;
+		return c;
+	}
+	/* Accepted by no call that was seen (io_uring): from its beginning on, if it has
+	 * answered nothing yet. */
+	if (!c->established_ns ||
+	    c->begin_egress_seq != KERNEL_READ(struct tcp_sock, sk, write_seq))
+		c->flags |= CONNECTION_PREEXISTING;
+	read_tcp(&c->tcp, sk);
 	return c;
 }
 

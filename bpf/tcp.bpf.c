@@ -33,7 +33,11 @@ static __always_inline void tcp_established(struct sock *sk, int old_state, __u6
 	__u32 slot;
 
 	if (old_state == TCP_SYN_RECV) {
-		struct birth birth = { .established_ns = now };
+		struct birth birth = {
+			.established_ns = now,
+			.ingress_seq = KERNEL_READ(struct tcp_sock, sk, copied_seq),
+			.egress_seq = KERNEL_READ(struct tcp_sock, sk, write_seq),
+		};
 
 		if (bpf_map_update_elem(&births, &key, &birth, BPF_ANY))
 			count_loss(LOSS_BIRTHS_FULL);
@@ -48,12 +52,40 @@ static __always_inline void tcp_established(struct sock *sk, int old_state, __u6
 	connection_announce(slot, now);
 }
 
+/* A connection that its process now shuts, in this context, and that no call has shown so
+ * far: accepted, read and written through an io_uring. NULL if it is older than the agent,
+ * or nobody's. */
+static __always_inline struct connection *tcp_unseen(struct sock *sk, __u32 *slot, __u64 now)
+{
+	__u64 key = (__u64)sk;
+	struct birth *birth = bpf_map_lookup_elem(&births, &key);
+	struct thread_state *thread;
+	struct connection *c;
+
+	if (!birth || !birth->established_ns)
+		return NULL;
+	thread = thread_selected(bpf_get_current_pid_tgid());
+	if (!thread)
+		return NULL;
+	c = connection_new(sk, 0, ROLE_SERVER, slot);
+	if (!c)
+		return NULL;
+	if (!is_selected(c, thread)) {
+		connection_release(c->sk, *slot);
+		return NULL;
+	}
+	connection_announce(*slot, now);
+	return c;
+}
+
 static __always_inline void tcp_closing(struct sock *sk, int old_state, int new_state, __u64 now)
 {
 	struct connection *c;
 	__u32 slot;
 
 	c = connection_find((__u64)sk, &slot);
+	if (!c && (new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK))
+		c = tcp_unseen(sk, &slot, now);
 	if (!c)
 		return;
 	if (new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK) {

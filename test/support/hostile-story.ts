@@ -67,6 +67,8 @@ export interface Story {
   readonly server: readonly Step[];
   readonly family: 'ipv4' | 'ipv6';
   readonly acceptDelayMs: number;
+  /** The server accepts through io_uring. */
+  readonly isAcceptedByRing: boolean;
   readonly serverReceiveBuffer: number;
   readonly clientSendBuffer: number;
   readonly clientReceiveBuffer: number;
@@ -128,6 +130,7 @@ export function story(name: string, talks: readonly Talk[], options: Partial<Sto
     server: talks.flatMap(turnOfServer),
     family: 'ipv4',
     acceptDelayMs: 0,
+    isAcceptedByRing: false,
     serverReceiveBuffer: 0,
     clientSendBuffer: 0,
     clientReceiveBuffer: 0,

@@ -348,7 +348,9 @@ export class Judge {
   #judgeOpening(isServer: boolean, where: string, span: DecodedSpan): void {
     const connect = this.#log.client.calls.find(call => call.kind === 'connect') as Call;
     const accept = this.#log.server.calls.find(call => call.kind === 'accept') as Call;
-    if (isServer) {
+    if (isServer && this.#log.story.isAcceptedByRing) {
+      if (span.attributes.has('underspan.accept.wait')) this.#wrong.push(`${where}: an accept that was not seen is timed`);
+    } else if (isServer) {
       const established = { from: connect.enterNs, to: Math.min(accept.leaveNs, this.#lateBy(connect.leaveNs)) };
       this.#comparePhase({ name: 'accept.wait', begin: established, end: leaveOf(accept) }, where, span);
     } else {

@@ -69,6 +69,7 @@ def pieces(data, size):
 class Ring:
     """An io_uring of one entry: an operation is submitted and waited for by one io_uring_enter."""
 
+    ACCEPT = 13
     SEND = 26
     RECEIVE = 27
     SETUP = 425
@@ -89,7 +90,8 @@ class Ring:
 
     def run(self, operation, descriptor, buffer, length):
         """The result of one operation, negative errno if it failed."""
-        entry = struct.pack("BBHiQQIIQQQQ", operation, 0, 0, descriptor, 0, ctypes.addressof(buffer), length, 0, 0, 0, 0, 0)
+        address = 0 if buffer is None else ctypes.addressof(buffer)
+        entry = struct.pack("BBHiQQIIQQQQ", operation, 0, 0, descriptor, 0, address, length, 0, 0, 0, 0, 0)
         self.entries[: len(entry)] = entry
         struct.pack_into("I", self.rings, self.sq_array, 0)
         (tail,) = struct.unpack_from("I", self.rings, self.sq_tail)
@@ -485,7 +487,12 @@ def serve(story, side):
     if story["acceptDelayMs"]:
         time.sleep(story["acceptDelayMs"] / 1000)
     enter = now()
-    descriptor, _peer = listener._accept()
+    if story["isAcceptedByRing"]:
+        descriptor = side.ring().run(Ring.ACCEPT, listener.fileno(), None, 0)
+        if descriptor < 0:
+            raise OSError(-descriptor, "accept by io_uring")
+    else:
+        descriptor, _peer = listener._accept()
     leave = now()
     side.adopt(socket.socket(fileno=descriptor))
     side.note("accept", 0, enter, leave)
