@@ -88,6 +88,7 @@ export class StreamFeeder {
     stream.runCalls = event.runCalls;
     stream.runCaptured += chunkBytes;
     if (next > from) stream.pass(next - from);
+    if ((flags & DATA_NO_CONTENT) !== 0 && isDue(connection, stream)) stream.parser?.beginUnread(stream.position);
     const begin = Math.max(from, next);
     if (to > begin && stream.feed(bytes, begin, to) !== OK) {
       this.#synchrony.break(connection);
@@ -260,6 +261,11 @@ export class StreamFeeder {
     if (stream.parser?.isIdle === false && isUnannounced) this.#synchrony.await(connection);
     else this.#synchrony.unawait(connection);
   }
+}
+
+/** Is what begins in `stream` a response, and to which request is certain? */
+function isDue(connection: Connection, stream: Stream): boolean {
+  return stream === connection.responseStream && (connection.matcher?.soleRequest ?? null) !== null;
 }
 
 /** Was the open run one of the response, and do its last bytes end a chunked body? */

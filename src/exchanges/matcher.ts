@@ -352,6 +352,7 @@ export class Matcher {
   expire(ns: number, nowNs: number): boolean {
     const first = this.#pending[0];
     if (first === undefined || first.isResponseHeadDone || first.exchange.requestTakenNs >= ns) return false;
+    if (first.isResponseStarted && first.exchange.isResponseUnread) return false;
     this.#connection.endedNs = nowNs;
     this.close('timeout');
     this.#connection.endedNs = 0;

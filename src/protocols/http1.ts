@@ -36,6 +36,7 @@ import {
   FRAMING_LENGTH,
   FRAMING_NONE,
   FRAMING_OPAQUE,
+  FRAMING_UNKNOWN,
   FRAMING_UNTIL_CLOSE,
   type Framing,
   LOST,
@@ -181,6 +182,17 @@ class Http1Parser implements MessageParser {
     if (bodyBytes < 0 && this.#framing === FRAMING_LENGTH) return;
     this.#position = position;
     this.#end(position, bodyBytes);
+  }
+
+  beginUnread(position: number): void {
+    if (this.#state !== IN_NOTHING) return;
+    this.#state = IN_OPEN_BODY;
+    this.#position = position;
+    this.#framing = FRAMING_UNKNOWN;
+    this.#isCut = true;
+    this.#isBodyless = false;
+    this.#headEnd = position;
+    this.#sink.onMessageStart(position);
   }
 
   resync(): void {

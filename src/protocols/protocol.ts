@@ -122,6 +122,8 @@ export interface MessageParser {
    * known of it.
    */
   giveUpHead(): FeedResult;
+  /** Between messages: one begins at `position` whose bytes cannot be read. It has no head, and ends where finish() says. */
+  beginUnread(position: number): void;
   /** Drops all state: the next byte fed begins a message. */
   resync(): void;
   /** True between messages. */

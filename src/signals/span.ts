@@ -222,10 +222,10 @@ export class SpanWriter {
     if (exchange.requestBodyBytes >= 0) encoder.int(semconv.HTTP_REQUEST_BODY_SIZE, exchange.requestBodyBytes);
     if (exchange.isRequestHeadTruncated) encoder.bool(semconv.REQUEST_HEAD_TRUNCATED, true);
     if (exchange.isRequestUnread) encoder.bool(semconv.REQUEST_CONTENT_UNREAD, true);
+    if (exchange.isResponseUnread) encoder.bool(semconv.RESPONSE_CONTENT_UNREAD, true);
     if (exchange.status === 0) return;
     if (exchange.responseBodyBytes >= 0) encoder.int(semconv.HTTP_RESPONSE_BODY_SIZE, exchange.responseBodyBytes);
     if (exchange.isResponseHeadTruncated) encoder.bool(semconv.RESPONSE_HEAD_TRUNCATED, true);
-    if (exchange.isResponseUnread) encoder.bool(semconv.RESPONSE_CONTENT_UNREAD, true);
   }
 
   #writeAgent(userAgent: string): void {

@@ -121,11 +121,12 @@ const upload = talk(request('POST', '/upload', '', filler(50_000)), response(200
 });
 const peeked = talk(request('POST', '/peek', '', 'body'), response(200, 'x'), { requestBody: 4, responseBody: 1 });
 const uploadHead = upload.request.length - 50_000;
-/** A head that is moved inside the kernel has no content for us: that side drops the exchange as a gap. */
+/** A head that is moved inside the kernel has no content for us: that side's span has no status. */
 const unseenBy = (side: 'client' | 'server') =>
   talk(download.request, download.response, {
     responseBody: 300_000,
-    sides: [side === 'client' ? 'server' : 'client'],
+    unread: side,
+    isHeadUnread: true,
   });
 const movedBy = (side: 'client' | 'server') =>
   talk(download.request, download.response, { responseBody: 300_000, unread: side });

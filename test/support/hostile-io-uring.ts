@@ -31,12 +31,7 @@ export const IO_URING: readonly Story[] = [
   story('accepted through io_uring', [AFTER, AFTER], { isAcceptedByRing: true }),
   story('accepted, taken and answered through io_uring', [unseen], {
     isAcceptedByRing: true,
-    server: [
-      ['receive_uring', asked],
-      ['send_uring', answered],
-      ['sleep', 5],
-      ['close'],
-    ],
+    server: [['receive_uring', asked], ['send_uring', answered], ['sleep', 5], ['close']],
   }),
   // The answer that was not seen may still be due when the third request is answered: that takes one more turn to be sure of.
   story('one answer of five through io_uring', [AFTER, unseen, unseen, unseen, AFTER], {

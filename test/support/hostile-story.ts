@@ -22,6 +22,8 @@ export interface Wanted {
   readonly isResponseTruncated: boolean;
   /** Which side moved bytes of the response inside the kernel. */
   readonly unread: Sidedness | null;
+  /** Also its first ones: that side cannot know what the response says. */
+  readonly isHeadUnread: boolean;
   /** Both sides moved bytes of the request in a part of a call that is not looked at. */
   readonly isRequestUnread: boolean;
   /** The response lasts until the connection closes: whether the close is a part of it is a matter of taste. */
@@ -109,6 +111,7 @@ export function talk(request: string | Buffer, response: string | Buffer, option
       isRequestTruncated: false,
       isResponseTruncated: false,
       unread: null,
+      isHeadUnread: false,
       isRequestUnread: false,
       endsWithClose: false,
       tunnelBytes: 0,

@@ -168,7 +168,8 @@ export class Judge {
     const written = isServer ? withInterim : asked;
     const isComplete = answered.to === response.to;
     const seen = isComplete ? {} : { responseBody: -1, ...(answered.to === answered.from ? { status: 0 } : {}) };
-    this.#judgeFields(side, index, { ...one.wanted, ...seen }, span);
+    const told = one.wanted.isHeadUnread && one.wanted.unread === side ? { status: 0, responseBody: -1 } : {};
+    this.#judgeFields(side, index, { ...one.wanted, ...seen, ...told }, span);
     const expect = (key: string, value: number) => {
       if (number(span, key) !== value) this.#fail(side, index, `${key} ${number(span, key)} instead of ${value}`);
     };
@@ -349,7 +350,8 @@ export class Judge {
     const connect = this.#log.client.calls.find(call => call.kind === 'connect') as Call;
     const accept = this.#log.server.calls.find(call => call.kind === 'accept') as Call;
     if (isServer && this.#log.story.isAcceptedByRing) {
-      if (span.attributes.has('underspan.accept.wait')) this.#wrong.push(`${where}: an accept that was not seen is timed`);
+      if (span.attributes.has('underspan.accept.wait'))
+        this.#wrong.push(`${where}: an accept that was not seen is timed`);
     } else if (isServer) {
       const established = { from: connect.enterNs, to: Math.min(accept.leaveNs, this.#lateBy(connect.leaveNs)) };
       this.#comparePhase({ name: 'accept.wait', begin: established, end: leaveOf(accept) }, where, span);

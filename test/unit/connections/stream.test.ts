@@ -28,6 +28,7 @@ class NotingParser implements MessageParser {
   giveUpHead(): typeof LOST {
     return LOST;
   }
+  beginUnread(): void {}
   resync(): void {
     this.calls.push('resync');
   }

@@ -277,3 +277,43 @@ test('103 Early Hints before the answer, in one write or in two', () => {
     assert.deepEqual(harness.finish().map(line), ['GET /a 200', 'GET /b 404']);
   }
 });
+
+test('a response whose first bytes cannot be read has size and times, and no status', () => {
+  for (const end of ['next request', 'closed'] as const) {
+    const harness = new Harness();
+    const story = harness
+      .server()
+      .opened()
+      .read(requestText('GET /file'), { at: T0 + 10 * MS });
+    story.wrote('h'.repeat(100), { at: T0 + 20 * MS, hasNoContent: true });
+    story.wrote('b'.repeat(900), { at: T0 + 30 * MS, hasNoContent: true });
+    // A response under way is no timeout, however long it lasts.
+    harness.play();
+    harness.pipeline.tick(T0 + 700e9);
+    if (end === 'next request') {
+      story.read(requestText('GET /next'), { at: T0 + 800e9 }).wrote(responseText(204), { at: T0 + 801e9 });
+    }
+    story.closed({ at: T0 + 802e9 });
+    const [span, next] = harness.finish();
+    assert.equal(line(span as never), 'GET /file', end);
+    assert.equal(attribute(span, 'underspan.response.content_unread'), true);
+    assert.equal(attribute(span, 'underspan.io.write_bytes'), 1000);
+    assert.equal(attribute(span, 'http.response.body.size'), undefined);
+    assert.equal(span?.status.code, 0);
+    assert.equal(phaseNs(span, 'processing'), 10 * MS);
+    assert.equal(span?.endUnixNs, BigInt(T0 + 30 * MS));
+    if (end === 'next request') assert.equal(line(next as never), 'GET /next 204');
+    assert.deepEqual(harness.drops(), {});
+  }
+});
+
+test('of several requests that wait, it is not known which one such a response answers', () => {
+  const harness = new Harness();
+  const story = harness
+    .server()
+    .opened()
+    .read(requestText('GET /a') + requestText('GET /b'));
+  story.wrote('h'.repeat(100), { hasNoContent: true }).closed();
+  assert.deepEqual(harness.finish().map(line), []);
+  assert.deepEqual(harness.drops(), { gap: 2 });
+});
