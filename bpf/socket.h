@@ -102,8 +102,8 @@ static __always_inline bool is_upgrade(const __u8 *payload)
 	return *(const __u64 *)payload == HTTP_1_1 && *(const __u32 *)(payload + 8) == CODE_101;
 }
 
-#define GET_ 0x20544547U /* "GET " in wire order */
-#define HEAD 0x44414548U
+#define METHOD_GET 0x20544547U /* "GET " in wire order */
+#define METHOD_HEAD 0x44414548U
 
 /* A request without a body: what follows it in the same call can only be its own long
  * head, or further requests, of which user space has to see where they begin. */
@@ -111,7 +111,7 @@ static __always_inline bool begins_bodyless(const __u8 *payload)
 {
 	__u32 first = *(const __u32 *)payload;
 
-	return first == GET_ || first == HEAD;
+	return first == METHOD_GET || first == METHOD_HEAD;
 }
 
 /* Emits the records of the call at hand: up to CHUNKS_PER_CALL chunks. The event
