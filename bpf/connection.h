@@ -151,18 +151,43 @@ static __always_inline struct connection *connection_find(__u64 sk, __u32 *slot)
 	return c && c->sk == sk ? c : NULL;
 }
 
-__noinline int connection_release(__u64 sk, __u32 slot)
+/* What `sockets` knows a slot's tenant by: its socket; a TLS session by itself, which is no
+ * kernel address. */
+static __always_inline __u64 tenancy_of(struct connection *c, __u32 slot, __u32 generation)
+{
+	return c->flags & CONNECTION_TLS ? (__u64)generation << 32 | slot : c->sk;
+}
+
+/* The end of a tenancy is seen by several: the socket's on any CPU, a library's call that
+ * was preempted in between, user space. Only who deletes the entry in `sockets` ends it:
+ * a slot that was freed twice would have two tenants from then on. (An atomic exchange
+ * needs Linux 5.12.) */
+static __always_inline bool tenancy_take(struct connection *c, __u32 slot, __u32 generation)
+{
+	__u64 key = tenancy_of(c, slot, generation);
+
+	return c->generation == generation && !bpf_map_delete_elem(&sockets, &key);
+}
+
+/* To be called by who has taken the tenancy. */
+__noinline int slot_free(__u32 slot)
 {
 	struct connection *c = connection_at(slot);
 
-	bpf_map_delete_elem(&sockets, &sk);
-	if (!c || c->sk != sk)
+	if (!c)
 		return 0;
 	c->sk = 0;
 	c->generation++;
 	if (bpf_map_push_elem(&free_slots, &slot, 0))
 		count_loss(LOSS_SLOT_RETURN);
 	return 0;
+}
+
+/* A connection that nobody is to be told of. */
+static __always_inline void connection_discard(struct connection *c, __u32 slot)
+{
+	if (tenancy_take(c, slot, c->generation))
+		slot_free(slot);
 }
 
 /* A slot for the socket at `key`, which has none; negative if there is none. Fills what
@@ -215,10 +240,7 @@ __noinline int connection_create(__u64 key, __u32 inode, __u32 role)
 	if (!bpf_map_update_elem(&sockets, &key, &slot, BPF_NOEXIST))
 		return slot;
 	/* Another CPU was faster, or the table is full. */
-	c->sk = 0;
-	c->generation++;
-	if (bpf_map_push_elem(&free_slots, &slot, 0))
-		count_loss(LOSS_SLOT_RETURN);
+	slot_free(slot);
 	other = bpf_map_lookup_elem(&sockets, &key);
 	if (other)
 		return *other;
@@ -385,12 +407,20 @@ __noinline int state_record(__u32 slot, __u64 now)
 	return 0;
 }
 
+/* The TLS session that the socket of `slot` carries. */
+static __always_inline struct connection *session_of(struct connection *c, __u32 slot)
+{
+	struct connection *s = c->session ? connection_at(c->session - 1) : NULL;
+
+	return s && s->carrier == slot + 1 && s->carrier_generation == c->generation ? s : NULL;
+}
+
 static __always_inline void connection_state_changed(__u32 slot, __u64 now)
 {
 	struct connection *c = connection_at(slot), *s;
 
 	state_record(slot, now);
-	s = c && c->session ? connection_at(c->session - 1) : NULL;
+	s = c ? session_of(c, slot) : NULL;
 	if (!s)
 		return;
 	session_inherit(s, c);
@@ -427,15 +457,15 @@ static __always_inline void fill_closed(struct connection_closed_event *e, struc
 	e->direction = c->direction;
 }
 
-/* The connection is over: says so and frees the slot. What was never announced is nobody's,
+/* The tenancy is over: says so and frees the slot. What was never announced is nobody's,
  * but for the requests that found no room in the ring. */
-__noinline int connection_end(__u64 sk, __u32 slot, __u64 now)
+__noinline int connection_end(__u32 slot, __u32 generation, __u64 now)
 {
 	struct connection *c = connection_at(slot);
 	struct connection_closed_event *e;
 	__u16 untold;
 
-	if (!c || c->sk != sk)
+	if (!c || !tenancy_take(c, slot, generation))
 		return 0;
 	if (c->flags & CONNECTION_ANNOUNCED) {
 		e = CONTROL_RECORD(connection_closed_event, EVENT_CONNECTION_CLOSED, now);
@@ -450,23 +480,23 @@ __noinline int connection_end(__u64 sk, __u32 slot, __u64 now)
 	untold = lost_requests(c, &c->lost) - c->told_requests;
 	if (untold)
 		count_losses(LOSS_REQUESTS_UNTOLD, untold);
-	connection_release(sk, slot);
+	slot_free(slot);
 	return 0;
 }
 
 /* The socket is gone, and with it the session that it carried. */
-__noinline int connection_close(__u64 sk, __u32 slot, __u64 now)
+__noinline int connection_close(__u32 slot, __u32 generation, __u64 now)
 {
 	struct connection *c = connection_at(slot), *s;
 
-	if (!c || c->sk != sk)
+	if (!c || c->generation != generation)
 		return 0;
-	s = c->session ? connection_at(c->session - 1) : NULL;
+	s = session_of(c, slot);
 	if (s) {
 		session_inherit(s, c);
-		connection_end(s->sk, c->session - 1, now);
+		connection_end(c->session - 1, s->generation, now);
 	}
-	connection_end(sk, slot, now);
+	connection_end(slot, generation, now);
 	return 0;
 }
 

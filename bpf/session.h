@@ -58,7 +58,13 @@ struct {
  * requests) nothing can be told. */
 static __always_inline __u32 session_within(struct thread_state *thread)
 {
-	return thread->tls.kind && !thread->tls.nested_stack ? thread->tls.session : 0;
+	struct tls_call *call = &thread->tls;
+	struct connection *s;
+
+	if (!call->kind || call->nested_stack)
+		return 0;
+	s = connection_at(call->session - 1);
+	return s && s->generation == call->generation ? call->session : 0;
 }
 
 static __always_inline __u64 mix(__u64 digest, __u64 word)
@@ -124,6 +130,7 @@ static __noinline struct connection *session_create(struct session_key *key, __u
 	struct settings *settings_now = bpf_map_lookup_elem(&settings, &zero);
 	struct session_ref ref;
 	struct connection *s;
+	__u64 tenancy;
 
 	if (!settings_now)
 		return NULL;
@@ -134,9 +141,9 @@ static __noinline struct connection *session_create(struct session_key *key, __u
 	s = connection_at(*slot);
 	if (!s)
 		return NULL;
-	generation = s->generation;
+	generation = s->generation + 1;
 	__builtin_memset(s, 0, sizeof(*s));
-	s->generation = generation + 1;
+	s->generation = generation;
 	s->flags = CONNECTION_TLS | CONNECTION_PREEXISTING | CONNECTION_PAIR_UNSURE;
 	s->direction = DIRECTION_NONE;
 	s->pid = key->pid;
@@ -144,10 +151,16 @@ static __noinline struct connection *session_create(struct session_key *key, __u
 	s->exclude = settings_now->any_exclude;
 	s->sk = key->session;
 	ref.slot = *slot;
-	ref.generation = s->generation;
+	ref.generation = generation;
+	tenancy = tenancy_of(s, *slot, generation);
+	if (bpf_map_update_elem(&sockets, &tenancy, slot, BPF_ANY)) {
+		count_loss(LOSS_SOCKETS_FULL);
+		slot_free(*slot);
+		return NULL;
+	}
 	if (bpf_map_update_elem(&sessions, key, &ref, BPF_ANY)) {
 		count_loss(LOSS_SESSIONS_FULL);
-		connection_release(s->sk, *slot);
+		connection_discard(s, *slot);
 		return NULL;
 	}
 	return s;
@@ -161,18 +174,18 @@ static __always_inline struct connection *carrier_of(struct connection *s)
 }
 
 /* The library's object is gone, or carries something else from now on. */
-static __always_inline void session_close(__u32 slot, __u64 now)
+static __always_inline void session_close(__u32 slot, __u32 generation, __u64 now)
 {
 	struct connection *s = connection_at(slot), *carrier;
 
-	if (!s || !(s->flags & CONNECTION_TLS))
+	if (!s || s->generation != generation)
 		return;
 	carrier = carrier_of(s);
 	if (carrier && carrier->session == slot + 1) {
 		carrier->session = 0;
 		session_inherit(s, carrier);
 	}
-	connection_end(s->sk, slot, now);
+	connection_end(slot, generation, now);
 }
 
 /* The socket of `slot` carries the session of `session_slot`. */
@@ -229,9 +242,9 @@ static __noinline void session_bind(__u32 slot, __u32 session_slot, struct io *i
 	if (!c || !s)
 		return;
 	is_fresh = !s->calls_ingress && !s->calls_egress;
-	if (c->session && c->session != session_slot + 1) {
-		old = connection_at(c->session - 1);
-		if (old && old->sk == s->sk && is_fresh) {
+	old = session_of(c, slot);
+	if (old && c->session != session_slot + 1) {
+		if (old->sk == s->sk && is_fresh) {
 			/* The same object after a fork: its plaintext goes on. */
 			s->flags = (s->flags & ~(CONNECTION_PREEXISTING | CONNECTION_PAIR_UNSURE)) |
 				   (old->flags & (CONNECTION_PREEXISTING | CONNECTION_PAIR_UNSURE));
@@ -239,7 +252,7 @@ static __noinline void session_bind(__u32 slot, __u32 session_slot, struct io *i
 			s->counted_egress = old->counted_egress;
 			is_fresh = false;
 		}
-		session_close(c->session - 1, io->now);
+		session_close(c->session - 1, old->generation, io->now);
 	}
 	c->session = session_slot + 1;
 	session_describe(s, c, slot);
@@ -266,7 +279,7 @@ static __noinline __u32 session_renew(__u32 session_slot, struct io *io)
 	if (!s)
 		return 0;
 	key.session = s->sk;
-	session_close(session_slot, io->now);
+	session_close(session_slot, s->generation, io->now);
 	s = session_create(&key, &slot);
 	thread = bpf_map_lookup_elem(&threads, &tid);
 	if (!s || !thread)

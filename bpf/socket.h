@@ -272,7 +272,7 @@ __noinline int socket_ended(__u32 slot, __u32 error_number, __u32 lane)
 		return 0;
 	if (c->verdict != VERDICT_IGNORE)
 		emit_end(scratch, c, error_number);
-	s = c->session ? connection_at(c->session - 1) : NULL;
+	s = session_of(c, slot);
 	/* A goodbye that can no longer be written says nothing of the messages. */
 	if (s && error_number && scratch->io.direction == DIRECTION_EGRESS &&
 	    s->direction != DIRECTION_EGRESS)

@@ -28,7 +28,7 @@ static __noinline void socket_accepted(struct sock *sk, __u32 inode, struct thre
 		return;
 	c = connection_find(key, &slot);
 	if (c) /* the end of the socket that was at this address went unseen */
-		connection_close(c->sk, slot, now);
+		connection_close(slot, c->generation, now);
 	c = connection_new(sk, inode, ROLE_SERVER, &slot);
 	if (!c)
 		return;
@@ -62,7 +62,7 @@ static __noinline bool socket_connected(struct sock *sk, __u32 inode, long resul
 		if (result == 0) {
 			c = connection_find(key, &slot);
 			if (c)
-				connection_close(c->sk, slot, now);
+				connection_close(slot, c->generation, now);
 			c = connection_new(sk, inode, ROLE_CLIENT, &slot);
 			if (!c)
 				return false;
@@ -124,7 +124,7 @@ static __noinline void unix_closing(struct sock *sk)
 		return;
 	c->fin_sent_ns = bpf_ktime_get_boot_ns();
 	c->flags |= CONNECTION_FIN_SENT;
-	connection_close(c->sk, slot, c->fin_sent_ns);
+	connection_close(slot, c->generation, c->fin_sent_ns);
 }
 
 /* The connection of a socket; a socket that was never seen is older than the agent (or
@@ -142,7 +142,7 @@ static __noinline struct connection *connection_of(struct sock *sk, __u32 inode,
 		return c;
 	}
 	if (c) /* another socket at the same address: the old one's end went unseen */
-		connection_close(c->sk, *slot, now);
+		connection_close(*slot, c->generation, now);
 	if (!is_tcp(sk) && (!is_unix_stream(sk) || !unix_name(sk)))
 		return NULL; /* a socketpair is a pipe between relatives, not a connection */
 	state = BPF_CORE_READ(sk, __sk_common.skc_state);

@@ -16,14 +16,14 @@ static __always_inline void tcp_connecting(struct sock *sk, __u64 now)
 		return;
 	c = connection_find((__u64)sk, &slot);
 	if (c)
-		connection_close(c->sk, slot, now);
+		connection_close(slot, c->generation, now);
 	c = connection_new(sk, 0, ROLE_CLIENT, &slot);
 	if (!c)
 		return;
 	c->connect_ns = now;
 	c->cause = thread->cause;
 	if (!is_selected(c, thread))
-		connection_release(c->sk, slot);
+		connection_discard(c, slot);
 }
 
 static __always_inline void tcp_established(struct sock *sk, int old_state, __u64 now)
@@ -71,7 +71,7 @@ static __always_inline struct connection *tcp_unseen(struct sock *sk, __u32 *slo
 	if (!c)
 		return NULL;
 	if (!is_selected(c, thread)) {
-		connection_release(c->sk, *slot);
+		connection_discard(c, *slot);
 		return NULL;
 	}
 	connection_announce(*slot, now);
@@ -114,7 +114,7 @@ static __always_inline void tcp_closing(struct sock *sk, int old_state, int new_
 		if (!failed.address.remote_port)
 			failed.address = c->address;
 		connect_failed(&failed, now);
-		connection_release(c->sk, slot);
+		connection_discard(c, slot);
 		return;
 	}
 	if ((old_state == TCP_FIN_WAIT2 || old_state == TCP_FIN_WAIT1) &&
@@ -185,7 +185,7 @@ int BPF_PROG(tcp_destroy_sock, struct sock *sk)
 	struct connection *c = connection_find(key, &slot);
 
 	if (c)
-		connection_close(c->sk, slot, bpf_ktime_get_boot_ns());
+		connection_close(slot, c->generation, bpf_ktime_get_boot_ns());
 	bpf_map_delete_elem(&births, &key);
 	return 0;
 }

@@ -177,7 +177,7 @@ static __noinline void tls_output(__u64 address, __u32 length)
 	if (!session)
 		return;
 	s = connection_at(session - 1);
-	if (!s || s->generation != thread->tls.generation || carrier_of(s))
+	if (!s || carrier_of(s))
 		return;
 	key.digest = record_digest(address, length);
 	if (!key.digest)
@@ -194,13 +194,16 @@ static __noinline void tls_freed(__u64 session)
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
 	struct session_key key = { .session = session, .pid = pid_tgid >> 32 };
 	struct thread_state *thread = thread_selected(pid_tgid);
-	__u32 slot;
+	struct session_ref *found, ref;
 
 	/* Within a call of its own an object is reset before its first handshake. */
 	if (!thread || thread->tls.kind)
 		return;
-	if (session_find(&key, &slot))
-		session_close(slot, bpf_ktime_get_boot_ns());
+	found = bpf_map_lookup_elem(&sessions, &key);
+	if (!found)
+		return;
+	ref = *found;
+	session_close(ref.slot, ref.generation, bpf_ktime_get_boot_ns());
 	bpf_map_delete_elem(&sessions, &key);
 }
 

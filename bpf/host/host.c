@@ -631,7 +631,7 @@ static napi_value host_map_memory(napi_env env, napi_callback_info info)
 	return out;
 }
 
-/* mapSet(handle, map, key, value), mapDelete(handle, map, key) */
+/* mapSet(handle, map, key, value) */
 static napi_value host_map_set(napi_env env, napi_callback_info info)
 {
 	ARGUMENTS(4)
@@ -666,6 +666,7 @@ static napi_value host_fill_stack(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
+/* mapDelete(handle, map, key) -> was there such an entry? */
 static napi_value host_map_delete(napi_env env, napi_callback_info info)
 {
 	ARGUMENTS(3)
@@ -678,9 +679,13 @@ static napi_value host_map_delete(napi_env env, napi_callback_info info)
 		return NULL;
 	if (key_size != bpf_map__key_size(map))
 		return fail(env, "key size", EINVAL);
-	if (bpf_map_delete_elem(bpf_map__fd(map), key) && errno != ENOENT)
-		return fail(env, "map delete", errno);
-	return NULL;
+	int error = bpf_map_delete_elem(bpf_map__fd(map), key) ? errno : 0;
+	napi_value was_there;
+
+	if (error && error != ENOENT)
+		return fail(env, "map delete", error);
+	napi_get_boolean(env, !error, &was_there);
+	return was_there;
 }
 
 /* mapSum(handle, map, out: Float64Array): a per-CPU array's only value, as 64-bit
@@ -778,6 +783,17 @@ static napi_value host_ring_position(napi_env env, napi_callback_info info)
 	if (!ring)
 		return NULL;
 	return number(env, (double)__atomic_load_n(ring->producer, __ATOMIC_ACQUIRE));
+}
+
+/* ringTaken(ring) -> position up to which the ring has been drained */
+static napi_value host_ring_taken(napi_env env, napi_callback_info info)
+{
+	ARGUMENTS(1)
+	struct ring *ring = get_external(env, argv[0]);
+
+	if (!ring)
+		return NULL;
+	return number(env, (double)__atomic_load_n(ring->consumer, __ATOMIC_ACQUIRE));
 }
 
 /* ringFill(ring) -> bytes produced and not yet drained */
@@ -966,6 +982,7 @@ NAPI_MODULE_INIT()
 		{ "mapSum", host_map_sum },
 		{ "ring", host_ring },
 		{ "ringPosition", host_ring_position },
+		{ "ringTaken", host_ring_taken },
 		{ "ringFill", host_ring_fill },
 		{ "drain", host_drain },
 		{ "clock", host_clock },

@@ -21,6 +21,7 @@ import { Tunnel } from './tunnel.js';
 /** Who ended a connection, and how: the first FIN or reset. */
 export type ConnectionEnd = '' | 'fin_sent' | 'fin_received' | 'reset_sent' | 'reset_received';
 
+const AF_UNSPEC = 0;
 const AF_INET = 2;
 const AF_UNIX = 1;
 
@@ -193,6 +194,8 @@ export const NO_PEER: Peer = {
 export function readPeer(view: DataView, at: number): Peer {
   const family = view.getUint16(at + 36, true);
   if (family === AF_UNIX) return { ...NO_PEER, transport: 'unix', networkType: '' };
+  // A TLS session of which no socket is known.
+  if (family === AF_UNSPEC) return NO_PEER;
   const isIpv4 = family === AF_INET;
   return {
     localAddress: isIpv4 ? ipv4(view, at) : ipv6(view, at),

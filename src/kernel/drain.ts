@@ -1,8 +1,9 @@
 // Empties the rings into slabs. The moment `cutNs` is taken first, then the data ring's position, then the control ring's:
 // whatever happened to a connection up to that moment is then in the slabs, its opening as well as its bytes, and what is
-// newer waits in them for the next pass. A record that was being written at the moment comes with the next pass, which
-// matters to nothing: no later record of its connection can have been handed over. One pass is bounded, so that the
-// thread's other work gets its turn under a flood; the rings hold what is left.
+// newer waits in them for the next pass. A ring is read up to a record that is being written, and a program that can be
+// preempted (a probe of a TLS library) may take milliseconds over one: what lies behind it is not in the slab then, while
+// the other ring's records are. So long nothing new is handed over. One pass is bounded, so that the thread's other work
+// gets its turn under a flood; the rings hold what is left.
 
 import { Slab } from '../records/dispatch.js';
 import { EventHeaderCursor } from '../records/records.gen.js';
@@ -12,6 +13,8 @@ const DATA_SLAB_BYTES = 4 << 20;
 const SLABS_PER_PASS = 8;
 /** Largest record (data_event and its payload), padded: less room than this in a slab means that it is full. */
 const MAX_RECORD_BYTES = 8192;
+/** A writer that is kept from its CPU for longer is not waited for: records may come without what came before them. */
+const WRITER_PATIENCE_NS = 1e9;
 
 /** What a pass added to the slabs, for a recording. */
 export interface Drained {
@@ -25,6 +28,10 @@ export class Drain {
   readonly control: Slab;
   #dataFill = 0;
   #controlFill = 0;
+  #lastDataNs = 0;
+  /** The latest cut up to which everything has been handed over, and since when there is none that is newer. */
+  #completeNs = 0;
+  #waitsSinceNs = 0;
   readonly #kernel: Kernel;
   readonly #dataRingBytes: number;
   readonly #controlRingBytes: number;
@@ -67,15 +74,23 @@ export class Drain {
       const newData = this.#fill(data, kernel.dataRing, dataPosition);
       const newControl = this.#fill(control, kernel.controlRing, controlPosition);
       total += newData.length + newControl.length;
-      const isComplete = data.bytes.length - data.length > MAX_RECORD_BYTES;
-      process({
-        data: newData,
-        control: newControl,
-        cutNs: isComplete ? nowNs : Math.min(nowNs, this.#lastNs(newData)),
-      });
-      if (isComplete) break;
+      const isFull = data.bytes.length - data.length <= MAX_RECORD_BYTES;
+      const isWaiting =
+        kernel.taken(kernel.controlRing) < controlPosition || (!isFull && kernel.taken(kernel.dataRing) < dataPosition);
+      if (isFull) this.#noteLast(newData);
+      const upToNs = isFull ? Math.min(nowNs, this.#lastDataNs) : nowNs;
+      process({ data: newData, control: newControl, cutNs: this.#cut(nowNs, isWaiting, upToNs) });
+      if (!isFull || isWaiting) break;
     }
     return total;
+  }
+
+  /** Up to when records are handed over: `upToNs`, unless one is still being written. */
+  #cut(nowNs: number, isWaiting: boolean, upToNs: number): number {
+    if (!isWaiting) this.#waitsSinceNs = 0;
+    else if (this.#waitsSinceNs === 0) this.#waitsSinceNs = nowNs;
+    if (!isWaiting || nowNs - this.#waitsSinceNs > WRITER_PATIENCE_NS) this.#completeNs = upToNs;
+    return this.#completeNs;
   }
 
   #fill(slab: Slab, ring: Kernel['dataRing'], upTo: number): Uint8Array {
@@ -86,14 +101,12 @@ export class Drain {
   }
 
   /** Time of the last record of a filling: with more to come, nothing newer is complete. */
-  #lastNs(bytes: Uint8Array): number {
+  #noteLast(bytes: Uint8Array): void {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    let lastNs = 0;
     for (let at = 0; at + EventHeaderCursor.SIZE <= bytes.length; at += (this.#header.size + 7) & ~7) {
       this.#header.seek(view, at);
-      lastNs = this.#header.timeNs;
+      this.#lastDataNs = this.#header.timeNs;
       if (this.#header.size === 0) break;
     }
-    return lastNs;
   }
 }

@@ -53,10 +53,12 @@ export interface Host {
   mapSet(object: ObjectHandle, map: string, key: Uint8Array, value: Uint8Array): void;
   /** Pushes the numbers below `count`, the lowest last. */
   fillStack(object: ObjectHandle, map: string, count: number): void;
-  mapDelete(object: ObjectHandle, map: string, key: Uint8Array): void;
+  /** Was there such an entry? */
+  mapDelete(object: ObjectHandle, map: string, key: Uint8Array): boolean;
   mapSum(object: ObjectHandle, map: string, out: Float64Array): void;
   ring(object: ObjectHandle, map: string): RingHandle;
   ringPosition(ring: RingHandle): number;
+  ringTaken(ring: RingHandle): number;
   ringFill(ring: RingHandle): number;
   drain(ring: RingHandle, slab: Uint8Array, upTo: number): number;
   clock(out: Float64Array): void;

@@ -4,7 +4,13 @@
 
 import { AgentError } from '../errors.js';
 import { exists } from '../exists.js';
-import { CONNECTION_OFFSETS, ConnectionCursor, LOSS_MISSED_RUNS, SETTINGS_OFFSETS } from '../records/records.gen.js';
+import {
+  CONNECTION_OFFSETS,
+  CONNECTION_TLS,
+  ConnectionCursor,
+  LOSS_MISSED_RUNS,
+  SETTINGS_OFFSETS,
+} from '../records/records.gen.js';
 import { buildPath, type Host, loadHost, type ObjectHandle, type ProgramInfo, type RingHandle } from './host.js';
 import { Kretprobes } from './kretprobes.js';
 import { PROBE_GROUPS, type ProbeReport, type WayName } from './probes.js';
@@ -28,8 +34,8 @@ export interface KernelOptions {
   readonly stats?: boolean;
 }
 
-/** Stacks have no keys. */
 const FOLLOWED = new Uint8Array([1, 0, 0, 0]);
+/** Stacks have no keys. */
 const EMPTY_KEY = new Uint8Array(0);
 const KERNEL_BTF = '/sys/kernel/btf/vmlinux';
 /** Linux 6.2, see bpf/kernel_read.h. */
@@ -71,6 +77,8 @@ export class Kernel {
   #reclaimable: { readonly slot: number; readonly generation: number }[] = [];
   readonly #key = new Uint8Array(4);
   readonly #keyView = new DataView(this.#key.buffer);
+  readonly #socketKey = new Uint8Array(8);
+  readonly #socketView = new DataView(this.#socketKey.buffer);
   readonly #value = new Uint8Array(8);
   readonly #valueView = new DataView(this.#value.buffer);
 
@@ -171,13 +179,18 @@ export class Kernel {
     this.#host.clock(out);
   }
 
-  /** Bytes copied into `slab`; 0 when the ring is empty or up to `upTo` drained. */
+  /** Bytes copied into `slab`; 0 when the ring is empty, drained up to `upTo`, or stands at a record that is being written. */
   drain(ring: RingHandle, slab: Uint8Array, upTo = Number.MAX_SAFE_INTEGER): number {
     return this.#host.drain(ring, slab, upTo);
   }
 
   position(ring: RingHandle): number {
     return this.#host.ringPosition(ring);
+  }
+
+  /** Position up to which the ring has been drained. */
+  taken(ring: RingHandle): number {
+    return this.#host.ringTaken(ring);
   }
 
   fill(ring: RingHandle): number {
@@ -213,25 +226,26 @@ export class Kernel {
   }
 
   /**
-   * Takes back the slot of a unix socket whose process has ended: the kernel has no event for that. First the kernel
-   * loses its way to the slot; the slot is freed by `reclaim` when no program can still be using it.
+   * Takes back the slot of a unix socket or of a TLS session whose process has ended: the kernel has no event for that.
+   * Who deletes the entry in `sockets` ends the tenancy (bpf/connection.h); the slot is freed by `reclaim` when no program
+   * can still be using it.
    */
   evict(slot: number, generation: number): void {
     const at = slot * ConnectionCursor.SIZE;
-    if (this.connections.getUint32(at + CONNECTION_OFFSETS.generation, true) !== generation) return;
-    const socket = new Uint8Array(
-      this.connections.buffer.slice(at + CONNECTION_OFFSETS.sk, at + CONNECTION_OFFSETS.sk + 8),
-    );
-    this.#host.mapDelete(this.#object, 'sockets', socket);
-    this.#evicted.push({ slot, generation });
+    const view = this.connections;
+    if (view.getUint32(at + CONNECTION_OFFSETS.generation, true) !== generation) return;
+    const isSession = (view.getUint16(at + CONNECTION_OFFSETS.flags, true) & CONNECTION_TLS) !== 0;
+    if (isSession) {
+      this.#socketView.setUint32(0, slot, true);
+      this.#socketView.setUint32(4, generation, true);
+    } else this.#socketView.setBigUint64(0, view.getBigUint64(at + CONNECTION_OFFSETS.sk, true), true);
+    if (this.#host.mapDelete(this.#object, 'sockets', this.#socketKey)) this.#evicted.push({ slot, generation });
   }
 
   /** Frees the slots that were evicted before the last call: to be called at intervals of milliseconds. */
   reclaim(): void {
     for (const { slot, generation } of this.#reclaimable) {
       const at = slot * ConnectionCursor.SIZE;
-      // Somebody found the socket before its entry went, and has freed the slot itself.
-      if (this.connections.getUint32(at + CONNECTION_OFFSETS.generation, true) !== generation) continue;
       this.connections.setBigUint64(at + CONNECTION_OFFSETS.sk, 0n, true);
       this.connections.setUint32(at + CONNECTION_OFFSETS.generation, generation + 1, true);
       this.#keyView.setUint32(0, slot, true);

@@ -17,6 +17,7 @@ import {
   EVENT_CONNECTION_OPENED,
   EVENT_CONNECTION_STATE,
   EVENT_DATA,
+  EVENT_HEADER_OFFSETS,
   EVENT_PROCESS_EXEC,
   EVENT_PROCESS_EXIT,
   EVENT_PROCESS_FORK,
@@ -71,8 +72,47 @@ export class Slab {
 
   /** Time of the next record, Infinity at the end. */
   nextNs(): number {
-    if (this.at + EventHeaderCursor.SIZE > this.length) return Number.POSITIVE_INFINITY;
-    return this.view.getUint32(this.at, true) + this.view.getUint32(this.at + 4, true) * 4294967296;
+    return this.#nsAt(this.at);
+  }
+
+  /**
+   * Puts what has not been handed over into the order of time, records of one time as they are. A program reads the clock
+   * before it takes its place in the ring: another CPU may come in between.
+   */
+  sort(): void {
+    let lastNs = 0;
+    for (let at = this.at, stride = this.#strideAt(at); stride > 0; at += stride, stride = this.#strideAt(at)) {
+      const ns = this.#nsAt(at);
+      if (ns < lastNs) {
+        this.#sortAll();
+        return;
+      }
+      lastNs = ns;
+    }
+  }
+
+  #sortAll(): void {
+    const records: { readonly ns: number; readonly bytes: Uint8Array }[] = [];
+    for (let at = this.at, stride = this.#strideAt(at); stride > 0; at += stride, stride = this.#strideAt(at))
+      records.push({ ns: this.#nsAt(at), bytes: this.bytes.slice(at, at + stride) });
+    let at = this.at;
+    for (const { bytes } of records.sort((a, b) => a.ns - b.ns)) {
+      this.bytes.set(bytes, at);
+      at += bytes.length;
+    }
+  }
+
+  #nsAt(at: number): number {
+    if (at + EventHeaderCursor.SIZE > this.length) return Number.POSITIVE_INFINITY;
+    return this.view.getUint32(at, true) + this.view.getUint32(at + 4, true) * 4294967296;
+  }
+
+  /** Bytes from this record to the next; 0 at the end and at what is no whole record. */
+  #strideAt(at: number): number {
+    if (at + EventHeaderCursor.SIZE > this.length) return 0;
+    const size = this.view.getUint32(at + EVENT_HEADER_OFFSETS.size, true);
+    const stride = Math.ceil(size / 8) * 8;
+    return size < EventHeaderCursor.SIZE || at + stride > this.length ? 0 : stride;
   }
 }
 
@@ -101,6 +141,8 @@ export class Dispatcher {
 
   /** Hands over what both slabs have up to `cutNs`, in order of time; of two at one time the control record first. */
   run(data: Slab, control: Slab, cutNs = Number.MAX_VALUE): void {
+    // Else a connection's first bytes could come before it: what opened it behind a control record of a moment later.
+    control.sort();
     for (;;) {
       const dataNs = data.nextNs();
       const controlNs = control.nextNs();

@@ -24,6 +24,11 @@ test('IPv4', () => {
   });
 });
 
+test('a session of which no socket is known has no addresses, and no made up ones', () => {
+  const peer = readPeer(new DataView(new ArrayBuffer(64)), 8);
+  assert.deepEqual([peer.remoteAddress, peer.localAddress, peer.remotePort, peer.networkType], ['', '', 0, '']);
+});
+
 test('IPv6 as RFC 5952 writes it', () => {
   for (const [written, expected] of [
     ['0:0:0:0:0:0:0:0', '::'],

@@ -87,7 +87,7 @@ function request(id: number, length = 1000): Uint8Array {
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
 
-async function until(condition: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {
+async function until(condition: () => boolean, what: string, timeoutMs = 60_000): Promise<void> {
   const endMs = performance.now() + timeoutMs;
   while (!condition()) {
     assert.ok(performance.now() < endMs, `not within ${timeoutMs} ms: ${what}`);

@@ -1,5 +1,5 @@
 // Rings into slabs over a kernel of the test's own: a control record never overtakes an older data record, whatever comes
-// into the rings between two looks, and a flood is taken in bounded bites.
+// into the rings between two looks or is still being written, and a flood is taken in bounded bites.
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Drain } from '../../../src/kernel/drain.js';
@@ -12,18 +12,33 @@ interface FakeRing {
   /** Bytes that have been taken, and that are in the ring. */
   taken: number;
   pending: number;
+  /** The record that is still being written; what lies behind it is out of reach. */
+  unwritten: Uint8Array | null;
+}
+
+function fakeRing(): FakeRing {
+  return { bytes: [], taken: 0, pending: 0, unwritten: null };
 }
 
 /** Two rings of whole records; `onLook` runs before each look at one. */
 class FakeKernel {
-  readonly dataRing: FakeRing = { bytes: [], taken: 0, pending: 0 };
-  readonly controlRing: FakeRing = { bytes: [], taken: 0, pending: 0 };
+  readonly dataRing = fakeRing();
+  readonly controlRing = fakeRing();
   onLook: () => void = () => {};
 
   put(ring: FakeRing, timeNs: number, payloadBytes = 0): void {
     const bytes = record(EventHeaderCursor, 99, { timeNs }, new Uint8Array(payloadBytes));
     ring.bytes.push(bytes);
     ring.pending += bytes.length;
+  }
+
+  /** The last record that was put there is still being written. */
+  hold(ring: FakeRing): void {
+    ring.unwritten = ring.bytes.at(-1) ?? null;
+  }
+
+  taken(ring: FakeRing): number {
+    return ring.taken;
   }
 
   position(ring: FakeRing): number {
@@ -38,7 +53,7 @@ class FakeKernel {
     this.onLook();
     let at = 0;
     for (let first = ring.bytes[0]; first !== undefined; first = ring.bytes[0]) {
-      if (ring.taken >= upTo || at + first.length > slab.length) break;
+      if (ring.taken >= upTo || at + first.length > slab.length || first === ring.unwritten) break;
       slab.set(first, at);
       at += first.length;
       ring.taken += first.length;
@@ -118,6 +133,66 @@ test('a flood is taken in bites: nothing lost, nothing twice, in order, and othe
   );
   assert.equal(times.length, COUNT + COUNT / 100);
   assert.equal(bytes, COUNT * 4016 + (COUNT / 100) * 16);
+});
+
+for (const [held, other] of [
+  ['controlRing', 'dataRing'],
+  ['dataRing', 'controlRing'],
+] as const) {
+  test(`while a record of the ${held} is being written, nothing overtakes what lies behind it`, () => {
+    const kernel = new FakeKernel();
+    const drain = drainOf(kernel);
+    const seen: string[] = [];
+    const look = (nowNs: number) => drain.run(nowNs, ({ cutNs }) => take(drain, cutNs, seen));
+    kernel.put(kernel.dataRing, 10);
+    kernel.put(kernel.controlRing, 11);
+    look(20);
+    assert.deepEqual(seen, ['data 10', 'control 11']);
+    kernel.put(kernel[held], 30);
+    kernel.hold(kernel[held]);
+    kernel.put(kernel[held], 32);
+    kernel.put(kernel[other], 33);
+    look(40);
+    look(50);
+    assert.equal(seen.length, 2);
+    kernel[held].unwritten = null;
+    look(60);
+    assert.deepEqual(
+      seen.slice(2).map(text => Number(text.split(' ')[1])),
+      [30, 32, 33],
+    );
+  });
+
+  test(`a record of the ${held} that is never finished holds things up for a second`, () => {
+    const kernel = new FakeKernel();
+    const drain = drainOf(kernel);
+    const seen: string[] = [];
+    const look = (nowNs: number) => drain.run(nowNs, ({ cutNs }) => take(drain, cutNs, seen));
+    kernel.put(kernel[held], 30);
+    kernel.hold(kernel[held]);
+    kernel.put(kernel[other], 33);
+    look(40);
+    look(0.9e9);
+    assert.equal(seen.length, 0);
+    look(1.1e9);
+    assert.equal(seen.length, 1);
+  });
+}
+
+test('a flood behind a record that is being written stays within the slab', () => {
+  const kernel = new FakeKernel();
+  const drain = drainOf(kernel);
+  const seen: string[] = [];
+  const look = (nowNs: number) => drain.run(nowNs, ({ cutNs }) => take(drain, cutNs, seen));
+  kernel.put(kernel.controlRing, 1);
+  kernel.hold(kernel.controlRing);
+  const COUNT = 3000;
+  for (let index = 1; index <= COUNT; index++) kernel.put(kernel.dataRing, index * 10, 4000);
+  for (let turn = 0; turn < 20; turn++) look(COUNT * 100);
+  assert.equal(seen.length, 0);
+  kernel.controlRing.unwritten = null;
+  for (let turn = 0; turn < 20; turn++) look(COUNT * 100);
+  assert.equal(seen.length, COUNT + 1);
 });
 
 test('the fill is the largest since it was last asked for', () => {
