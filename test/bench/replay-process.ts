@@ -36,8 +36,9 @@ export interface ReplayReport {
   readonly heap: Shares;
 }
 
-/** V8 compiles for the first 120,000 exchanges (`macro`); a recording has some ten thousands. */
-const WARM_PASSES = 8;
+/** V8 compiles for the first 120,000 exchanges (`macro`), of some 1,200 bytes each; a recording has a part of that. */
+const WARM_BYTES = 150e6;
+const MOST_WARM_PASSES = 60;
 
 /** One reading of the file and nothing else. Returns its size. */
 function readAll(file: string): number {
@@ -80,7 +81,8 @@ async function timed(work: () => unknown): Promise<Pass> {
 }
 
 async function main(order: ReplayOrder): Promise<ReplayReport> {
-  for (let warm = 0; warm < WARM_PASSES; warm++) await replayOnce(order);
+  const warmPasses = Math.min(MOST_WARM_PASSES, Math.ceil(WARM_BYTES / readAll(order.file)));
+  for (let warm = 0; warm < warmPasses; warm++) await replayOnce(order);
   const passes: Pass[] = [];
   let fileBytes = 0;
   let readMs = 0;

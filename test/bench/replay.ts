@@ -2,6 +2,7 @@
 // through the same stages in a process of its own. Exchanges a second on one core, bytes of garbage, bytes of OTLP, and
 // which functions and stages they go to.
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { startAgent } from '../support/agent.js';
 import { Child, freePort, isListening, runCommand, temporaryDirectory, until } from '../support/processes.js';
@@ -14,6 +15,8 @@ import type { ReplayOrder, ReplayReport } from './replay-process.js';
 const PROGRAM = fileURLToPath(new URL('./replay-process.js', import.meta.url));
 const RECORD_SECONDS = 1;
 const PASSES_PER_ROUND = 3;
+/** A full ring is behind a saturated server, and an agent that is told to stop has two seconds for it. */
+const SETTLE_MS = 4000;
 
 interface Replayed {
   readonly name: string;
@@ -37,6 +40,7 @@ async function record(
   const agent = await startAgent({ command: ['record', file], config: selection });
   try {
     await load();
+    await sleep(SETTLE_MS);
   } finally {
     await agent.stop();
   }
