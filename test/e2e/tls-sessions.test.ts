@@ -10,7 +10,7 @@ import { type Agent, collectSpans, startAgent } from '../support/agent.js';
 import { type Certificate, makeCertificate } from '../support/certificate.js';
 import { head } from '../support/compare.js';
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.js';
-import { Child, freePort, isListening, temporaryDirectory, until } from '../support/processes.js';
+import { Child, freePort, isListening, PATIENCE, temporaryDirectory, until } from '../support/processes.js';
 import { CLIENT, type DecodedSpan, describe, number, pathOfSpan, SERVER } from '../support/spans.js';
 
 interface Request {
@@ -112,7 +112,8 @@ test('sessions that are older than the probes, in Node.js and asyncio: from the 
     ['py', 'py'],
     ['mjs', 'py'],
   ] as const) {
-    const rest = ['10', String(OLD_REQUESTS), '50'];
+    // Between two requests of a session: where all is slow, the agent has to come up beside them.
+    const rest = ['10', String(OLD_REQUESTS), String(50 * PATIENCE)];
     clients.push(startClient(kind, await startServer(server), `old-${kind}-${server}`, rest));
   }
   for (const { log } of clients)
