@@ -146,6 +146,7 @@ async function watchServers(frontEnd: Way, targets: readonly Target[]): Promise<
     const faults = faultsOfBooks(await booksOf(agent), unseenBytes);
     const said = faults.length === 0 ? [] : [await agent.losses(), agent.child.describe()];
     find(`${frontEnd}, books`, faults.length === 0 ? 'in order' : 'not in order', [...faults, ...said]);
+    await agent.stop();
   } catch (error) {
     find(`${frontEnd}, servers`, 'broken off', [String(error), agent.child.describe()]);
   } finally {
