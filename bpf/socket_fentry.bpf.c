@@ -2,16 +2,32 @@
 /*
  * The fentry front end: trampolines at the functions of the socket layer, the cheapest
  * and most complete way in. A program can be preempted here; while it is, the kernel
- * skips the same program on that CPU and counts it as missed (src/kernel/missed.ts).
- * The result follows the arguments, so their number is part of each program.
+ * skips the same program on that CPU and counts it as missed (LOSS_MISSED_RUNS), so it
+ * asks not to be. The result follows the arguments, so their number is part of each program.
  */
+
+/* Where the kernel can (6.10) and lets global functions be called meanwhile (6.15). Newer
+ * kernels are the ones that preempt by default, too. */
+const volatile __u32 has_preempt_guard = 0;
+
+extern void bpf_preempt_disable(void) __ksym __weak;
+extern void bpf_preempt_enable(void) __ksym __weak;
+
+#define UNPREEMPTED(...)                                                                   \
+	do {                                                                               \
+		if (has_preempt_guard)                                                     \
+			bpf_preempt_disable();                                             \
+		__VA_ARGS__;                                                               \
+		if (has_preempt_guard)                                                     \
+			bpf_preempt_enable();                                              \
+	} while (0)
 
 #define FENTRY(function, ...)                                                              \
 	SEC("fentry/" #function)                                                           \
 	int BPF_PROG(fentry_##function, struct socket *socket, void *second, __u64 third,  \
 		     __u64 fourth)                                                         \
 	{                                                                                  \
-		__VA_ARGS__;                                                               \
+		UNPREEMPTED(__VA_ARGS__);                                                  \
 		return 0;                                                                  \
 	}
 
@@ -19,7 +35,7 @@
 	SEC("fexit/" #function)                                                            \
 	int BPF_PROG(fexit_##function, struct socket *socket, void *second)                \
 	{                                                                                  \
-		__VA_ARGS__;                                                               \
+		UNPREEMPTED(__VA_ARGS__);                                                  \
 		return 0;                                                                  \
 	}
 
@@ -27,7 +43,7 @@
 	SEC("fexit/" #function)                                                            \
 	int BPF_PROG(fexit_##function, void *first, void *second, int result)              \
 	{                                                                                  \
-		__VA_ARGS__;                                                               \
+		UNPREEMPTED(__VA_ARGS__);                                                  \
 		return 0;                                                                  \
 	}
 
@@ -36,7 +52,7 @@
 	int BPF_PROG(fexit_##function, struct socket *socket, void *second, __u64 third,   \
 		     int result)                                                           \
 	{                                                                                  \
-		__VA_ARGS__;                                                               \
+		UNPREEMPTED(__VA_ARGS__);                                                  \
 		return 0;                                                                  \
 	}
 
@@ -45,7 +61,7 @@
 	int BPF_PROG(fexit_##function, struct socket *socket, void *second, __u64 third,   \
 		     __u64 fourth, int result)                                             \
 	{                                                                                  \
-		__VA_ARGS__;                                                               \
+		UNPREEMPTED(__VA_ARGS__);                                                  \
 		return 0;                                                                  \
 	}
 
@@ -54,7 +70,7 @@
 	int BPF_PROG(fexit_##function, struct socket *socket, void *second, __u64 third,   \
 		     __u64 fourth, __u64 fifth, int result)                                \
 	{                                                                                  \
-		__VA_ARGS__;                                                               \
+		UNPREEMPTED(__VA_ARGS__);                                                  \
 		return 0;                                                                  \
 	}
 
@@ -107,7 +123,7 @@ int BPF_PROG(fexit_sock_create, void *net, int family, int type, int protocol, v
 	if (result || is_kernel ||
 	    bpf_probe_read_kernel(&socket, sizeof(socket), ctx + CREATED_ARGUMENT))
 		return 0;
-	layer_created(socket);
+	UNPREEMPTED(layer_created(socket));
 	return 0;
 }
 
@@ -126,7 +142,7 @@ static __always_inline struct pt_regs *syscall_registers(void *arguments)
 	SEC("fentry/" SYSCALL_PREFIX #name)                                                \
 	int BPF_PROG(fentry_##name)                                                        \
 	{                                                                                  \
-		__VA_ARGS__;                                                               \
+		UNPREEMPTED(__VA_ARGS__);                                                  \
 		return 0;                                                                  \
 	}
 
@@ -136,7 +152,7 @@ static __always_inline struct pt_regs *syscall_registers(void *arguments)
 	SEC("fexit/" SYSCALL_PREFIX #name)                                                 \
 	int BPF_PROG(fexit_##name, void *unread, long result)                              \
 	{                                                                                  \
-		layer_polled(syscall_registers(ctx), result);                              \
+		UNPREEMPTED(layer_polled(syscall_registers(ctx), result));                 \
 		return 0;                                                                  \
 	}
 

@@ -40,6 +40,8 @@ const EMPTY_KEY = new Uint8Array(0);
 const KERNEL_BTF = '/sys/kernel/btf/vmlinux';
 /** Linux 6.2, see bpf/kernel_read.h. */
 const TYPED_READ = 'bpf_rdonly_cast';
+/** As old as the verifier that lets global functions be called while preemption is off: Linux 6.15. */
+const ATOMIC_CALLS = 'bpf_res_spin_lock';
 /** Linux 6.6, see host.c. */
 const MULTI_PROBES = 'bpf_uprobe_multi_link_attach';
 /** Either says that the kernel has kprobes. */
@@ -108,10 +110,12 @@ export class Kernel {
     const facts = factsOf(host, options.btfPath);
     const selection = new WaySelection(PROBE_GROUPS, options.way ?? null, facts);
     let hasTypedReads = facts.hasFunction(TYPED_READ);
+    let hasPreemptGuard = facts.hasFunction(ATOMIC_CALLS);
+    const hasMultiProbes = facts.hasFunction(MULTI_PROBES);
     for (;;) {
       const { blocked } = selection;
       if (blocked !== null && options.isTrial !== true) throw refusedError(blocked);
-      const object = open(host, options, selection.programs(), hasTypedReads, facts.hasFunction(MULTI_PROBES));
+      const object = open(host, options, selection.programs(), { hasTypedReads, hasPreemptGuard, hasMultiProbes });
       try {
         host.load(object);
       } catch (error) {
@@ -120,8 +124,11 @@ export class Kernel {
         const names = [...log.matchAll(REFUSED)].map(match => match[1] as string);
         if (names.length === 0) throw loadError(error as NodeJS.ErrnoException, log, options.btfPath);
         // What is refused by policy is refused with any body (the verifier has nothing to say then).
-        if (hasTypedReads && /-- BEGIN PROG LOAD LOG --/.test(log)) hasTypedReads = false;
-        else for (const name of names) selection.refuse(name, reasonFrom(error as Error, log));
+        if ((hasTypedReads || hasPreemptGuard) && /-- BEGIN PROG LOAD LOG --/.test(log)) {
+          // One at a time: the guard is the younger one.
+          if (hasPreemptGuard) hasPreemptGuard = false;
+          else hasTypedReads = false;
+        } else for (const name of names) selection.refuse(name, reasonFrom(error as Error, log));
         continue;
       }
       const kernel = new Kernel(host, object, selection, options);
@@ -336,18 +343,25 @@ export class Kernel {
   }
 }
 
+/** What the programs may use of this kernel. */
+interface KernelAbilities {
+  readonly hasTypedReads: boolean;
+  readonly hasPreemptGuard: boolean;
+  readonly hasMultiProbes: boolean;
+}
+
 /** The object with its knobs set and only `programs` to be loaded. */
 function open(
   host: Host,
   options: KernelOptions,
   programs: readonly string[],
-  hasTypedReads: boolean,
-  hasMultiProbes: boolean,
+  { hasTypedReads, hasPreemptGuard, hasMultiProbes }: KernelAbilities,
 ): ObjectHandle {
   const object = host.open(buildPath('underspan.bpf.o'), options.btfPath);
   host.setConstant(object, 'agent_pid', options.agentPid);
   host.setConstant(object, 'tick_ns', host.tickNs());
   host.setConstant(object, 'has_rdonly_cast', hasTypedReads ? 1 : 0);
+  host.setConstant(object, 'has_preempt_guard', hasPreemptGuard ? 1 : 0);
   host.setMapSize(object, 'data_ring', options.dataRingBytes);
   host.setMapSize(object, 'control_ring', options.controlRingBytes);
   for (const map of ['connections', 'sockets', 'free_slots']) host.setMapSize(object, map, options.maxConnections);
