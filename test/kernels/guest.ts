@@ -14,7 +14,7 @@ import { Kernel } from '../../src/kernel/loader.js';
 import { type Agent, get, startAgent } from '../support/agent.js';
 import { compareSpans } from '../support/compare.js';
 import { startOtlpReceiver } from '../support/otlp-receiver.js';
-import { until } from '../support/processes.js';
+import { runCommand, until } from '../support/processes.js';
 import { CLIENT, type DecodedSpan, pidOf, SERVER } from '../support/spans.js';
 import { askDoctor } from './ask-doctor.js';
 import { faultsOfBooks } from './books.js';
@@ -93,6 +93,12 @@ async function booksOf(agent: Agent): Promise<Coverage> {
   });
 }
 
+/** By program, as the kernel counts them. */
+async function skippedRuns(): Promise<string> {
+  const { stdout, stderr } = await runCommand('python3', ['test/kernels/missed-runs.py']);
+  return `runs that the kernel skipped:\n${stdout}${stderr}`;
+}
+
 /** Waits for `count` spans, and then for one too many. */
 async function spansOf(
   receiver: { spans(): readonly DecodedSpan[] },
@@ -144,7 +150,7 @@ async function watchServers(frontEnd: Way, targets: readonly Target[]): Promise<
       find(`${frontEnd}, ${target.name}`, `${server.length} SERVER and ${client.length} CLIENT spans`, faults);
     }
     const faults = faultsOfBooks(await booksOf(agent), unseenBytes);
-    const said = faults.length === 0 ? [] : [await agent.losses(), agent.child.describe()];
+    const said = faults.length === 0 ? [] : [await agent.losses(), await skippedRuns(), agent.child.describe()];
     find(`${frontEnd}, books`, faults.length === 0 ? 'in order' : 'not in order', [...faults, ...said]);
     await agent.stop();
   } catch (error) {
