@@ -76,7 +76,7 @@ static __noinline struct connection *go_connection(__u64 persist)
 		return s;
 	fd = go_net_descriptor(conn);
 	sk = fd >= 0 ? sock_at(fd, &inode) : NULL;
-	return sk ? connection_of(sk, inode, &slot, now) : NULL;
+	return sk ? connection_of(sk, inode, &slot, now, 0) : NULL;
 }
 
 SEC("uprobe")

@@ -128,9 +128,10 @@ static __noinline void unix_closing(struct sock *sk)
 }
 
 /* The connection of a socket; a socket that was never seen is older than the agent (or
- * than its process's selection), or came by a call that is not seen. */
+ * than its process's selection), or came by a call that is not seen. `taken`: the bytes
+ * that the call at hand has read. */
 static __noinline struct connection *connection_of(struct sock *sk, __u32 inode, __u32 *slot,
-						   __u64 now)
+						   __u64 now, __u32 taken)
 {
 	struct connection *c = connection_find((__u64)sk, slot);
 	__u8 state;
@@ -155,9 +156,9 @@ static __noinline struct connection *connection_of(struct sock *sk, __u32 inode,
 		c->flags |= CONNECTION_PREEXISTING | CONNECTION_PAIR_UNSURE;
 		return c;
 	}
-	/* Accepted by no call that was seen (io_uring): from its beginning on, if it has
-	 * answered nothing yet. */
-	if (!c->established_ns ||
+	/* Accepted by no call that was seen (io_uring): from its beginning on, if nothing has
+	 * gone through it but what this call took. */
+	if (!c->established_ns || c->begin_ingress_seq + taken != read_position(sk) ||
 	    c->begin_egress_seq != KERNEL_READ(struct tcp_sock, sk, write_seq))
 		c->flags |= CONNECTION_PREEXISTING;
 	read_tcp(&c->tcp, sk);
@@ -194,7 +195,8 @@ static __noinline struct connection *call_returned(struct socket_call *call,
 
 	if (!io)
 		return NULL;
-	c = connection_of(call->sk, call->inode, &call->slot, now);
+	c = connection_of(call->sk, call->inode, &call->slot, now,
+			  call->writes || call->result < 0 ? 0 : call->result);
 	if (!c || !is_selected(c, thread)) {
 		if (!call->writes && call->result > 0)
 			cause_woken(thread);
