@@ -496,10 +496,10 @@ def serve(story, side):
     leave = now()
     side.adopt(socket.socket(fileno=descriptor))
     side.note("accept", 0, enter, leave)
-    peer = side.socket.getpeername()
+    own, peer = side.socket.getsockname(), side.socket.getpeername()
     listener.close()
     side.run(story["server"])
-    return {"port": side.socket.getsockname()[1] if side.socket else 0, "peerPort": peer[1]}
+    return {"port": own[1], "peerPort": peer[1]}
 
 
 def ask(story, side):
