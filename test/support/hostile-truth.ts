@@ -203,8 +203,12 @@ export class Judge {
     near('underspan.tcp.sndbuf_limited', facts.sndbufMs / 1000, FLOW_SLACK_S);
     // What is less than a window may have left between the call and the look.
     if (facts.unsent <= FLOW_WINDOW) return;
-    near('underspan.tcp.unsent', facts.unsent, 0);
-    near('underspan.tcp.unacked', facts.unacked, FLOW_WINDOW);
+    // What went out between the two is on its way: no answer comes that soon.
+    const wentOut = number(span, 'underspan.tcp.unsent') - facts.unsent;
+    if (!(wentOut >= 0 && wentOut <= facts.unacked)) {
+      this.#fail(side, index, `underspan.tcp.unsent ${facts.unsent + wentOut} instead of ${facts.unsent}`);
+    }
+    near('underspan.tcp.unacked', facts.unacked - wentOut, FLOW_WINDOW);
   }
 
   #judgeFrames(side: Sidedness, index: number, { frames }: Wanted, span: DecodedSpan): void {
