@@ -52,7 +52,7 @@ struct capture_scratch {
  * preemption off). A program that can be (uprobes, trampolines) stays on its CPU, but
  * another one may run there meanwhile: such programs take a lane and give it back. */
 #define LANE_ATOMIC 0
-#define LANES 4
+#define LANES 8
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

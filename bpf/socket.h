@@ -300,6 +300,37 @@ static __always_inline void count_positions(struct io *io, struct connection *c)
 	}
 }
 
+/* A call of `bytes` up to `end_seq` of which no record can be made: no lane is free. What
+ * they belong to is lost. */
+static __noinline void call_unrecorded(struct connection *c, __u32 bytes, __u8 direction,
+				       __u32 end_seq, __u64 now)
+{
+	c->lost.records++;
+	if (direction == DIRECTION_INGRESS) {
+		c->bytes_ingress += bytes;
+		c->calls_ingress++;
+	} else {
+		c->bytes_egress += bytes;
+		c->calls_egress++;
+	}
+	if (c->direction != direction) {
+		if (direction == DIRECTION_INGRESS)
+			c->lost.edges_ingress++;
+		else
+			c->lost.edges_egress++;
+		c->direction = direction;
+		c->run.first_ns = now;
+		c->run.bytes = 0;
+		c->run.calls = 0;
+	}
+	c->run.bytes += bytes;
+	c->run.calls++;
+	c->run.last_ns = now;
+	c->run.end_seq = end_seq;
+	c->tail = 0;
+	c->capture_left = 0;
+}
+
 /* What the socket's own counters say after a call of `bytes` in `direction`. */
 static __always_inline void read_positions(struct io *io, struct connection *c, struct sock *sk)
 {

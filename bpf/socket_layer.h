@@ -60,6 +60,24 @@ static __always_inline void layer_sending(struct socket *socket, struct msghdr *
 	layer_entered(socket, message, KERNEL_READ(struct msghdr, message, msg_flags));
 }
 
+/* It returned, and no lane is free. */
+static __noinline void layer_unrecorded(struct sock *sk, bool writes, __u32 bytes)
+{
+	__u32 slot, end_seq;
+	struct connection *c = connection_find((__u64)sk, &slot);
+
+	if (!c)
+		return;
+	if (c->address.family != AF_UNIX)
+		end_seq = writes ? KERNEL_READ(struct tcp_sock, sk, write_seq) : read_position(sk);
+	else if (writes)
+		end_seq = c->counted_egress += bytes;
+	else
+		end_seq = c->counted_ingress += bytes;
+	call_unrecorded(c, bytes, writes ? DIRECTION_EGRESS : DIRECTION_INGRESS, end_seq,
+			bpf_ktime_get_boot_ns());
+}
+
 /* It returns, in the lane of a program that cannot or can be preempted. */
 static __always_inline void layer_returned(bool writes, long result, bool is_preemptible)
 {
@@ -86,8 +104,11 @@ static __always_inline void layer_returned(bool writes, long result, bool is_pre
 	call.lane = LANE_ATOMIC;
 	if (is_preemptible) {
 		call.lane = lane_take();
-		if (!call.lane)
+		if (!call.lane) {
+			if (result > 0)
+				layer_unrecorded(call.sk, writes, result);
 			return;
+		}
 	}
 	c = call_returned(&call, thread);
 	io = call_io(&call);

@@ -96,6 +96,19 @@ static __always_inline __u32 tls_lane(struct thread_state *thread, struct tls_ca
 	return lane;
 }
 
+/* The same where no lane is free: the bytes have their place in the session all the same. */
+static __always_inline void tls_unrecorded(struct tls_call *call, struct connection *s,
+					   __u32 bytes, __u64 now)
+{
+	if (call->kind == TLS_CALL_WRITE) {
+		s->counted_egress += bytes - call->counted;
+		call_unrecorded(s, bytes, DIRECTION_EGRESS, s->counted_egress, now);
+	} else {
+		s->counted_ingress += bytes;
+		call_unrecorded(s, bytes, DIRECTION_INGRESS, s->counted_ingress, now);
+	}
+}
+
 /* The peer has finished sending. */
 static __noinline void tls_ended(struct thread_state *thread, __u64 now)
 {
@@ -123,8 +136,10 @@ static __noinline void tls_moved(struct thread_state *thread, struct tls_call *c
 	if (!(s->flags & CONNECTION_ANNOUNCED))
 		connection_announce(slot, now);
 	lane = tls_lane(thread, call, s, bytes, now);
-	if (!lane)
+	if (!lane) {
+		tls_unrecorded(call, s, bytes, now);
 		return;
+	}
 	socket_transferred(slot, lane);
 	if (call->kind == TLS_CALL_READ)
 		cause_taken(thread, s, slot, s->counted_ingress, 0);
