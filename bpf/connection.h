@@ -332,6 +332,8 @@ static __always_inline void note_told(struct connection *c, const struct event_l
 		c->told_requests = lost_requests(c, lost);
 }
 
+/* `now` was read after the slot was taken: its last tenant's end, read before it was
+ * freed, is then older. Records that follow from this one are not older. */
 __noinline int connection_announce(__u32 slot, __u64 now)
 {
 	struct connection *c = connection_at(slot);

@@ -220,6 +220,18 @@ struct {
 	__type(value, struct counters);
 } counters SEC(".maps");
 
+/* Which programs are under way on this CPU: tcp.bpf.c. */
+struct under_way {
+	__u32 state_change, destruction;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct under_way);
+} programs_under_way SEC(".maps");
+
 struct exec_scratch {
 	struct process_exec_event event;
 	char args[EVENT_ARGS_MAX];

@@ -37,7 +37,7 @@ static __noinline void socket_accepted(struct sock *sk, __u32 inode, struct thre
 		begin_positions(c, sk);
 	cause_accepted(thread);
 	if (is_selected(c, thread))
-		connection_announce(slot, now);
+		connection_announce(slot, bpf_ktime_get_boot_ns());
 }
 
 /* The name that a program gave to connect: sockaddr_in, sockaddr_in6, sockaddr_un. */
@@ -69,7 +69,7 @@ static __noinline bool socket_connected(struct sock *sk, __u32 inode, long resul
 			c->established_ns = now;
 			c->cause = thread->cause;
 			if (is_selected(c, thread))
-				connection_announce(slot, now);
+				connection_announce(slot, bpf_ktime_get_boot_ns());
 			return false;
 		}
 	} else if (!is_tcp(sk)) {
@@ -202,8 +202,10 @@ static __noinline struct connection *call_returned(struct socket_call *call,
 			cause_woken(thread);
 		return NULL;
 	}
-	if (!(c->flags & CONNECTION_ANNOUNCED))
+	if (!(c->flags & CONNECTION_ANNOUNCED)) {
+		now = bpf_ktime_get_boot_ns();
 		connection_announce(call->slot, now);
+	}
 	if (thread->runs_routines && (call->writes || c->role != ROLE_CLIENT))
 		routine_calls(thread);
 	io->now = now;

@@ -55,7 +55,7 @@ static __always_inline void tcp_established(struct sock *sk, int old_state, __u6
 /* A connection that its process now shuts, in this context, and that no call has shown so
  * far: accepted, read and written through an io_uring. NULL if it is older than the agent,
  * or nobody's. */
-static __always_inline struct connection *tcp_unseen(struct sock *sk, __u32 *slot, __u64 now)
+static __always_inline struct connection *tcp_unseen(struct sock *sk, __u32 *slot)
 {
 	__u64 key = (__u64)sk;
 	struct birth *birth = bpf_map_lookup_elem(&births, &key);
@@ -74,7 +74,7 @@ static __always_inline struct connection *tcp_unseen(struct sock *sk, __u32 *slo
 		connection_discard(c, *slot);
 		return NULL;
 	}
-	connection_announce(*slot, now);
+	connection_announce(*slot, bpf_ktime_get_boot_ns());
 	return c;
 }
 
@@ -84,8 +84,10 @@ static __always_inline void tcp_closing(struct sock *sk, int old_state, int new_
 	__u32 slot;
 
 	c = connection_find((__u64)sk, &slot);
-	if (!c && (new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK))
-		c = tcp_unseen(sk, &slot, now);
+	if (!c && (new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK)) {
+		c = tcp_unseen(sk, &slot);
+		now = bpf_ktime_get_boot_ns();
+	}
 	if (!c)
 		return;
 	if (new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK) {
@@ -128,8 +130,7 @@ static __always_inline void tcp_closing(struct sock *sk, int old_state, int new_
 		connection_state_changed(slot, now);
 }
 
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(inet_sock_set_state, struct sock *sk, int old_state, int new_state)
+static __noinline int tcp_changed(struct sock *sk, int old_state, int new_state)
 {
 	__u64 now;
 
@@ -143,6 +144,56 @@ int BPF_PROG(inet_sock_set_state, struct sock *sk, int old_state, int new_state)
 	else
 		tcp_closing(sk, old_state, new_state, now);
 	return 0;
+}
+
+static __noinline int tcp_destroyed(struct sock *sk)
+{
+	__u64 key = (__u64)sk;
+	struct connection *c;
+	__u32 slot;
+
+	c = connection_find(key, &slot);
+	if (c)
+		connection_close(slot, c->generation, bpf_ktime_get_boot_ns());
+	bpf_map_delete_elem(&births, &key);
+	return 0;
+}
+
+/* While a program runs on a CPU, the kernel skips runs of the same one there: for a packet
+ * that interrupts it, or a task that preempts it (Linux 7). A connection would lose its
+ * beginning or its end so. Each of these two programs has a copy that is called right
+ * after it, and does what was skipped. */
+static __always_inline struct under_way *under_way(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&programs_under_way, &zero);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(inet_sock_set_state, struct sock *sk, int old_state, int new_state)
+{
+	struct under_way *here = under_way();
+
+	if (!here)
+		return 0;
+	here->state_change = 1;
+	barrier();
+	tcp_changed(sk, old_state, new_state);
+	barrier();
+	here->state_change = 0;
+	return 0;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(again_sock_state, struct sock *sk, int old_state, int new_state)
+{
+	struct under_way *here = under_way();
+
+	if (!here || !here->state_change)
+		return 0;
+	count_stat(STAT_RUNS_REPEATED, 1);
+	return tcp_changed(sk, old_state, new_state);
 }
 
 /* The first one ends the connection; another may cross it. */
@@ -180,14 +231,27 @@ int BPF_PROG(tcp_send_reset, struct sock *sk)
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(tcp_destroy_sock, struct sock *sk)
 {
-	__u32 slot;
-	__u64 key = (__u64)sk;
-	struct connection *c = connection_find(key, &slot);
+	struct under_way *here = under_way();
 
-	if (c)
-		connection_close(slot, c->generation, bpf_ktime_get_boot_ns());
-	bpf_map_delete_elem(&births, &key);
+	if (!here)
+		return 0;
+	here->destruction = 1;
+	barrier();
+	tcp_destroyed(sk);
+	barrier();
+	here->destruction = 0;
 	return 0;
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(again_destroy, struct sock *sk)
+{
+	struct under_way *here = under_way();
+
+	if (!here || !here->destruction)
+		return 0;
+	count_stat(STAT_RUNS_REPEATED, 1);
+	return tcp_destroyed(sk);
 }
 
 static __always_inline void data_ready(struct sock *sk)

@@ -133,8 +133,10 @@ static __noinline void tls_moved(struct thread_state *thread, struct tls_call *c
 
 	if (!s || s->generation != call->generation || !is_selected(s, thread))
 		return;
-	if (!(s->flags & CONNECTION_ANNOUNCED))
+	if (!(s->flags & CONNECTION_ANNOUNCED)) {
+		now = bpf_ktime_get_boot_ns();
 		connection_announce(slot, now);
+	}
 	lane = tls_lane(thread, call, s, bytes, now);
 	if (!lane) {
 		tls_unrecorded(call, s, bytes, now);

@@ -8,8 +8,10 @@ import {
   CONNECTION_OFFSETS,
   CONNECTION_TLS,
   ConnectionCursor,
+  LOSS_COUNT,
   LOSS_MISSED_RUNS,
   SETTINGS_OFFSETS,
+  STAT_RUNS_REPEATED,
 } from '../records/records.gen.js';
 import { buildPath, type Host, loadHost, type ObjectHandle, type ProgramInfo, type RingHandle } from './host.js';
 import { Kretprobes } from './kretprobes.js';
@@ -208,7 +210,8 @@ export class Kernel {
   readCounters(out: Float64Array): void {
     this.#host.mapSum(this.#object, 'counters', out);
     const skipped = this.programs().reduce((sum, { missed }) => sum + missed, this.#kretprobes.missed());
-    out[LOSS_MISSED_RUNS] = (out[LOSS_MISSED_RUNS] as number) + skipped;
+    const repeated = out[LOSS_COUNT + STAT_RUNS_REPEATED] as number;
+    out[LOSS_MISSED_RUNS] = (out[LOSS_MISSED_RUNS] as number) + Math.max(0, skipped - repeated);
   }
 
   programs(): ProgramInfo[] {

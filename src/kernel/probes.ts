@@ -92,7 +92,7 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
   },
   {
     name: 'tcp states',
-    ways: [way('tracepoint', 'inet_sock_set_state', 'tcp_destroy_sock')],
+    ways: [way('tracepoint', 'inet_sock_set_state', 'again_sock_state', 'tcp_destroy_sock', 'again_destroy')],
     isRequired: true,
     loss: 'no connection times, and connections would never be forgotten',
   },

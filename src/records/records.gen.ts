@@ -1508,7 +1508,7 @@ export const CONNECTION_OFFSETS = {
 
 /** struct counters */
 export class CountersCursor {
-  static readonly SIZE = 200;
+  static readonly SIZE = 208;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1520,7 +1520,7 @@ export class CountersCursor {
   /** Offset of 16 elements. */
   readonly lossesOffset = 0;
 
-  /** Offset of 9 elements. */
+  /** Offset of 10 elements. */
   readonly statsOffset = 128;
 }
 
@@ -1756,7 +1756,8 @@ export const STAT_CONNECTIONS_OPENED = 5;
 export const STAT_CONNECTIONS_CLOSED = 6;
 export const STAT_BYTES_INGRESS = 7;
 export const STAT_BYTES_EGRESS = 8;
-export const STAT_COUNT = 9;
+export const STAT_RUNS_REPEATED = 9;
+export const STAT_COUNT = 10;
 /** Names of enum event_stat, without prefix. */
 export const EVENT_STAT_NAMES: Readonly<Record<number, string>> = {
   0: 'calls',
@@ -1768,7 +1769,8 @@ export const EVENT_STAT_NAMES: Readonly<Record<number, string>> = {
   6: 'connections_closed',
   7: 'bytes_ingress',
   8: 'bytes_egress',
-  9: 'count',
+  9: 'runs_repeated',
+  10: 'count',
 };
 
 /** Where the fields of the records lie: written into recordings. */
