@@ -37,12 +37,22 @@ struct io {
 	__u32 reserved_too;
 };
 
+/* Where the frames of a WebSocket are looked for in the call at hand: bpf/frames.h. */
+struct frame_walk {
+	__u64 address; /* of what comes next */
+	__u32 here; /* bytes of its buffer from there on */
+	__u32 rest; /* bytes of the call */
+	__u32 index; /* of the next buffer */
+	__u32 skip; /* bytes in front of the first frame */
+};
+
 /* The call at hand and its record under construction. Shared by the global functions
  * below, which the verifier checks once each, without pointers to carry it in (those
  * as arguments need Linux 5.13): they get the number of a lane. The payload has twice
  * its size, so that a copy to a variable offset can be bounded. */
 struct capture_scratch {
 	struct io io;
+	struct frame_walk walk;
 	__u64 holders; /* of a lane that can be held: see lane_take */
 	struct data_event event;
 	__u8 payload[2 * EVENT_CHUNK_MAX];

@@ -451,6 +451,10 @@ static __always_inline void fill_closed(struct connection_closed_event *e, struc
 		e->unseen_egress = unseen_bytes(c->begin_egress_seq, c->end_egress_seq,
 						c->bytes_egress);
 	}
+	e->frames_ingress = c->frames_ingress.count;
+	e->frames_egress = c->frames_egress.count;
+	e->frames_ingress_state = c->frames_ingress.state;
+	e->frames_egress_state = c->frames_egress.state;
 	e->calls_ingress = c->calls_ingress;
 	e->calls_egress = c->calls_egress;
 	e->generation = c->generation;

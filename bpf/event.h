@@ -97,8 +97,17 @@ enum event_verdict {
 	VERDICT_HEAD = 0, /* capture the head of each run, more of what may be a pipeline, every read of a run that begins amid a body, after a 101 the head of each call */
 	VERDICT_STREAM = 1, /* capture every call */
 	VERDICT_IGNORE = 2, /* count bytes, emit no data records */
-	VERDICT_TUNNEL = 3, /* as VERDICT_HEAD, but what follows a 101 is like any other run */
 	VERDICT_EDGES = 4, /* tell of edges, capture nothing */
+};
+
+/* What is known of the frames of one direction of a WebSocket. */
+enum event_frames {
+	FRAMES_NONE = 0, /* it has none, or nothing is known of it */
+	FRAMES_LINE = 1, /* an answer begins like a 101 */
+	FRAMES_HEAD = 2, /* it is one, whose head goes on */
+	FRAMES_COUNTED = 3, /* all so far */
+	FRAMES_UNREAD = 4, /* a header could not be read: there is no number */
+	FRAMES_STRANGE = 5, /* what came is no frame */
 };
 
 /* What was lost or skipped in the kernel; index of the per-CPU loss counters. */
@@ -270,6 +279,7 @@ struct connection_closed_event {
 	struct event_run prev; /* the run that was open */
 	struct event_tcp tcp;
 	struct event_lost lost;
+	__u64 frames_ingress, frames_egress; /* of a WebSocket: whole frames, if their state says so */
 	__u32 unseen_ingress, unseen_egress; /* bytes moved by no call that was seen (io_uring) */
 	__u32 calls_ingress, calls_egress;
 	__u32 slot;
@@ -277,7 +287,8 @@ struct connection_closed_event {
 	__u16 flags; /* enum event_connection_flag */
 	__u16 error_number; /* sk_err when the state became CLOSE */
 	__u8 direction; /* of the open run */
-	__u8 reserved[3];
+	__u8 frames_ingress_state, frames_egress_state; /* enum event_frames */
+	__u8 reserved;
 };
 
 struct connect_failed_event {
@@ -338,6 +349,19 @@ struct progress_event {
 	__u8 reserved[7];
 };
 
+/* Frames of a WebSocket in one direction: bpf/frames.h. */
+struct frame_reader {
+	__u64 left; /* bytes of the frame under way still to come, its masking key included; of a header: the length so far */
+	__u64 count; /* frames that have ended */
+	__u32 seq; /* position up to which it has been read */
+	__u8 state; /* enum event_frames */
+	__u8 have; /* octets of the header under way: 1, or 2 and more */
+	__u8 wants; /* octets of its length still to come */
+	__u8 first; /* its first octet */
+	__u32 is_masked; /* frames of this direction are */
+	__u32 reserved;
+};
+
 /* Value of the `connections` map (array by slot, mapped into user space). Owner
  * of each field: the kernel, but for verdict, which user space writes. */
 struct connection {
@@ -353,6 +377,7 @@ struct connection {
 	struct event_tcp tcp;
 	struct event_lost lost;
 	__u64 tail; /* last 8 bytes of the run's last call once nothing more is captured */
+	struct frame_reader frames_ingress, frames_egress; /* once an answer began like a 101 */
 	struct event_address address;
 	struct event_cause cause; /* of its connect */
 	struct event_cause handed; /* whose request comes next on it, as its program said; flags 0: it did not */
@@ -379,7 +404,7 @@ struct connection {
 	__u8 direction; /* of the open run, enum event_direction */
 	__u8 is_amid_body; /* the open run is of reads and does not begin with a message */
 	__u8 looks; /* spent on the search for TLS records of a known session */
-	__u8 is_upgraded; /* a run began with a 101 */
+	__u8 is_upgraded; /* a run began like a 101: see bpf/frames.h */
 	__u8 is_bodyless; /* a call of the open run began with a request that has no body */
 	__u16 told_requests; /* lost edges towards the server that a record has told user space of */
 };
@@ -422,6 +447,6 @@ _Static_assert(sizeof(struct data_event) == 184, "data_event");
 _Static_assert(sizeof(struct connection_state_event) == 96, "connection_state_event");
 _Static_assert(sizeof(struct connection_opened_event) == 288, "connection_opened_event");
 _Static_assert(sizeof(struct event_address) == 40, "event_address");
-_Static_assert(sizeof(struct connection) == 416, "connection");
+_Static_assert(sizeof(struct connection) == 480, "connection");
 
 #endif

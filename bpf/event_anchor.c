@@ -28,5 +28,6 @@ enum event_connection_flag a_event_connection_flag;
 enum event_cause_flag a_event_cause_flag;
 enum event_cause_start a_event_cause_start;
 enum event_verdict a_event_verdict;
+enum event_frames a_event_frames;
 enum event_loss a_event_loss;
 enum event_stat a_event_stat;

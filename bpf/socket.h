@@ -94,11 +94,17 @@ static __always_inline bool is_streamed(struct connection *c)
 	return c->verdict == VERDICT_STREAM || (c->is_amid_body && c->verdict == VERDICT_HEAD);
 }
 
-#define HTTP_1_1 0x312e312f50545448ULL /* "HTTP/1.1" in wire order */
-#define CODE_101 0x31303120U /* " 101" */
-
-static __always_inline bool is_upgrade(const __u8 *payload)
+static __always_inline bool may_be_answer(const struct connection *c, __u8 direction)
 {
+	return c->role == ROLE_UNKNOWN ||
+	       (direction == DIRECTION_INGRESS) == (c->role == ROLE_CLIENT);
+}
+
+/* Less than that, and it may become one. */
+static __always_inline bool is_upgrade(const __u8 *payload, __u32 bytes)
+{
+	if (bytes < UPGRADE_LINE_BYTES)
+		return bytes && payload[0] == 'H';
 	return *(const __u64 *)payload == HTTP_1_1 && *(const __u32 *)(payload + 8) == CODE_101;
 }
 
@@ -148,7 +154,8 @@ __noinline int emit_call(__u32 slot, __u32 lane)
 			e->flags |= DATA_NO_CONTENT;
 		if (got < e->call_bytes)
 			e->flags |= DATA_TRUNCATED;
-		if (i == 0 && e->flags & DATA_EDGE && got >= 12 && is_upgrade(scratch->payload))
+		if (i == 0 && e->flags & DATA_EDGE && is_upgrade(scratch->payload, got) &&
+		    may_be_answer(c, io->direction))
 			c->is_upgraded = 1;
 		if (i == 0 && got >= 4 && begins_bodyless(scratch->payload)) {
 			c->is_bodyless = 1;
@@ -229,7 +236,7 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 	scratch->event.run_calls = c->run.calls;
 	if (c->verdict == VERDICT_IGNORE || (c->verdict == VERDICT_EDGES && !edge))
 		return 0;
-	/* The frames of a WebSocket begin anywhere in a run, mostly with a call. */
+	/* Until user space has seen that it is one: what follows may be requests. */
 	if (c->is_upgraded && c->verdict == VERDICT_HEAD)
 		c->capture_left = head_bytes();
 	if (!edge && !c->capture_left && !is_streamed(c) && begins_message(lane))
@@ -249,6 +256,8 @@ static __always_inline void socket_moved(__u32 slot, __u32 lane, struct io *io,
 	if (may_carry_session(io, c))
 		session_carried(slot, lane);
 	socket_transferred(slot, lane);
+	if (c->is_upgraded)
+		frames_moved(slot, lane);
 }
 
 static __always_inline void emit_end(struct capture_scratch *scratch, struct connection *c,

@@ -143,6 +143,8 @@ static __noinline void tls_moved(struct thread_state *thread, struct tls_call *c
 		return;
 	}
 	socket_transferred(slot, lane);
+	if (s->is_upgraded)
+		frames_moved(slot, lane);
 	if (call->kind == TLS_CALL_READ)
 		cause_taken(thread, s, slot, s->counted_ingress, 0);
 	lane_give(lane);

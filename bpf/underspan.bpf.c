@@ -22,6 +22,7 @@
 #include "connection.h"
 #include "capture.h"
 #include "session.h"
+#include "frames.h"
 #include "socket.h"
 #include "goroutine.h"
 #include "socket_call.h"

@@ -3,7 +3,6 @@
 // header fields that are not on the list, queries, credentials in targets and bodies are x, byte for byte, so that positions
 // and lengths stay and a replay comes to the same spans. What is neither HTTP/1 nor a TLS record is all x. The sizes of
 // chunks stay, a line of up to eight hexadecimal digits in a body with them.
-import { FrameReader } from './protocols/websocket.js';
 import {
   DataEventCursor,
   EVENT_DATA,
@@ -66,9 +65,6 @@ class StreamState {
   /** The head is one of a 101, and names WebSocket. */
   isSwitching = false;
   isWebSocket = false;
-  /** Headers of frames stay. */
-  readonly frames = new FrameReader(null);
-  framesSeq = 0;
 
   constructor(generation: number) {
     this.generation = generation;
@@ -121,10 +117,7 @@ export class Redactor {
     }
     const peer = this.#streams.get(key ^ 1);
     // Whoever asked for it sends frames from now on.
-    if (stream.place !== 'frames' && peer?.place === 'frames' && peer.generation === generation) {
-      stream.place = 'frames';
-      stream.framesSeq = seq;
-    }
+    if (peer?.place === 'frames' && peer.generation === generation) stream.place = 'frames';
     mask(bytes, stream, seq);
   }
 }
@@ -133,7 +126,7 @@ export class Redactor {
 function mask(bytes: Uint8Array, stream: StreamState, seq: number): void {
   for (let at = 0; at < bytes.length; ) {
     if (stream.place === 'frames') {
-      maskFrames(bytes, at, stream, (seq + at) >>> 0);
+      bytes.fill(MASK, at);
       return;
     }
     if (stream.place === 'body' && stream.hasBodyEnd) {
@@ -154,23 +147,6 @@ function mask(bytes: Uint8Array, stream: StreamState, seq: number): void {
     else onBody(bytes, at, to);
     at = to;
   }
-}
-
-/** What cannot be placed is masked whole, as it cannot be counted either. */
-function maskFrames(bytes: Uint8Array, from: number, stream: StreamState, seq: number): void {
-  const { frames } = stream;
-  const missing = (seq - stream.framesSeq) | 0;
-  if (missing < 0) frames.uncounted = 'not_captured';
-  frames.skip(missing, 'not_captured');
-  let at = from;
-  while (at < bytes.length && frames.uncounted === '') {
-    const isPayload = frames.left > 0;
-    const next = frames.step(bytes, at, bytes.length);
-    if (isPayload) bytes.fill(MASK, at, next);
-    at = next;
-  }
-  bytes.fill(MASK, at);
-  stream.framesSeq = (seq + bytes.length - from) >>> 0;
 }
 
 function onStart(bytes: Uint8Array, at: number, to: number, stream: StreamState): void {
@@ -217,7 +193,6 @@ function onField(bytes: Uint8Array, at: number, to: number, stream: StreamState,
   if (to - at <= 2 && isWhole && (bytes[at] === LF || bytes[at] === CR)) {
     if (stream.isSwitching && stream.isWebSocket) {
       stream.place = 'frames';
-      stream.framesSeq = nextSeq >>> 0;
       return;
     }
     stream.place = stream.contentLength === 0 ? 'start' : stream.contentLength > 0 ? 'body' : 'start';

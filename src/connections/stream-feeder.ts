@@ -27,7 +27,7 @@ import type { Connection } from './connection.js';
 import { endedChunked, findNextRequest, isChunkedEnd, isDiscarding } from './message-ends.js';
 import type { Stream } from './stream.js';
 import type { Synchrony } from './synchrony.js';
-import { beginTunnel, endTunnel, feedTunnel, passTunnel } from './tunnel.js';
+import { endTunnel, feedTunnel, passTunnel } from './tunnel.js';
 
 /** A chunked body that ended so and then stays quiet for this long has ended. */
 const TAIL_QUIET_NS = 20e6;
@@ -61,8 +61,7 @@ export class StreamFeeder {
     if (isEdge) this.#onEdge(connection, event, stream, direction);
     if (connection.isOpaque) {
       this.#setTimes(connection, event, direction);
-      feedTunnel(connection, stream, event, bytes, from, to);
-      this.#synchrony.leaveTunnel(connection);
+      feedTunnel(stream, event);
       return;
     }
     if (!connection.isSynced && isEdge) this.#synchrony.seek(connection, event, direction, bytes, from, to);
@@ -95,9 +94,8 @@ export class StreamFeeder {
       return;
     }
     if (connection.isOpaque) {
-      this.#synchrony.unawait(connection);
-      beginTunnel(connection, stream, event, bytes, to);
-      this.#synchrony.leaveTunnel(connection);
+      this.#synchrony.enterTunnel(connection);
+      feedTunnel(stream, event);
       return;
     }
     if (connection.matcher?.isAstray === true) {
@@ -142,7 +140,7 @@ export class StreamFeeder {
   #onEdge(connection: Connection, event: DataEventCursor, stream: Stream, direction: number): void {
     const other = stream === connection.ingress ? connection.egress : connection.ingress;
     if (connection.isOpaque) {
-      if (event.prevCalls > 0) passTunnel(connection, other, event.prevEndSeq);
+      if (event.prevCalls > 0) passTunnel(other, event.prevEndSeq);
     } else if (connection.isSynced && event.prevCalls > 0) {
       other.runCalls = event.prevCalls;
       connection.lastNs = event.prevLastNs;
@@ -186,7 +184,7 @@ export class StreamFeeder {
   #settleRun(connection: Connection, direction: number, endSeq: number, lastNs: number, calls: number): void {
     if (!connection.isSynced || calls === 0 || direction === DIRECTION_NONE) return;
     const stream = connection.stream(direction);
-    if (connection.isOpaque) passTunnel(connection, stream, endSeq);
+    if (connection.isOpaque) passTunnel(stream, endSeq);
     if (!stream.hasSeq || connection.isOpaque) return;
     stream.runCalls = Math.max(stream.runCalls, calls);
     connection.lastNs = lastNs;

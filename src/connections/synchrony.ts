@@ -11,9 +11,9 @@ import {
   DIRECTION_INGRESS,
   ROLE_CLIENT,
   ROLE_SERVER,
+  VERDICT_EDGES,
   VERDICT_IGNORE,
   VERDICT_STREAM,
-  VERDICT_TUNNEL,
 } from '../records/records.gen.js';
 import type { Connection } from './connection.js';
 
@@ -243,10 +243,10 @@ export class Synchrony {
     this.#sink.setVerdict(connection.slot, connection.generation, VERDICT_STREAM);
   }
 
-  /** What goes through a tunnel need not be captured once it tells nothing. */
-  leaveTunnel(connection: Connection): void {
-    if (connection.tunnel?.becomesBlind() !== true) return;
-    this.#sink.setVerdict(connection.slot, connection.generation, VERDICT_TUNNEL);
+  /** It has become a tunnel, whose content tells nothing. */
+  enterTunnel(connection: Connection): void {
+    this.unawait(connection);
+    this.#sink.setVerdict(connection.slot, connection.generation, VERDICT_EDGES);
   }
 
   await(connection: Connection): void {

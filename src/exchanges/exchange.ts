@@ -4,7 +4,6 @@
 import type { ConnectionEnd } from '../connections/connection.js';
 import type { Service } from '../enrichment/service.js';
 import type { TlsHandshake } from '../protocols/tls/handshake.js';
-import type { UncountedReason } from '../protocols/websocket.js';
 import type { ClientSight } from '../traces/client-sight.js';
 import type { TraceContext } from '../traces/context.js';
 import type { CallCount, ProcessWork } from '../traces/process-work.js';
@@ -29,6 +28,16 @@ export interface Peer {
 
 /** How a call is known to be for a request, from the strongest evidence to the weakest: traces/causes.ts. */
 export type CauseGrade = 'goroutine' | 'task' | 'fork' | 'thread' | 'slice' | 'loop';
+
+/** Why frames of a WebSocket could not be counted; '': they could. */
+export type UncountedReason = '' | 'not_captured' | 'not_frames';
+
+/** Whole frames of a WebSocket by direction; -1: not counted. */
+export class Frames {
+  read = -1;
+  written = -1;
+  uncounted: UncountedReason = '';
+}
 
 export class Exchange {
   readonly kind: ExchangeKind;
@@ -112,10 +121,8 @@ export class Exchange {
   /** Bytes on the socket, heads and framing included; -1 unknown. */
   bytesIn = 0;
   bytesOut = 0;
-  /** Of a WebSocket: whole frames; -1 not counted, or none. Why not, '' if they were. */
-  readFrames = -1;
-  writeFrames = -1;
-  framesUncounted: UncountedReason = '';
+  /** Of a WebSocket. */
+  frames: Frames | null = null;
   srttMicros = 0;
   /** Segments sent again while it was under way. */
   retransmits = 0;

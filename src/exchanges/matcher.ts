@@ -275,18 +275,9 @@ export class Matcher {
       exchange.requestEnd = Math.max(exchange.requestEnd, connection.requestStream.position);
       this.#countRequestCalls(pending);
       exchange.closedNs = connection.endedNs;
-      this.#countFrames(exchange);
+      exchange.frames = connection.tunnel?.isWebSocket === true ? connection.tunnel.frames : null;
     }
     this.#settle();
-  }
-
-  #countFrames(exchange: Exchange): void {
-    const { asked = null, answered = null } = this.#connection.tunnel ?? {};
-    if (asked === null || answered === null) return;
-    const [read, written] = exchange.kind === KIND_SERVER ? [asked, answered] : [answered, asked];
-    exchange.readFrames = read.uncounted === '' ? read.count : -1;
-    exchange.writeFrames = written.uncounted === '' ? written.count : -1;
-    exchange.framesUncounted = read.uncounted === '' ? written.uncounted : read.uncounted;
   }
 
   /** Hands on what is complete, in order. A response may be complete before its request: that one waits. */

@@ -643,7 +643,7 @@ export class ConnectionStateEventCursor {
 
 /** struct connection_closed_event */
 export class ConnectionClosedEventCursor {
-  static readonly SIZE = 192;
+  static readonly SIZE = 208;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -760,40 +760,56 @@ export class ConnectionClosedEventCursor {
     return this.view.getUint16(this.at + 158, true);
   }
 
+  get framesIngress(): number {
+    return this.view.getUint32(this.at + 160, true) + this.view.getUint32(this.at + 164, true) * 4294967296;
+  }
+
+  get framesEgress(): number {
+    return this.view.getUint32(this.at + 168, true) + this.view.getUint32(this.at + 172, true) * 4294967296;
+  }
+
   get unseenIngress(): number {
-    return this.view.getUint32(this.at + 160, true);
-  }
-
-  get unseenEgress(): number {
-    return this.view.getUint32(this.at + 164, true);
-  }
-
-  get callsIngress(): number {
-    return this.view.getUint32(this.at + 168, true);
-  }
-
-  get callsEgress(): number {
-    return this.view.getUint32(this.at + 172, true);
-  }
-
-  get slot(): number {
     return this.view.getUint32(this.at + 176, true);
   }
 
-  get generation(): number {
+  get unseenEgress(): number {
     return this.view.getUint32(this.at + 180, true);
   }
 
+  get callsIngress(): number {
+    return this.view.getUint32(this.at + 184, true);
+  }
+
+  get callsEgress(): number {
+    return this.view.getUint32(this.at + 188, true);
+  }
+
+  get slot(): number {
+    return this.view.getUint32(this.at + 192, true);
+  }
+
+  get generation(): number {
+    return this.view.getUint32(this.at + 196, true);
+  }
+
   get flags(): number {
-    return this.view.getUint16(this.at + 184, true);
+    return this.view.getUint16(this.at + 200, true);
   }
 
   get errorNumber(): number {
-    return this.view.getUint16(this.at + 186, true);
+    return this.view.getUint16(this.at + 202, true);
   }
 
   get direction(): number {
-    return this.view.getUint8(this.at + 188);
+    return this.view.getUint8(this.at + 204);
+  }
+
+  get framesIngressState(): number {
+    return this.view.getUint8(this.at + 205);
+  }
+
+  get framesEgressState(): number {
+    return this.view.getUint8(this.at + 206);
   }
 }
 
@@ -812,15 +828,19 @@ export const CONNECTION_CLOSED_EVENT_OFFSETS = {
   prev: 96,
   tcp: 128,
   lost: 152,
-  unseenIngress: 160,
-  unseenEgress: 164,
-  callsIngress: 168,
-  callsEgress: 172,
-  slot: 176,
-  generation: 180,
-  flags: 184,
-  errorNumber: 186,
-  direction: 188,
+  framesIngress: 160,
+  framesEgress: 168,
+  unseenIngress: 176,
+  unseenEgress: 180,
+  callsIngress: 184,
+  callsEgress: 188,
+  slot: 192,
+  generation: 196,
+  flags: 200,
+  errorNumber: 202,
+  direction: 204,
+  framesIngressState: 205,
+  framesEgressState: 206,
 } as const;
 
 /** struct connect_failed_event */
@@ -1138,7 +1158,7 @@ export const CONNECTION_LOST_EVENT_OFFSETS = {
 
 /** struct connection */
 export class ConnectionCursor {
-  static readonly SIZE = 416;
+  static readonly SIZE = 480;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1274,177 +1294,241 @@ export class ConnectionCursor {
     return this.view.getUint32(this.at + 224, true) + this.view.getUint32(this.at + 228, true) * 4294967296;
   }
 
-  /** Offset of 16 elements. */
-  readonly addressLocalOffset = 232;
-
-  /** Offset of 16 elements. */
-  readonly addressRemoteOffset = 248;
-
-  get addressLocalPort(): number {
-    return this.view.getUint16(this.at + 264, true);
+  get framesIngressLeft(): number {
+    return this.view.getUint32(this.at + 232, true) + this.view.getUint32(this.at + 236, true) * 4294967296;
   }
 
-  get addressRemotePort(): number {
-    return this.view.getUint16(this.at + 266, true);
+  get framesIngressCount(): number {
+    return this.view.getUint32(this.at + 240, true) + this.view.getUint32(this.at + 244, true) * 4294967296;
   }
 
-  get addressFamily(): number {
-    return this.view.getUint16(this.at + 268, true);
+  get framesIngressSeq(): number {
+    return this.view.getUint32(this.at + 248, true);
   }
 
-  get causeSlot(): number {
-    return this.view.getUint32(this.at + 272, true);
+  get framesIngressState(): number {
+    return this.view.getUint8(this.at + 252);
   }
 
-  get causeGeneration(): number {
-    return this.view.getUint32(this.at + 276, true);
+  get framesIngressHave(): number {
+    return this.view.getUint8(this.at + 253);
   }
 
-  get causeSeq(): number {
+  get framesIngressWants(): number {
+    return this.view.getUint8(this.at + 254);
+  }
+
+  get framesIngressFirst(): number {
+    return this.view.getUint8(this.at + 255);
+  }
+
+  get framesIngressIsMasked(): number {
+    return this.view.getUint32(this.at + 256, true);
+  }
+
+  get framesEgressLeft(): number {
+    return this.view.getUint32(this.at + 264, true) + this.view.getUint32(this.at + 268, true) * 4294967296;
+  }
+
+  get framesEgressCount(): number {
+    return this.view.getUint32(this.at + 272, true) + this.view.getUint32(this.at + 276, true) * 4294967296;
+  }
+
+  get framesEgressSeq(): number {
     return this.view.getUint32(this.at + 280, true);
   }
 
-  get causeFlags(): number {
-    return this.view.getUint32(this.at + 284, true);
+  get framesEgressState(): number {
+    return this.view.getUint8(this.at + 284);
   }
 
-  get handedSlot(): number {
+  get framesEgressHave(): number {
+    return this.view.getUint8(this.at + 285);
+  }
+
+  get framesEgressWants(): number {
+    return this.view.getUint8(this.at + 286);
+  }
+
+  get framesEgressFirst(): number {
+    return this.view.getUint8(this.at + 287);
+  }
+
+  get framesEgressIsMasked(): number {
     return this.view.getUint32(this.at + 288, true);
   }
 
-  get handedGeneration(): number {
-    return this.view.getUint32(this.at + 292, true);
+  /** Offset of 16 elements. */
+  readonly addressLocalOffset = 296;
+
+  /** Offset of 16 elements. */
+  readonly addressRemoteOffset = 312;
+
+  get addressLocalPort(): number {
+    return this.view.getUint16(this.at + 328, true);
   }
 
-  get handedSeq(): number {
-    return this.view.getUint32(this.at + 296, true);
+  get addressRemotePort(): number {
+    return this.view.getUint16(this.at + 330, true);
   }
 
-  get handedFlags(): number {
-    return this.view.getUint32(this.at + 300, true);
+  get addressFamily(): number {
+    return this.view.getUint16(this.at + 332, true);
   }
 
-  /** Offset of 4 elements. */
-  readonly arrivalEndOffset = 304;
-
-  get arrivals(): number {
-    return this.view.getUint32(this.at + 320, true);
-  }
-
-  get callsIngress(): number {
-    return this.view.getUint32(this.at + 324, true);
-  }
-
-  get callsEgress(): number {
-    return this.view.getUint32(this.at + 328, true);
-  }
-
-  get generation(): number {
-    return this.view.getUint32(this.at + 332, true);
-  }
-
-  get verdict(): number {
+  get causeSlot(): number {
     return this.view.getUint32(this.at + 336, true);
   }
 
-  get include(): number {
+  get causeGeneration(): number {
     return this.view.getUint32(this.at + 340, true);
   }
 
-  get exclude(): number {
+  get causeSeq(): number {
     return this.view.getUint32(this.at + 344, true);
   }
 
-  get pid(): number {
+  get causeFlags(): number {
     return this.view.getUint32(this.at + 348, true);
   }
 
-  get inode(): number {
+  get handedSlot(): number {
     return this.view.getUint32(this.at + 352, true);
   }
 
-  get netns(): number {
+  get handedGeneration(): number {
     return this.view.getUint32(this.at + 356, true);
   }
 
-  get pairTag(): number {
+  get handedSeq(): number {
     return this.view.getUint32(this.at + 360, true);
   }
 
-  get countedIngress(): number {
+  get handedFlags(): number {
     return this.view.getUint32(this.at + 364, true);
   }
 
-  get countedEgress(): number {
-    return this.view.getUint32(this.at + 368, true);
-  }
+  /** Offset of 4 elements. */
+  readonly arrivalEndOffset = 368;
 
-  get session(): number {
-    return this.view.getUint32(this.at + 372, true);
-  }
-
-  get carrier(): number {
-    return this.view.getUint32(this.at + 376, true);
-  }
-
-  get carrierGeneration(): number {
-    return this.view.getUint32(this.at + 380, true);
-  }
-
-  get captureLeft(): number {
+  get arrivals(): number {
     return this.view.getUint32(this.at + 384, true);
   }
 
-  get beginIngressSeq(): number {
+  get callsIngress(): number {
     return this.view.getUint32(this.at + 388, true);
   }
 
-  get beginEgressSeq(): number {
+  get callsEgress(): number {
     return this.view.getUint32(this.at + 392, true);
   }
 
-  get endIngressSeq(): number {
+  get generation(): number {
     return this.view.getUint32(this.at + 396, true);
   }
 
-  get endEgressSeq(): number {
+  get verdict(): number {
     return this.view.getUint32(this.at + 400, true);
   }
 
+  get include(): number {
+    return this.view.getUint32(this.at + 404, true);
+  }
+
+  get exclude(): number {
+    return this.view.getUint32(this.at + 408, true);
+  }
+
+  get pid(): number {
+    return this.view.getUint32(this.at + 412, true);
+  }
+
+  get inode(): number {
+    return this.view.getUint32(this.at + 416, true);
+  }
+
+  get netns(): number {
+    return this.view.getUint32(this.at + 420, true);
+  }
+
+  get pairTag(): number {
+    return this.view.getUint32(this.at + 424, true);
+  }
+
+  get countedIngress(): number {
+    return this.view.getUint32(this.at + 428, true);
+  }
+
+  get countedEgress(): number {
+    return this.view.getUint32(this.at + 432, true);
+  }
+
+  get session(): number {
+    return this.view.getUint32(this.at + 436, true);
+  }
+
+  get carrier(): number {
+    return this.view.getUint32(this.at + 440, true);
+  }
+
+  get carrierGeneration(): number {
+    return this.view.getUint32(this.at + 444, true);
+  }
+
+  get captureLeft(): number {
+    return this.view.getUint32(this.at + 448, true);
+  }
+
+  get beginIngressSeq(): number {
+    return this.view.getUint32(this.at + 452, true);
+  }
+
+  get beginEgressSeq(): number {
+    return this.view.getUint32(this.at + 456, true);
+  }
+
+  get endIngressSeq(): number {
+    return this.view.getUint32(this.at + 460, true);
+  }
+
+  get endEgressSeq(): number {
+    return this.view.getUint32(this.at + 464, true);
+  }
+
   get flags(): number {
-    return this.view.getUint16(this.at + 404, true);
+    return this.view.getUint16(this.at + 468, true);
   }
 
   get errorNumber(): number {
-    return this.view.getUint16(this.at + 406, true);
+    return this.view.getUint16(this.at + 470, true);
   }
 
   get role(): number {
-    return this.view.getUint8(this.at + 408);
+    return this.view.getUint8(this.at + 472);
   }
 
   get direction(): number {
-    return this.view.getUint8(this.at + 409);
+    return this.view.getUint8(this.at + 473);
   }
 
   get isAmidBody(): number {
-    return this.view.getUint8(this.at + 410);
+    return this.view.getUint8(this.at + 474);
   }
 
   get looks(): number {
-    return this.view.getUint8(this.at + 411);
+    return this.view.getUint8(this.at + 475);
   }
 
   get isUpgraded(): number {
-    return this.view.getUint8(this.at + 412);
+    return this.view.getUint8(this.at + 476);
   }
 
   get isBodyless(): number {
-    return this.view.getUint8(this.at + 413);
+    return this.view.getUint8(this.at + 477);
   }
 
   get toldRequests(): number {
-    return this.view.getUint16(this.at + 414, true);
+    return this.view.getUint16(this.at + 478, true);
   }
 }
 
@@ -1470,41 +1554,87 @@ export const CONNECTION_OFFSETS = {
   tcp: 192,
   lost: 216,
   tail: 224,
-  address: 232,
-  cause: 272,
-  handed: 288,
-  arrivalEnd: 304,
-  arrivals: 320,
-  callsIngress: 324,
-  callsEgress: 328,
-  generation: 332,
-  verdict: 336,
-  include: 340,
-  exclude: 344,
-  pid: 348,
-  inode: 352,
-  netns: 356,
-  pairTag: 360,
-  countedIngress: 364,
-  countedEgress: 368,
-  session: 372,
-  carrier: 376,
-  carrierGeneration: 380,
-  captureLeft: 384,
-  beginIngressSeq: 388,
-  beginEgressSeq: 392,
-  endIngressSeq: 396,
-  endEgressSeq: 400,
-  flags: 404,
-  errorNumber: 406,
-  role: 408,
-  direction: 409,
-  isAmidBody: 410,
-  looks: 411,
-  isUpgraded: 412,
-  isBodyless: 413,
-  toldRequests: 414,
+  framesIngress: 232,
+  framesEgress: 264,
+  address: 296,
+  cause: 336,
+  handed: 352,
+  arrivalEnd: 368,
+  arrivals: 384,
+  callsIngress: 388,
+  callsEgress: 392,
+  generation: 396,
+  verdict: 400,
+  include: 404,
+  exclude: 408,
+  pid: 412,
+  inode: 416,
+  netns: 420,
+  pairTag: 424,
+  countedIngress: 428,
+  countedEgress: 432,
+  session: 436,
+  carrier: 440,
+  carrierGeneration: 444,
+  captureLeft: 448,
+  beginIngressSeq: 452,
+  beginEgressSeq: 456,
+  endIngressSeq: 460,
+  endEgressSeq: 464,
+  flags: 468,
+  errorNumber: 470,
+  role: 472,
+  direction: 473,
+  isAmidBody: 474,
+  looks: 475,
+  isUpgraded: 476,
+  isBodyless: 477,
+  toldRequests: 478,
 } as const;
+
+/** struct frame_reader */
+export class FrameReaderCursor {
+  static readonly SIZE = 32;
+  view: DataView = EMPTY_VIEW;
+  at = 0;
+
+  seek(view: DataView, at: number): void {
+    this.view = view;
+    this.at = at;
+  }
+
+  get left(): number {
+    return this.view.getUint32(this.at, true) + this.view.getUint32(this.at + 4, true) * 4294967296;
+  }
+
+  get count(): number {
+    return this.view.getUint32(this.at + 8, true) + this.view.getUint32(this.at + 12, true) * 4294967296;
+  }
+
+  get seq(): number {
+    return this.view.getUint32(this.at + 16, true);
+  }
+
+  get state(): number {
+    return this.view.getUint8(this.at + 20);
+  }
+
+  get have(): number {
+    return this.view.getUint8(this.at + 21);
+  }
+
+  get wants(): number {
+    return this.view.getUint8(this.at + 22);
+  }
+
+  get first(): number {
+    return this.view.getUint8(this.at + 23);
+  }
+
+  get isMasked(): number {
+    return this.view.getUint32(this.at + 24, true);
+  }
+}
 
 /** struct counters */
 export class CountersCursor {
@@ -1698,15 +1828,29 @@ export const EVENT_CAUSE_START_NAMES: Readonly<Record<number, string>> = {
 export const VERDICT_HEAD = 0;
 export const VERDICT_STREAM = 1;
 export const VERDICT_IGNORE = 2;
-export const VERDICT_TUNNEL = 3;
 export const VERDICT_EDGES = 4;
 /** Names of enum event_verdict, without prefix. */
 export const EVENT_VERDICT_NAMES: Readonly<Record<number, string>> = {
   0: 'head',
   1: 'stream',
   2: 'ignore',
-  3: 'tunnel',
   4: 'edges',
+};
+
+export const FRAMES_NONE = 0;
+export const FRAMES_LINE = 1;
+export const FRAMES_HEAD = 2;
+export const FRAMES_COUNTED = 3;
+export const FRAMES_UNREAD = 4;
+export const FRAMES_STRANGE = 5;
+/** Names of enum event_frames, without prefix. */
+export const EVENT_FRAMES_NAMES: Readonly<Record<number, string>> = {
+  0: 'none',
+  1: 'line',
+  2: 'head',
+  3: 'counted',
+  4: 'unread',
+  5: 'strange',
 };
 
 export const LOSS_DATA_RING_FULL = 0;
@@ -1895,7 +2039,7 @@ export const RECORD_LAYOUT = {
   },
   connection_closed_event: {
     kind: 4,
-    size: 192,
+    size: 208,
     fields: {
       'header.time_ns': [0, 8],
       'header.size': [8, 4],
@@ -1924,15 +2068,19 @@ export const RECORD_LAYOUT = {
       'lost.records': [152, 4],
       'lost.edges_ingress': [156, 2],
       'lost.edges_egress': [158, 2],
-      unseen_ingress: [160, 4],
-      unseen_egress: [164, 4],
-      calls_ingress: [168, 4],
-      calls_egress: [172, 4],
-      slot: [176, 4],
-      generation: [180, 4],
-      flags: [184, 2],
-      error_number: [186, 2],
-      direction: [188, 1],
+      frames_ingress: [160, 8],
+      frames_egress: [168, 8],
+      unseen_ingress: [176, 4],
+      unseen_egress: [180, 4],
+      calls_ingress: [184, 4],
+      calls_egress: [188, 4],
+      slot: [192, 4],
+      generation: [196, 4],
+      flags: [200, 2],
+      error_number: [202, 2],
+      direction: [204, 1],
+      frames_ingress_state: [205, 1],
+      frames_egress_state: [206, 1],
     },
   },
   connect_failed_event: {

@@ -4,7 +4,7 @@
 
 import { targetPath } from '../enrichment/route.js';
 import type { Service } from '../enrichment/service.js';
-import { type Exchange, KIND_CLIENT, KIND_SERVER, type Peer } from '../exchanges/exchange.js';
+import { type Exchange, type Frames, KIND_CLIENT, KIND_SERVER, type Peer } from '../exchanges/exchange.js';
 import { type AttributeKey, type DoubleRow, doubleRow, type TraceRequestEncoder } from '../otlp/trace-request.js';
 import type { TraceContext } from '../traces/context.js';
 import { FieldTable } from './field-table.js';
@@ -285,6 +285,13 @@ export class SpanWriter {
     if (seconds >= 0) this.#encoder.double(key, seconds);
   }
 
+  #writeFrames({ read, written, uncounted }: Frames): void {
+    const encoder = this.#encoder;
+    if (read >= 0) encoder.int(semconv.WEBSOCKET_READ_FRAMES, read);
+    if (written >= 0) encoder.int(semconv.WEBSOCKET_WRITE_FRAMES, written);
+    if (uncounted !== '') encoder.string(semconv.WEBSOCKET_UNCOUNTED, uncounted);
+  }
+
   #writeConnection(exchange: Exchange): void {
     const encoder = this.#encoder;
     encoder.bool(semconv.CONNECTION_REUSED, exchange.isConnectionReused);
@@ -293,9 +300,7 @@ export class SpanWriter {
     encoder.int(semconv.IO_WRITE_CALLS, exchange.writeCalls);
     if (exchange.bytesIn >= 0) encoder.int(semconv.IO_READ_BYTES, exchange.bytesIn);
     if (exchange.bytesOut >= 0) encoder.int(semconv.IO_WRITE_BYTES, exchange.bytesOut);
-    if (exchange.readFrames >= 0) encoder.int(semconv.WEBSOCKET_READ_FRAMES, exchange.readFrames);
-    if (exchange.writeFrames >= 0) encoder.int(semconv.WEBSOCKET_WRITE_FRAMES, exchange.writeFrames);
-    if (exchange.framesUncounted !== '') encoder.string(semconv.WEBSOCKET_UNCOUNTED, exchange.framesUncounted);
+    if (exchange.frames !== null) this.#writeFrames(exchange.frames);
     if (exchange.srttMicros > 0) encoder.double(semconv.TCP_SRTT, exchange.srttMicros / 1e6);
     if (exchange.retransmits > 0) encoder.int(semconv.TCP_RETRANSMITS, exchange.retransmits);
     if (exchange.rwndLimitedMs > 0) encoder.double(semconv.TCP_RWND_LIMITED, exchange.rwndLimitedMs / 1e3);

@@ -5,6 +5,7 @@ import array
 import ctypes
 import json
 import os
+import random
 import socket
 import struct
 import sys
@@ -104,6 +105,7 @@ class Mmsghdr(ctypes.Structure):
 def mmsg(buffers):
     """sendmmsg's and recvmmsg's array: one message of one iovec per buffer."""
     messages = (Mmsghdr * len(buffers))()
+    messages.buffers = buffers  # ctypes keeps no hold of what addresses point to
     for message, buffer in zip(messages, buffers):
         message.header.iov = ctypes.pointer(Iovec(ctypes.addressof(buffer), len(buffer)))
         message.header.iovlen = 1
@@ -512,6 +514,134 @@ def many_messages():
     client.send(b"in one piece")
     server.recv(12)
     finish(client, server)
+
+
+UPGRADE = b"GET /socket HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+
+
+def frame(masked, size, first=0x81):
+    short = size if size < 126 else 126 if size < 65536 else 127
+    length = b"" if size < 126 else struct.pack(">H" if size < 65536 else ">Q", size)
+    key = b"mask" if masked else b""
+    return bytes([first, short | (0x80 if masked else 0)]) + length + key + b"\x81\x05" * (size // 2) + b"\x81" * (size % 2)
+
+
+def frames(chance, masked):
+    """Compressed ones, fragments, control frames, all ways to write a length."""
+    sizes = [0, 1, 5, 124, 125, 126, 127, 200, 4096, 65535, 65536, 70000]
+    for _ in range(chance.randrange(60)):
+        if chance.random() < 0.2:
+            yield frame(masked, chance.choice([0, 2, 125]), chance.choice([0x88, 0x89, 0x8a]))
+        else:
+            yield frame(masked, chance.choice(sizes), chance.choice([0x81, 0x82, 0xc1, 0x41, 0x01, 0x00, 0x80]))
+
+
+def send_anyhow(side, data, chance):
+    """By calls of all kinds and sizes."""
+    fd = side.sock.fileno()
+    while data:
+        piece = data[:chance.choice([1, 2, 3, 13, 14, 500, 5000, 100000])]
+        parts, at = [], 0
+        while at < len(piece) and len(parts) < 1000:
+            size = chance.choice([1, 2, 4, 7, 300, 5000, 80000])
+            parts.append(piece[at:at + size])
+            at += size
+        joined = b"".join(parts)
+        way = chance.randrange(4)
+        if way == 0:
+            count = os.write(fd, piece)
+        elif way == 1:
+            count = os.writev(fd, parts)
+        elif way == 2:
+            count = side.sock.sendmsg(parts)
+        else:
+            messages = mmsg(buffers_of(*parts[:8]))
+            for index in range(LIBC.sendmmsg(fd, messages, len(messages), 0)):
+                side.wrote(messages[index].length, data)
+                data = data[messages[index].length:]
+            continue
+        side.wrote(count, joined if way else piece)
+        data = data[count:]
+
+
+def read_anyhow(side, wanted, chance):
+    fd = side.sock.fileno()
+    while wanted:
+        size = min(wanted, chance.choice([1, 2, 5, 14, 700, 5000, 200000]))
+        if chance.random() < 0.5:
+            data = os.read(fd, size)
+        else:
+            parts = [bytearray(min(size - at, 1 + size // 3)) for at in range(0, size, 1 + size // 3)]
+            count = os.readv(fd, parts)
+            data = b"".join(parts)[:count]
+        side.took(data)
+        wanted -= len(data)
+
+
+def exchange_frames(suffix, asked, answered, chance):
+    client, server = pair(suffix=suffix)
+    client.facts = {"sentFrames": len(asked), "gotFrames": len(answered)}
+    server.facts = {"sentFrames": len(answered), "gotFrames": len(asked)}
+    client.send(UPGRADE)
+    server.recv(len(UPGRADE))
+    down, up = SWITCHING + b"".join(answered), b"".join(asked)
+    threads = [threading.Thread(target=send_anyhow, args=(server, down, random.Random(chance.random())))]
+    threads[0].start()
+    read_anyhow(client, len(SWITCHING), chance)  # whoever asked waits for it
+    threads += [
+        threading.Thread(target=send_anyhow, args=(client, up, random.Random(chance.random()))),
+        threading.Thread(target=read_anyhow, args=(server, len(up), random.Random(chance.random()))),
+    ]
+    for thread in threads[1:]:
+        thread.start()
+    read_anyhow(client, len(down) - len(SWITCHING), chance)
+    for thread in threads:
+        thread.join()
+    close(client, server)
+
+
+def websockets():
+    for seed in range(40):
+        chance = random.Random(seed)
+        asked, answered = list(frames(chance, True)), list(frames(chance, False))
+        exchange_frames("-%d" % seed, asked, answered, chance)
+    tell()
+
+
+def bulk_frames():
+    """As many in one call as are looked at, and more; none at all."""
+    for name, asked, answered in [
+        ("many", [frame(True, 10)] * 4000, [frame(False, 14)] * 4000),
+        ("too-many", [], [frame(False, 0)] * 20000),
+        ("masked", [], [frame(True, 5)]),
+    ]:
+        client, server = pair(suffix="-" + name)
+        client.facts = {"sentFrames": len(asked), "gotFrames": len(answered)}
+        server.facts = {"sentFrames": len(answered), "gotFrames": len(asked)}
+        for side in (client, server):
+            side.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+            side.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        client.send(UPGRADE)
+        server.recv(len(UPGRADE))
+        down, up = b"".join(answered), b"".join(asked)
+        server.send(SWITCHING + down)
+        client.recv(len(SWITCHING))
+        client.recv(len(down))
+        client.send(up)
+        server.recv(len(up))
+        close(client, server)
+    # An answer like any other, byte by byte: what it begins like is not enough.
+    client, server = pair(suffix="-plain")
+    answer = b"HTTP/1.1 102 Processing\r\n\r\n\x81\x00"
+    client.send(UPGRADE)
+    server.recv(len(UPGRADE))
+    for at in range(len(answer)):
+        server.send(answer[at:at + 1])
+    for _ in answer:
+        client.recv(1)
+    close(client, server)
+    tell()
 
 
 def close(*sides):

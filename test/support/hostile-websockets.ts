@@ -1,7 +1,6 @@
 // Stories of WebSockets: one span until the close, with the bytes and the frames of each direction, however they were cut and
 // moved; and what is not told where a frame's header went by without being captured.
 import {
-  type Frames,
   filler,
   frame,
   request,
@@ -17,13 +16,13 @@ const HEAD = request('GET', '/socket', 'Connection: Upgrade\r\nUpgrade: WebSocke
 const UPGRADED = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n';
 const CLOSE: readonly Step[] = [['sleep', 3], ['close']];
 
-function socketOf(asked: readonly Buffer[], answered: readonly Buffer[], uncounted?: Frames['uncounted']): Talk {
+function socketOf(asked: readonly Buffer[], answered: readonly Buffer[]): Talk {
   const [sent, received] = [Buffer.concat(asked), Buffer.concat(answered)];
   return talk(Buffer.concat([Buffer.from(HEAD), sent]), Buffer.concat([Buffer.from(UPGRADED), received]), {
     responseBody: -1,
     tunnelBytes: sent.length,
     endsWithClose: true,
-    frames: { asked: asked.length, answered: answered.length, ...(uncounted === undefined ? {} : { uncounted }) },
+    frames: { asked: asked.length, answered: answered.length },
   });
 }
 
@@ -46,7 +45,8 @@ const [opening = Buffer.alloc(0), ...closing] = answers;
 const bursts = { asked: many('client', 300, 20), answered: many('server', 400, 30) };
 const fewer = { asked: many('client', 110, 20), answered: many('server', 90, 30) };
 const large = [frame('server', 70_000), frame('server', 5), frame('server', 66_000)];
-const hidden = [frame('client', 9000), frame('client', 9000)];
+const behind = [frame('client', 9000), frame('client', 9000)];
+const together = { asked: many('client', 2000, 6), answered: [...many('server', 3000, 12), ...large] };
 
 const other = talk(
   request('GET', '/other', 'Connection: Upgrade\r\nUpgrade: h2c\r\n') + filler(70),
@@ -139,10 +139,38 @@ export const WEBSOCKETS: readonly Story[] = [
   ),
   played(
     'a WebSocket with a header behind what is captured of a call',
-    socketOf(hidden, answers, { side: 'server', direction: 'asked', reason: 'not_captured' }),
-    [...hidden.map((one): Step => ['send', one.length]), ['tell'], ['receive', lengthOf(answers)]],
-    [['wait'], ['receive', lengthOf(hidden)], ['send', lengthOf(answers)]],
+    socketOf(behind, answers),
+    [...behind.map((one): Step => ['send', one.length]), ['tell'], ['receive', lengthOf(answers)]],
+    [['wait'], ['receive', lengthOf(behind)], ['send', lengthOf(answers)]],
   ),
+  played(
+    'a WebSocket with thousands of frames in a call',
+    socketOf(together.asked, together.answered),
+    [
+      ['receive', lengthOf(together.answered)],
+      ['send', lengthOf(together.asked)],
+    ],
+    [
+      ['send', lengthOf(together.answered)],
+      ['receive', lengthOf(together.asked)],
+    ],
+  ),
+  story('a WebSocket whose 101 comes byte by byte', [socketOf(talkative, answers)], {
+    client: [
+      ['send', HEAD.length],
+      ['receive', UPGRADED.length, 1],
+      ['receive', lengthOf(answers)],
+      ['send', lengthOf(talkative)],
+      ['receive_eof'],
+      ['close'],
+    ],
+    server: [
+      ['receive', HEAD.length],
+      ['send_pieces', UPGRADED.length + lengthOf(answers), 1],
+      ['receive', lengthOf(talkative)],
+      ...CLOSE,
+    ],
+  }),
   story('an upgrade to something else', [other], {
     client: [['send', otherHead], ['receive', otherAnswer - 90], ['receive', 90], ['send'], ['receive_eof'], ['close']],
     server: [['receive', otherHead], ['send'], ['receive', 70], ...CLOSE],

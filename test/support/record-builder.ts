@@ -376,6 +376,10 @@ export interface ClosedStory {
   readonly resetNs?: number;
   readonly unseenIngress?: number;
   readonly unseenEgress?: number;
+  readonly framesIngress?: number;
+  readonly framesEgress?: number;
+  readonly framesIngressState?: number;
+  readonly framesEgressState?: number;
 }
 
 interface Run {
@@ -545,6 +549,7 @@ export class Story {
       this.#captureLeft = this.#isBodyless && this.run.bytes > this.#headBytes ? this.#pipelineBytes : this.#headBytes;
       this.#isBodyless = false;
       this.run = { ...NO_RUN, firstNs: direction === gen.DIRECTION_EGRESS ? enter : at };
+      if (this.verdict === gen.VERDICT_EDGES) this.#captureLeft = 0;
       this.direction = direction;
       this.tail = NO_TAIL;
       this.#isAmidBody =
@@ -559,7 +564,7 @@ export class Story {
     run.bytes += bytes.length;
     run.lastNs = at;
     run.endSeq = (seq + bytes.length) >>> 0;
-    if (this.verdict === gen.VERDICT_IGNORE) return;
+    if (this.verdict === gen.VERDICT_IGNORE || (this.verdict === gen.VERDICT_EDGES && !isEdge)) return;
     if (this.#isUpgraded && this.verdict === gen.VERDICT_HEAD) this.#captureLeft = this.#headBytes;
     const isStreamed = this.verdict === gen.VERDICT_STREAM || (this.#isAmidBody && this.verdict === gen.VERDICT_HEAD);
     const hasContent = step.hasNoContent !== true;
@@ -752,6 +757,10 @@ export class Story {
       resetNs: step.resetNs ?? 0,
       unseenIngress: step.unseenIngress ?? 0,
       unseenEgress: step.unseenEgress ?? 0,
+      framesIngress: step.framesIngress ?? 0,
+      framesEgress: step.framesEgress ?? 0,
+      framesIngressState: step.framesIngressState ?? gen.FRAMES_NONE,
+      framesEgressState: step.framesEgressState ?? gen.FRAMES_NONE,
       direction: this.direction,
     });
     if (step.isLost !== true) this.tape.add('control', at, bytes);

@@ -95,7 +95,7 @@ test('a damaged slab is cut where it can no longer be walked', () => {
   assert.equal(new Redactor().slab(bytes).length, 0);
 });
 
-test('frames of a WebSocket keep their headers and nothing else', () => {
+test('nothing of the frames of a WebSocket is kept', () => {
   const redactor = new Redactor();
   const through = (bytes: Buffer, direction: number) => {
     const out = Buffer.from(redactor.slab(dataRecord(bytes, 1, direction)));
@@ -104,10 +104,8 @@ test('frames of a WebSocket keep their headers and nothing else', () => {
   through(Buffer.from('GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n'), 0);
   const head = 'HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n';
   const secret = Buffer.from('\x81\x06SECRET\x81\x06SEC', 'latin1');
-  assert.equal(through(Buffer.concat([Buffer.from(head), secret]), 1), `${head}\x81\x06xxxxxx\x81\x06xxx`);
-  // What follows the frame is read as the header of another one.
-  const masked = Buffer.from('\x81\x83keysSEC /SECRET', 'latin1');
-  assert.equal(through(masked, 0), '\x81\x83keysxxx /xxxxxx');
+  assert.equal(through(Buffer.concat([Buffer.from(head), secret]), 1), `${head}${'x'.repeat(13)}`);
+  assert.equal(through(Buffer.from('\x81\x83keysSEC\n', 'latin1'), 0), 'x'.repeat(10));
 });
 
 test('of a command line the first word is kept', () => {
