@@ -8,6 +8,7 @@
 #define UNDERSPAN_CAPTURE_H
 
 #define IOVECS_MAX 64
+#define IOVECS_AT_ONCE 4 /* power of two */
 
 enum buffer_kind {
 	BUFFER_NONE = 0, /* content is out of reach */
@@ -54,6 +55,7 @@ struct capture_scratch {
 	struct io io;
 	struct frame_walk walk;
 	__u64 holders; /* of a lane that can be held: see lane_take */
+	struct user_iovec iovecs[IOVECS_AT_ONCE];
 	struct data_event event;
 	__u8 payload[2 * EVENT_CHUNK_MAX];
 };
@@ -119,6 +121,22 @@ static __always_inline long read_iovec(struct io *io, __u32 index, struct user_i
 	return bpf_probe_read_kernel(iov, sizeof(*iov), address);
 }
 
+/* The iovecs from `index` on, as many as are read at once: a read is a helper's call. */
+static __always_inline long read_iovecs(struct capture_scratch *scratch, struct io *io, __u32 index)
+{
+	void *address = (void *)(io->buffer + index * sizeof(struct user_iovec));
+	__u64 bytes = (io->iov_count - index) * sizeof(struct user_iovec);
+
+	if (bytes > sizeof(scratch->iovecs))
+		bytes = sizeof(scratch->iovecs);
+	asm volatile("%0 &= %1" : "+r"(bytes) : "i"(2 * sizeof(scratch->iovecs) - 1));
+	if (bytes > sizeof(scratch->iovecs))
+		return -1;
+	if (io->buffer_kind == BUFFER_IOVEC)
+		return bpf_probe_read_user(scratch->iovecs, bytes, address);
+	return bpf_probe_read_kernel(scratch->iovecs, bytes, address);
+}
+
 /* Gathers up to `want` bytes, from byte `skip` of the call's iovecs on, into the
  * lane's scratch. Returns how many were copied; less than `want` if a page was not
  * there. */
@@ -132,13 +150,14 @@ __noinline __u32 gather(__u32 skip, __u32 want, __u32 lane)
 		return 0;
 	io = &scratch->io;
 	for (__u32 i = 0; i < IOVECS_MAX; i++) {
-		struct user_iovec iov = {};
+		struct user_iovec iov;
 		__u64 take;
 
 		if (i >= io->iov_count || done >= want || done >= EVENT_CHUNK_MAX)
 			return done;
-		if (read_iovec(io, i, &iov))
+		if (i % IOVECS_AT_ONCE == 0 && read_iovecs(scratch, io, i))
 			break;
+		iov = scratch->iovecs[i % IOVECS_AT_ONCE];
 		if (skip >= iov.length) {
 			skip -= iov.length;
 			continue;
@@ -256,6 +275,14 @@ static __always_inline bool is_token_start(__u64 bytes)
 
 #define HTTP_1_ 0x002e312f50545448ULL /* "HTTP/1." in wire order */
 
+#define MESSAGE_BYTES_MIN 14 /* no message is shorter */
+
+/* Are these the first bytes of a request or of a response? */
+static __always_inline bool is_message_start(__u64 first)
+{
+	return (first & 0x00ffffffffffffffULL) == HTTP_1_ || is_token_start(first);
+}
+
 /* Does a call behind the captured head begin a message? After an early response the
  * next request follows a discarded body without a change of direction. A body that
  * happens to look like it costs one needless capture. */
@@ -270,7 +297,7 @@ __noinline int begins_message(__u32 lane)
 		return 0;
 	io = &scratch->io;
 	address = io->buffer;
-	if (io->bytes < 14 || io->buffer_kind == BUFFER_NONE)
+	if (io->bytes < MESSAGE_BYTES_MIN || io->buffer_kind == BUFFER_NONE)
 		return 0;
 	if (io->buffer_kind != BUFFER_PLAIN) {
 		if (read_iovec(io, 0, &iov) || iov.length < io->skip + 8ULL)
@@ -279,7 +306,7 @@ __noinline int begins_message(__u32 lane)
 	}
 	if (read_content(io, &first, sizeof(first), address))
 		return 0;
-	return (first & 0x00ffffffffffffffULL) == HTTP_1_ || is_token_start(first);
+	return is_message_start(first);
 }
 
 #endif

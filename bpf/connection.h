@@ -81,6 +81,16 @@ static __always_inline struct unix_address *unix_name(struct sock *sk)
 	return peer ? BPF_CORE_READ((struct unix_sock *)peer, addr) : NULL;
 }
 
+/* Inode number of a socket's file; 0 for one that has none yet. */
+static __always_inline __u32 inode_of(struct sock *sk)
+{
+	struct socket *socket = KERNEL_READ(struct sock, sk, sk_socket);
+	struct inode *inode =
+		(void *)socket + bpf_core_field_offset(struct socket_alloc, vfs_inode);
+
+	return socket ? (__u32)KERNEL_READ(struct inode, inode, i_ino) : 0;
+}
+
 #define UNIX_PATH_MAX 108 /* of sun_path */
 
 static __always_inline __u32 read_path(char *path, struct sock *sk)
@@ -139,16 +149,50 @@ static __always_inline struct connection *connection_at(__u32 slot)
 	return bpf_map_lookup_elem(&connections, &slot);
 }
 
+/* Of the address only its lower half, copied: to a verifier that is a number, while it lets
+ * nobody calculate with a typed pointer. */
+static __always_inline __u32 hint_index(__u64 sk)
+{
+	__u32 low;
+
+	asm volatile("%0 = %1" : "=w"(low) : "w"((__u32)sk));
+	return low * 0x9e3779b1U >> (32 - HINT_BITS);
+}
+
 static __always_inline struct connection *connection_find(__u64 sk, __u32 *slot)
 {
-	__u32 *found = bpf_map_lookup_elem(&sockets, &sk);
+	__u32 index = hint_index(sk), *found;
+	struct socket_hint *hint = bpf_map_lookup_elem(&socket_hints, &index);
 	struct connection *c;
 
+	if (!hint || !hint->followed)
+		return NULL;
+	if (hint->sk == sk) {
+		*slot = hint->slot;
+		c = connection_at(*slot);
+		if (c && c->sk == sk)
+			return c;
+	}
+	found = bpf_map_lookup_elem(&sockets, &sk);
 	if (!found)
 		return NULL;
 	*slot = *found;
 	c = connection_at(*slot);
-	return c && c->sk == sk ? c : NULL;
+	if (!c || c->sk != sk)
+		return NULL;
+	hint->sk = sk;
+	hint->slot = *slot;
+	return c;
+}
+
+/* The socket is in `sockets`, or is about to be; or it is no more. */
+static __always_inline void hint_follow(__u64 sk, __s32 by)
+{
+	__u32 index = hint_index(sk);
+	struct socket_hint *hint = bpf_map_lookup_elem(&socket_hints, &index);
+
+	if (hint)
+		__sync_fetch_and_add(&hint->followed, by);
 }
 
 /* What `sockets` knows a slot's tenant by: its socket; a TLS session by itself, which is no
@@ -166,7 +210,11 @@ static __always_inline bool tenancy_take(struct connection *c, __u32 slot, __u32
 {
 	__u64 key = tenancy_of(c, slot, generation);
 
-	return c->generation == generation && !bpf_map_delete_elem(&sockets, &key);
+	if (c->generation != generation || bpf_map_delete_elem(&sockets, &key))
+		return false;
+	if (!(c->flags & CONNECTION_TLS))
+		hint_follow(key, -1);
+	return true;
 }
 
 /* To be called by who has taken the tenancy. */
@@ -192,7 +240,7 @@ static __always_inline void connection_discard(struct connection *c, __u32 slot)
 
 /* A slot for the socket at `key`, which has none; negative if there is none. Fills what
  * the socket itself tells. */
-__noinline int connection_create(__u64 key, __u32 inode, __u32 role)
+__noinline int connection_create(__u64 key, __u32 role)
 {
 	struct sock *sk = (struct sock *)key;
 	__u32 slot, generation, *other;
@@ -209,7 +257,7 @@ __noinline int connection_create(__u64 key, __u32 inode, __u32 role)
 	generation = c->generation;
 	__builtin_memset(c, 0, sizeof(*c));
 	c->generation = generation + 1;
-	c->inode = inode;
+	c->inode = inode_of(sk);
 	c->role = role;
 	c->direction = DIRECTION_NONE;
 	c->pid = bpf_get_current_pid_tgid() >> 32;
@@ -237,9 +285,11 @@ __noinline int connection_create(__u64 key, __u32 inode, __u32 role)
 	}
 	select_ports(c);
 	c->sk = key;
+	hint_follow(key, 1);
 	if (!bpf_map_update_elem(&sockets, &key, &slot, BPF_NOEXIST))
 		return slot;
 	/* Another CPU was faster, or the table is full. */
+	hint_follow(key, -1);
 	slot_free(slot);
 	other = bpf_map_lookup_elem(&sockets, &key);
 	if (other)
@@ -249,10 +299,9 @@ __noinline int connection_create(__u64 key, __u32 inode, __u32 role)
 }
 
 /* The same, as a pointer. */
-static __always_inline struct connection *connection_new(struct sock *sk, __u32 inode, __u32 role,
-							 __u32 *slot)
+static __always_inline struct connection *connection_new(struct sock *sk, __u32 role, __u32 *slot)
 {
-	int created = connection_create(address_of(sk), inode, role);
+	int created = connection_create(address_of(sk), role);
 
 	if (created < 0)
 		return NULL;

@@ -64,7 +64,7 @@ static __noinline struct connection *go_connection(__u64 persist)
 	struct session_key key = { .pid = bpf_get_current_pid_tgid() >> 32 };
 	__u64 now = bpf_ktime_get_boot_ns(), conn = 0;
 	struct connection *s;
-	__u32 slot, inode;
+	__u32 slot;
 	struct sock *sk;
 	__s64 fd;
 
@@ -75,8 +75,8 @@ static __noinline struct connection *go_connection(__u64 persist)
 	if (s)
 		return s;
 	fd = go_net_descriptor(conn);
-	sk = fd >= 0 ? sock_at(fd, &inode) : NULL;
-	return sk ? connection_of(sk, inode, &slot, now, 0) : NULL;
+	sk = fd >= 0 ? sock_at(fd) : NULL;
+	return sk ? connection_of(sk, &slot, now, 0) : NULL;
 }
 
 SEC("uprobe")

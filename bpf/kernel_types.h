@@ -72,6 +72,7 @@ typedef struct {
 
 struct file {
 	struct inode *f_inode;
+	void *f_op;
 	void *private_data;
 	file_ref_t f_ref;
 };
@@ -148,6 +149,12 @@ struct sock {
 struct socket {
 	short type;
 	struct sock *sk;
+	struct file *file;
+};
+
+struct socket_alloc {
+	struct socket socket;
+	struct inode vfs_inode;
 };
 
 struct tcp_sock {

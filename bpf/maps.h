@@ -39,6 +39,24 @@ struct {
 	__type(value, __u32);
 } sockets SEC(".maps");
 
+/* Of the sockets whose addresses have these bits in common: which was looked up last, and how
+ * many are in `sockets`. One line of memory instead of a helper's call and two: most packets
+ * arrive at sockets that nobody follows. Whose a slot is, the slot says. */
+#define HINT_BITS 14
+
+struct socket_hint {
+	__u64 sk;
+	__u32 slot;
+	__u32 followed;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << HINT_BITS);
+	__type(key, __u32);
+	__type(value, struct socket_hint);
+} socket_hints SEC(".maps");
+
 /* Slots that are free, all of them at the start. Knob: max_connections. */
 struct {
 	__uint(type, BPF_MAP_TYPE_STACK);
@@ -65,17 +83,18 @@ struct {
 
 /* The call into a TLS library that a thread is in: bpf/tls.h. */
 struct tls_call {
+	__u32 kind; /* enum tls_call_kind, 0: in none */
+	__u32 session; /* 1 + slot */
 	__u64 buffer; /* of the plaintext */
 	__u64 size_at; /* where the library puts the number of bytes, 0: it returns it */
 	__u64 enter_ns;
 	__u64 stack; /* pointer at the entry: names the call at its return */
 	__u64 nested_stack; /* the same of a call within the call, 0: there is none */
-	__u32 session; /* 1 + slot */
 	__u32 generation;
-	__u32 kind; /* enum tls_call_kind, 0: in none */
 	__u32 counted; /* bytes that the positions of the session include since the entry */
 	__u32 seq, other_seq; /* with counted: the positions at the entry */
-	__u32 is_told, padding;
+	__u32 is_told;
+	__u32 padding;
 };
 
 /* A loop that was idle, with nothing left to run, has been told of one descriptor: all
@@ -97,24 +116,25 @@ struct call_start {
 	__u32 buffer_kind;
 };
 
+/* What every probe looks at comes first. */
 struct thread_state {
-	__u64 enter_ns; /* entry of the system call under way */
-	struct tls_call tls;
-	__u32 include, exclude; /* of its process, as of epoch */
 	__u32 epoch;
+	__u32 include, exclude; /* of its process, as of epoch */
 	__u32 runs_routines; /* of its process, as of epoch: a Go program whose goroutines are followed */
-	__u64 routine; /* the goroutine at hand, 0: none that is known */
+	__u64 enter_ns; /* entry of the system call under way */
 	struct event_cause cause; /* its last take from any connection */
 	struct event_cause request; /* its last take from one that it has not opened itself */
-	struct call_start call;
-	__u64 waited_ns; /* when epoll_wait returned last */
-	__u64 due_ns; /* no timer of the loop is due before */
 	__u32 sole; /* enum sole_event */
 	__u32 sole_slot; /* with SOLE_TAKEN: from where */
-	struct event_cause starting; /* what the goroutine that is being made will inherit */
 	__u64 context; /* of Python: the context that was run last, 0: none */
-	__u64 outer_context; /* the one before: it may have run that one */
+	__u64 waited_ns; /* when epoll_wait returned last */
 	__u64 last_waited_ns; /* waited_ns as it was before */
+	__u64 due_ns; /* no timer of the loop is due before */
+	struct tls_call tls;
+	struct call_start call;
+	__u64 routine; /* the goroutine at hand, 0: none that is known */
+	struct event_cause starting; /* what the goroutine that is being made will inherit */
+	__u64 outer_context; /* of Python: the one before: it may have run that one */
 	__u32 has_taken; /* the run of the context at hand: a request's bytes */
 	__u32 has_called; /* likewise: it has written to somebody */
 };
@@ -126,6 +146,17 @@ struct {
 	__type(key, __u32);
 	__type(value, struct thread_state);
 } threads SEC(".maps");
+
+/* by the low bits of a thread id: the thread that was last found not to be observed, and as of
+ * which epoch (the high half). Most threads of a machine are not, and that is all that they cost. */
+#define UNOBSERVED_BITS 16
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << UNOBSERVED_BITS);
+	__type(key, __u32);
+	__type(value, __u64);
+} unobserved_threads SEC(".maps");
 
 /* by thread group id; written by user space, inherited at fork. */
 struct {

@@ -29,6 +29,7 @@ int BPF_PROG(sched_process_exec, struct task_struct *task)
 	__u64 start, end;
 
 	cause_keep(tid);
+	thread_forget(tid);
 	bpf_map_delete_elem(&routine_processes, &pid);
 	capture_until_judged(pid);
 	if (!scratch)
@@ -65,6 +66,7 @@ int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct 
 	struct process_selection *selection;
 	struct process_fork_event *e;
 
+	thread_forget(BPF_CORE_READ(child, pid));
 	if (pid == parent_pid) /* a thread */
 		return 0;
 	cause_inherit((__u32)bpf_get_current_pid_tgid(), pid);
@@ -92,6 +94,7 @@ int BPF_PROG(sched_process_exit, struct task_struct *task)
 	struct process_exit_event *e;
 
 	bpf_map_delete_elem(&threads, &tid);
+	thread_forget(tid);
 	if (BPF_CORE_READ(task, signal, live.counter) > 0)
 		return 0;
 	bpf_map_delete_elem(&processes, &pid);

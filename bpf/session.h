@@ -215,7 +215,7 @@ static __always_inline void session_anchor(struct connection *s, struct io *io)
 {
 	struct connection *carrier = carrier_of(s);
 
-	if (!carrier || carrier->address.family == AF_UNIX)
+	if (!carrier || carrier->flags & CONNECTION_UNIX)
 		return;
 	s->pair_tag = 0;
 	if (s->direction == io->direction)
@@ -380,7 +380,7 @@ __noinline int session_carried(__u32 slot, __u32 lane)
 			s->begin_egress_seq = io->seq;
 	}
 	if (io->direction == DIRECTION_INGRESS && type) {
-		__u64 arrived = c->address.family == AF_UNIX ? c->arrived_ns : arrival_of(c, io->seq);
+		__u64 arrived = c->flags & CONNECTION_UNIX ? c->arrived_ns : arrival_of(c, io->seq);
 
 		s->arrived_ns = arrived ? arrived : io->now;
 	}

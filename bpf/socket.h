@@ -120,6 +120,23 @@ static __always_inline bool begins_bodyless(const __u8 *payload)
 	return first == METHOD_GET || first == METHOD_HEAD;
 }
 
+/* Does the run that begins with `got` bytes go on with a body? Only one that a server reads
+ * can: of a client's, the parser knows where the next answer begins. */
+static __always_inline bool begins_amid_body(struct connection *c, struct io *io,
+					     const __u8 *payload, __u32 got)
+{
+	return io->direction == DIRECTION_INGRESS && c->role != ROLE_CLIENT && !c->is_upgraded &&
+	       c->bytes_ingress > io->bytes &&
+	       !(got >= MESSAGE_BYTES_MIN && is_message_start(*(const __u64 *)payload));
+}
+
+static __always_inline __u32 capture_limit(struct connection *c, struct io *io)
+{
+	__u32 limit = is_streamed(c) ? CHUNKS_PER_CALL * EVENT_CHUNK_MAX : c->capture_left;
+
+	return limit < io->bytes ? limit : io->bytes;
+}
+
 /* Emits the records of the call at hand: up to CHUNKS_PER_CALL chunks. The event
  * has been filled. */
 __noinline int emit_call(__u32 slot, __u32 lane)
@@ -135,9 +152,7 @@ __noinline int emit_call(__u32 slot, __u32 lane)
 		return 0;
 	e = &scratch->event;
 	io = &scratch->io;
-	left = is_streamed(c) ? CHUNKS_PER_CALL * EVENT_CHUNK_MAX : c->capture_left;
-	if (left > io->bytes)
-		left = io->bytes;
+	left = capture_limit(c, io);
 	/* As a loop, older kernels refuse it: see test/unit/kernel/loops.test.ts. */
 #pragma unroll
 	for (int i = 0; i < CHUNKS_PER_CALL; i++) {
@@ -154,15 +169,18 @@ __noinline int emit_call(__u32 slot, __u32 lane)
 			e->flags |= DATA_NO_CONTENT;
 		if (got < e->call_bytes)
 			e->flags |= DATA_TRUNCATED;
-		if (i == 0 && e->flags & DATA_EDGE && is_upgrade(scratch->payload, got) &&
-		    may_be_answer(c, io->direction))
-			c->is_upgraded = 1;
-		if (i == 0 && got >= 4 && begins_bodyless(scratch->payload)) {
-			c->is_bodyless = 1;
-			if (!is_streamed(c)) {
-				c->capture_left = pipeline_bytes();
-				left = c->capture_left < io->bytes ? c->capture_left : io->bytes;
+		if (i == 0) {
+			if (e->flags & DATA_EDGE) {
+				if (is_upgrade(scratch->payload, got) && may_be_answer(c, io->direction))
+					c->is_upgraded = 1;
+				c->is_amid_body = begins_amid_body(c, io, scratch->payload, got);
 			}
+			if (got >= 4 && begins_bodyless(scratch->payload)) {
+				c->is_bodyless = 1;
+				if (!is_streamed(c))
+					c->capture_left = pipeline_bytes();
+			}
+			left = capture_limit(c, io);
 		}
 		offset += got;
 		more = offset < left && want && got == want && i < CHUNKS_PER_CALL - 1;
@@ -224,9 +242,7 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 		c->run.calls = 0;
 		c->tail = 0;
 		c->direction = io->direction;
-		c->is_amid_body = io->direction == DIRECTION_INGRESS && c->role != ROLE_CLIENT &&
-				  !c->is_upgraded && c->bytes_ingress > io->bytes &&
-				  !begins_message(lane);
+		c->is_amid_body = 0;
 		count_stat(STAT_EDGES, 1);
 	}
 	c->run.calls++;
@@ -345,7 +361,7 @@ static __always_inline void read_positions(struct io *io, struct connection *c, 
 {
 	__u32 write_seq, copied_seq;
 
-	if (c->address.family == AF_UNIX) {
+	if (c->flags & CONNECTION_UNIX) {
 		count_positions(io, c);
 		return;
 	}
@@ -371,7 +387,7 @@ static __always_inline void read_positions(struct io *io, struct connection *c, 
 /* After the record: is a unix socket's receive queue empty again? */
 static __always_inline void note_queue(struct io *io, struct connection *c, struct sock *sk)
 {
-	if (io->direction == DIRECTION_INGRESS && c->address.family == AF_UNIX)
+	if (io->direction == DIRECTION_INGRESS && c->flags & CONNECTION_UNIX)
 		c->arrived_ns = KERNEL_READ(struct sock, sk, sk_receive_queue.qlen) ? c->ready_ns : 0;
 }
 

@@ -18,7 +18,7 @@ static __noinline void socket_created(struct sock *sk)
 		count_loss(LOSS_BIRTHS_FULL);
 }
 
-static __noinline void socket_accepted(struct sock *sk, __u32 inode, struct thread_state *thread)
+static __noinline void socket_accepted(struct sock *sk, struct thread_state *thread)
 {
 	__u64 now = bpf_ktime_get_boot_ns(), key = (__u64)sk;
 	struct connection *c;
@@ -29,11 +29,11 @@ static __noinline void socket_accepted(struct sock *sk, __u32 inode, struct thre
 	c = connection_find(key, &slot);
 	if (c) /* the end of the socket that was at this address went unseen */
 		connection_close(slot, c->generation, now);
-	c = connection_new(sk, inode, ROLE_SERVER, &slot);
+	c = connection_new(sk, ROLE_SERVER, &slot);
 	if (!c)
 		return;
 	c->accepted_ns = now;
-	if (c->address.family != AF_UNIX)
+	if (!(c->flags & CONNECTION_UNIX))
 		begin_positions(c, sk);
 	cause_accepted(thread);
 	if (is_selected(c, thread))
@@ -51,8 +51,7 @@ struct socket_name {
 
 /* TCP connects are followed by their state; what never left CLOSE, and unix
  * sockets, show only here. True if nothing else tells of this failure. */
-static __noinline bool socket_connected(struct sock *sk, __u32 inode, long result,
-					struct thread_state *thread)
+static __noinline bool socket_connected(struct sock *sk, long result, struct thread_state *thread)
 {
 	__u64 now = bpf_ktime_get_boot_ns(), key = (__u64)sk;
 	struct connection *c;
@@ -63,7 +62,7 @@ static __noinline bool socket_connected(struct sock *sk, __u32 inode, long resul
 			c = connection_find(key, &slot);
 			if (c)
 				connection_close(slot, c->generation, now);
-			c = connection_new(sk, inode, ROLE_CLIENT, &slot);
+			c = connection_new(sk, ROLE_CLIENT, &slot);
 			if (!c)
 				return false;
 			c->established_ns = now;
@@ -76,8 +75,6 @@ static __noinline bool socket_connected(struct sock *sk, __u32 inode, long resul
 		return false;
 	}
 	c = connection_find(key, &slot);
-	if (c && !c->inode)
-		c->inode = inode;
 	if (result >= 0 || c || result == -EAGAIN || result == -EINPROGRESS ||
 	    result == -EINTR || result <= -ERESTARTSYS)
 		return false;
@@ -130,18 +127,14 @@ static __noinline void unix_closing(struct sock *sk)
 /* The connection of a socket; a socket that was never seen is older than the agent (or
  * than its process's selection), or came by a call that is not seen. `taken`: the bytes
  * that the call at hand has read. */
-static __noinline struct connection *connection_of(struct sock *sk, __u32 inode, __u32 *slot,
-						   __u64 now, __u32 taken)
+static __noinline struct connection *connection_of(struct sock *sk, __u32 *slot, __u64 now,
+						   __u32 taken)
 {
 	struct connection *c = connection_find((__u64)sk, slot);
 	__u8 state;
 
-	if (c && c->inode == inode)
+	if (c && (!(c->flags & CONNECTION_UNIX) || c->inode == inode_of(sk)))
 		return c;
-	if (c && !c->inode) {
-		c->inode = inode;
-		return c;
-	}
 	if (c) /* another socket at the same address: the old one's end went unseen */
 		connection_close(*slot, c->generation, now);
 	if (!is_tcp(sk) && (!is_unix_stream(sk) || !unix_name(sk)))
@@ -149,7 +142,7 @@ static __noinline struct connection *connection_of(struct sock *sk, __u32 inode,
 	state = BPF_CORE_READ(sk, __sk_common.skc_state);
 	if (state == TCP_LISTEN)
 		return NULL;
-	c = connection_new(sk, inode, ROLE_UNKNOWN, slot);
+	c = connection_new(sk, ROLE_UNKNOWN, slot);
 	if (!c)
 		return NULL;
 	if (c->flags & CONNECTION_UNIX) {
@@ -169,7 +162,6 @@ static __noinline struct connection *connection_of(struct sock *sk, __u32 inode,
 struct socket_call {
 	struct sock *sk;
 	long result;
-	__u32 inode;
 	__u32 lane;
 	__u32 slot; /* out, of call_returned */
 	bool writes;
@@ -195,7 +187,7 @@ static __noinline struct connection *call_returned(struct socket_call *call,
 
 	if (!io)
 		return NULL;
-	c = connection_of(call->sk, call->inode, &call->slot, now,
+	c = connection_of(call->sk, &call->slot, now,
 			  call->writes || call->result < 0 ? 0 : call->result);
 	if (!c || !is_selected(c, thread)) {
 		if (!call->writes && call->result > 0)

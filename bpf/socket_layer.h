@@ -9,29 +9,12 @@
 #ifndef UNDERSPAN_SOCKET_LAYER_H
 #define UNDERSPAN_SOCKET_LAYER_H
 
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct socket_alloc {
-	struct socket socket;
-	struct inode vfs_inode;
-};
-
-#pragma clang attribute pop
-
 /* The kernel's function behind a system call; its only argument are the registers. */
 #if defined(__TARGET_ARCH_x86)
 #define SYSCALL_PREFIX "__x64_sys_"
 #else
 #define SYSCALL_PREFIX "__arm64_sys_"
 #endif
-
-static __always_inline __u32 inode_of(struct socket *socket)
-{
-	struct inode *inode =
-		(void *)socket + bpf_core_field_offset(struct socket_alloc, vfs_inode);
-
-	return (__u32)KERNEL_READ(struct inode, inode, i_ino);
-}
 
 static __always_inline bool is_stream(struct socket *socket)
 {
@@ -68,7 +51,7 @@ static __noinline void layer_unrecorded(struct sock *sk, bool writes, __u32 byte
 
 	if (!c)
 		return;
-	if (c->address.family != AF_UNIX)
+	if (!(c->flags & CONNECTION_UNIX))
 		end_seq = writes ? KERNEL_READ(struct tcp_sock, sk, write_seq) : read_position(sk);
 	else if (writes)
 		end_seq = c->counted_egress += bytes;
@@ -100,7 +83,6 @@ static __always_inline void layer_returned(bool writes, long result, bool is_pre
 	call.sk = KERNEL_READ(struct socket, socket, sk);
 	if (!call.sk)
 		return;
-	call.inode = inode_of(socket);
 	call.lane = LANE_ATOMIC;
 	if (is_preemptible) {
 		call.lane = lane_take();
@@ -149,7 +131,7 @@ static __noinline void layer_connected(long result)
 	socket = (struct socket *)thread->call.socket;
 	thread->call.socket = 0;
 	sk = KERNEL_READ(struct socket, socket, sk);
-	if (!sk || !socket_connected(sk, inode_of(socket), result, thread))
+	if (!sk || !socket_connected(sk, result, thread))
 		return;
 	/* The kernel's copy lies in a sockaddr_storage: longer than any name. */
 	if (bpf_probe_read_kernel(&name, sizeof(name), (void *)thread->call.buffer)) {
@@ -188,7 +170,7 @@ static __noinline void layer_accepted(struct socket *socket)
 		return;
 	sk = KERNEL_READ(struct socket, socket, sk);
 	if (sk)
-		socket_accepted(sk, inode_of(socket), thread);
+		socket_accepted(sk, thread);
 }
 
 static __noinline void layer_created(struct socket **created)

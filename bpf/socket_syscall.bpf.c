@@ -84,19 +84,34 @@ static __always_inline struct file *file_at(__u64 fd)
 	return file;
 }
 
-/* fd -> socket, if it is a stream socket that can be followed. */
-static __always_inline struct sock *sock_at(__u64 fd, __u32 *inode_number)
+/* socket_file_ops of net/socket.c, which every socket's file has and no other: its address,
+ * learnt from the first socket. Its inode lies in memory that the call has not touched. */
+__u64 socket_operations = 0;
+
+static __noinline bool is_socket_file(struct file *file)
+{
+	struct inode *inode = KERNEL_READ(struct file, file, f_inode);
+	struct socket *socket = KERNEL_READ(struct file, file, private_data);
+
+	/* A socket's name in a file system, opened by O_PATH, is a file without a socket. */
+	if ((KERNEL_READ(struct inode, inode, i_mode) & S_IFMT) != S_IFSOCK || !socket ||
+	    KERNEL_READ(struct socket, socket, file) != file)
+		return false;
+	socket_operations = (__u64)KERNEL_READ(struct file, file, f_op);
+	return true;
+}
+
+/* fd -> the socket it is of, if any. */
+static __always_inline struct sock *sock_at(__u64 fd)
 {
 	struct file *file = file_at(fd);
-	struct inode *inode;
+	__u64 known = socket_operations;
 	struct socket *socket;
 
 	if (!file)
 		return NULL;
-	inode = KERNEL_READ(struct file, file, f_inode);
-	if ((KERNEL_READ(struct inode, inode, i_mode) & S_IFMT) != S_IFSOCK)
+	if (known ? (__u64)KERNEL_READ(struct file, file, f_op) != known : !is_socket_file(file))
 		return NULL;
-	*inode_number = (__u32)KERNEL_READ(struct inode, inode, i_ino);
 	socket = KERNEL_READ(struct file, file, private_data);
 	return KERNEL_READ(struct socket, socket, sk);
 }
@@ -133,11 +148,10 @@ static __noinline void close_entered(__u64 fd)
 {
 	struct file *file = file_at(fd);
 	struct sock *sk;
-	__u32 inode;
 
 	if (!file || !is_last_reference(file))
 		return;
-	sk = sock_at(fd, &inode);
+	sk = sock_at(fd);
 	if (sk)
 		unix_closing(sk);
 }
@@ -165,12 +179,12 @@ int BPF_PROG(sys_enter, struct pt_regs *regs, long number)
 	return 0;
 }
 
-static __noinline void connected(struct sock *sk, __u32 inode, __u64 address, long result,
+static __noinline void connected(struct sock *sk, __u64 address, long result,
 				 struct thread_state *thread)
 {
 	struct socket_name name = {};
 
-	if (!socket_connected(sk, inode, result, thread))
+	if (!socket_connected(sk, result, thread))
 		return;
 	if (bpf_probe_read_user(&name, sizeof(name), (void *)address) &&
 	    bpf_probe_read_user(&name, SHORT_NAME_BYTES, (void *)address))
@@ -217,7 +231,7 @@ __noinline int transferred_many(__u64 messages, __u32 count)
 	c = connection_at(io->slot);
 	if (!c)
 		return 0;
-	if (c->address.family == AF_UNIX) {
+	if (c->flags & CONNECTION_UNIX) {
 		if (io->direction == DIRECTION_INGRESS)
 			io->seq = c->counted_ingress += total;
 		else
@@ -293,7 +307,7 @@ static __noinline bool transferred(__u32 kind, struct call_args *a, long result,
 
 	if (flags & (MSG_PEEK | MSG_OOB))
 		return false;
-	call.sk = sock_at(a->fd, &call.inode);
+	call.sk = sock_at(a->fd);
 	if (!call.sk) {
 		if (kind == SYSCALL_READ && result > 0 && is_wakeup(a->fd))
 			cause_woken(thread);
@@ -375,19 +389,18 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
 		return 0;
 	}
 	if (kind == SYSCALL_ACCEPT || kind == SYSCALL_SOCKET || kind == SYSCALL_CONNECT) {
-		__u32 inode = 0;
 		struct sock *sk = NULL;
 
 		if (kind == SYSCALL_CONNECT || result >= 0)
-			sk = sock_at(kind == SYSCALL_CONNECT ? a.fd : (__u64)result, &inode);
+			sk = sock_at(kind == SYSCALL_CONNECT ? a.fd : (__u64)result);
 		if (!sk)
 			return 0;
 		if (kind == SYSCALL_ACCEPT)
-			socket_accepted(sk, inode, thread);
+			socket_accepted(sk, thread);
 		else if (kind == SYSCALL_SOCKET)
 			socket_created(sk);
 		else
-			connected(sk, inode, a.second, result, thread);
+			connected(sk, a.second, result, thread);
 		return 0;
 	}
 	if (kind == SYSCALL_SPLICE && result > 0) {

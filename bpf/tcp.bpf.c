@@ -17,7 +17,7 @@ static __always_inline void tcp_connecting(struct sock *sk, __u64 now)
 	c = connection_find((__u64)sk, &slot);
 	if (c)
 		connection_close(slot, c->generation, now);
-	c = connection_new(sk, 0, ROLE_CLIENT, &slot);
+	c = connection_new(sk, ROLE_CLIENT, &slot);
 	if (!c)
 		return;
 	c->connect_ns = now;
@@ -67,7 +67,7 @@ static __always_inline struct connection *tcp_unseen(struct sock *sk, __u32 *slo
 	thread = thread_selected(bpf_get_current_pid_tgid());
 	if (!thread)
 		return NULL;
-	c = connection_new(sk, 0, ROLE_SERVER, slot);
+	c = connection_new(sk, ROLE_SERVER, slot);
 	if (!c)
 		return NULL;
 	if (!is_selected(c, thread)) {
@@ -265,7 +265,7 @@ static __always_inline void data_ready(struct sock *sk)
 	if (c) {
 		__u64 now = bpf_ktime_get_boot_ns();
 
-		if (c->address.family != AF_UNIX) {
+		if (!(c->flags & CONNECTION_UNIX)) {
 			note_arrival(c, sk, now);
 			return;
 		}

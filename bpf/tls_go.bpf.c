@@ -39,19 +39,19 @@ static __noinline void go_bind(__u64 conn, __u32 session_slot, __u32 kind)
 {
 	struct connection *s = connection_at(session_slot), *c;
 	__s64 fd = go_descriptor(conn);
-	__u32 inode, slot;
+	__u32 slot;
 	struct io io = {};
 	struct sock *sk;
 
 	if (!s || fd < 0)
 		return;
-	sk = sock_at(fd, &inode);
+	sk = sock_at(fd);
 	c = sk ? connection_find((__u64)sk, &slot) : NULL;
-	if (!c || (c->inode && c->inode != inode))
+	if (!c || (c->flags & CONNECTION_UNIX && c->inode != inode_of(sk)))
 		return;
 	io.now = bpf_ktime_get_boot_ns();
 	io.direction = DIRECTION_EGRESS;
-	if (c->address.family == AF_UNIX) {
+	if (c->flags & CONNECTION_UNIX) {
 		io.seq = c->counted_egress;
 		io.other_seq = c->counted_ingress;
 	} else {

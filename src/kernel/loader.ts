@@ -249,7 +249,10 @@ export class Kernel {
       this.#socketView.setUint32(0, slot, true);
       this.#socketView.setUint32(4, generation, true);
     } else this.#socketView.setBigUint64(0, view.getBigUint64(at + CONNECTION_OFFSETS.sk, true), true);
-    if (this.#host.mapDelete(this.#object, 'sockets', this.#socketKey)) this.#evicted.push({ slot, generation });
+    if (!this.#host.mapDelete(this.#object, 'sockets', this.#socketKey)) return;
+    // From here on no program finds it by its socket (connection_find). It stays counted in `socket_hints`: a look too many.
+    if (!isSession) view.setBigUint64(at + CONNECTION_OFFSETS.sk, 0n, true);
+    this.#evicted.push({ slot, generation });
   }
 
   /** Frees the slots that were evicted before the last call: to be called at intervals of milliseconds. */

@@ -1158,7 +1158,7 @@ export const CONNECTION_LOST_EVENT_OFFSETS = {
 
 /** struct connection */
 export class ConnectionCursor {
-  static readonly SIZE = 480;
+  static readonly SIZE = 512;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1171,425 +1171,425 @@ export class ConnectionCursor {
     return this.view.getUint32(this.at, true) + this.view.getUint32(this.at + 4, true) * 4294967296;
   }
 
-  get createdNs(): number {
-    return this.view.getUint32(this.at + 8, true) + this.view.getUint32(this.at + 12, true) * 4294967296;
-  }
-
-  get connectNs(): number {
-    return this.view.getUint32(this.at + 16, true) + this.view.getUint32(this.at + 20, true) * 4294967296;
-  }
-
-  get establishedNs(): number {
-    return this.view.getUint32(this.at + 24, true) + this.view.getUint32(this.at + 28, true) * 4294967296;
-  }
-
-  get acceptedNs(): number {
-    return this.view.getUint32(this.at + 32, true) + this.view.getUint32(this.at + 36, true) * 4294967296;
-  }
-
-  /** Offset of 4 elements. */
-  readonly arrivalNsOffset = 40;
-
-  get arrivedNs(): number {
-    return this.view.getUint32(this.at + 72, true) + this.view.getUint32(this.at + 76, true) * 4294967296;
-  }
-
-  get readyNs(): number {
-    return this.view.getUint32(this.at + 80, true) + this.view.getUint32(this.at + 84, true) * 4294967296;
-  }
-
-  get finSentNs(): number {
-    return this.view.getUint32(this.at + 88, true) + this.view.getUint32(this.at + 92, true) * 4294967296;
-  }
-
-  get finReceivedNs(): number {
-    return this.view.getUint32(this.at + 96, true) + this.view.getUint32(this.at + 100, true) * 4294967296;
-  }
-
-  get resetNs(): number {
-    return this.view.getUint32(this.at + 104, true) + this.view.getUint32(this.at + 108, true) * 4294967296;
-  }
-
-  get firstReadNs(): number {
-    return this.view.getUint32(this.at + 112, true) + this.view.getUint32(this.at + 116, true) * 4294967296;
-  }
-
-  get lastReadNs(): number {
-    return this.view.getUint32(this.at + 120, true) + this.view.getUint32(this.at + 124, true) * 4294967296;
-  }
-
-  get firstWriteNs(): number {
-    return this.view.getUint32(this.at + 128, true) + this.view.getUint32(this.at + 132, true) * 4294967296;
-  }
-
-  get lastWriteNs(): number {
-    return this.view.getUint32(this.at + 136, true) + this.view.getUint32(this.at + 140, true) * 4294967296;
-  }
-
-  get bytesIngress(): number {
-    return this.view.getUint32(this.at + 144, true) + this.view.getUint32(this.at + 148, true) * 4294967296;
-  }
-
-  get bytesEgress(): number {
-    return this.view.getUint32(this.at + 152, true) + this.view.getUint32(this.at + 156, true) * 4294967296;
-  }
-
-  get runFirstNs(): number {
-    return this.view.getUint32(this.at + 160, true) + this.view.getUint32(this.at + 164, true) * 4294967296;
-  }
-
-  get runLastNs(): number {
-    return this.view.getUint32(this.at + 168, true) + this.view.getUint32(this.at + 172, true) * 4294967296;
-  }
-
-  get runBytes(): number {
-    return this.view.getUint32(this.at + 176, true) + this.view.getUint32(this.at + 180, true) * 4294967296;
-  }
-
-  get runCalls(): number {
-    return this.view.getUint32(this.at + 184, true);
-  }
-
-  get runEndSeq(): number {
-    return this.view.getUint32(this.at + 188, true);
-  }
-
-  get tcpSrttUs(): number {
-    return this.view.getUint32(this.at + 192, true);
-  }
-
-  get tcpTotalRetrans(): number {
-    return this.view.getUint32(this.at + 196, true);
-  }
-
-  get tcpUnsentBytes(): number {
-    return this.view.getUint32(this.at + 200, true);
-  }
-
-  get tcpUnackedBytes(): number {
-    return this.view.getUint32(this.at + 204, true);
-  }
-
-  get tcpRwndLimitedMs(): number {
-    return this.view.getUint32(this.at + 208, true);
-  }
-
-  get tcpSndbufLimitedMs(): number {
-    return this.view.getUint32(this.at + 212, true);
-  }
-
-  get lostRecords(): number {
-    return this.view.getUint32(this.at + 216, true);
-  }
-
-  get lostEdgesIngress(): number {
-    return this.view.getUint16(this.at + 220, true);
-  }
-
-  get lostEdgesEgress(): number {
-    return this.view.getUint16(this.at + 222, true);
-  }
-
-  get tail(): number {
-    return this.view.getUint32(this.at + 224, true) + this.view.getUint32(this.at + 228, true) * 4294967296;
-  }
-
-  get framesIngressLeft(): number {
-    return this.view.getUint32(this.at + 232, true) + this.view.getUint32(this.at + 236, true) * 4294967296;
-  }
-
-  get framesIngressCount(): number {
-    return this.view.getUint32(this.at + 240, true) + this.view.getUint32(this.at + 244, true) * 4294967296;
-  }
-
-  get framesIngressSeq(): number {
-    return this.view.getUint32(this.at + 248, true);
-  }
-
-  get framesIngressState(): number {
-    return this.view.getUint8(this.at + 252);
-  }
-
-  get framesIngressHave(): number {
-    return this.view.getUint8(this.at + 253);
-  }
-
-  get framesIngressWants(): number {
-    return this.view.getUint8(this.at + 254);
-  }
-
-  get framesIngressFirst(): number {
-    return this.view.getUint8(this.at + 255);
-  }
-
-  get framesIngressIsMasked(): number {
-    return this.view.getUint32(this.at + 256, true);
-  }
-
-  get framesEgressLeft(): number {
-    return this.view.getUint32(this.at + 264, true) + this.view.getUint32(this.at + 268, true) * 4294967296;
-  }
-
-  get framesEgressCount(): number {
-    return this.view.getUint32(this.at + 272, true) + this.view.getUint32(this.at + 276, true) * 4294967296;
-  }
-
-  get framesEgressSeq(): number {
-    return this.view.getUint32(this.at + 280, true);
-  }
-
-  get framesEgressState(): number {
-    return this.view.getUint8(this.at + 284);
-  }
-
-  get framesEgressHave(): number {
-    return this.view.getUint8(this.at + 285);
-  }
-
-  get framesEgressWants(): number {
-    return this.view.getUint8(this.at + 286);
-  }
-
-  get framesEgressFirst(): number {
-    return this.view.getUint8(this.at + 287);
-  }
-
-  get framesEgressIsMasked(): number {
-    return this.view.getUint32(this.at + 288, true);
-  }
-
-  /** Offset of 16 elements. */
-  readonly addressLocalOffset = 296;
-
-  /** Offset of 16 elements. */
-  readonly addressRemoteOffset = 312;
-
-  get addressLocalPort(): number {
-    return this.view.getUint16(this.at + 328, true);
-  }
-
-  get addressRemotePort(): number {
-    return this.view.getUint16(this.at + 330, true);
-  }
-
-  get addressFamily(): number {
-    return this.view.getUint16(this.at + 332, true);
-  }
-
-  get causeSlot(): number {
-    return this.view.getUint32(this.at + 336, true);
-  }
-
-  get causeGeneration(): number {
-    return this.view.getUint32(this.at + 340, true);
-  }
-
-  get causeSeq(): number {
-    return this.view.getUint32(this.at + 344, true);
-  }
-
-  get causeFlags(): number {
-    return this.view.getUint32(this.at + 348, true);
-  }
-
-  get handedSlot(): number {
-    return this.view.getUint32(this.at + 352, true);
-  }
-
-  get handedGeneration(): number {
-    return this.view.getUint32(this.at + 356, true);
-  }
-
-  get handedSeq(): number {
-    return this.view.getUint32(this.at + 360, true);
-  }
-
-  get handedFlags(): number {
-    return this.view.getUint32(this.at + 364, true);
-  }
-
-  /** Offset of 4 elements. */
-  readonly arrivalEndOffset = 368;
-
-  get arrivals(): number {
-    return this.view.getUint32(this.at + 384, true);
-  }
-
-  get callsIngress(): number {
-    return this.view.getUint32(this.at + 388, true);
-  }
-
-  get callsEgress(): number {
-    return this.view.getUint32(this.at + 392, true);
-  }
-
   get generation(): number {
-    return this.view.getUint32(this.at + 396, true);
+    return this.view.getUint32(this.at + 8, true);
   }
 
   get verdict(): number {
-    return this.view.getUint32(this.at + 400, true);
+    return this.view.getUint32(this.at + 12, true);
   }
 
   get include(): number {
-    return this.view.getUint32(this.at + 404, true);
+    return this.view.getUint32(this.at + 16, true);
   }
 
   get exclude(): number {
-    return this.view.getUint32(this.at + 408, true);
-  }
-
-  get pid(): number {
-    return this.view.getUint32(this.at + 412, true);
-  }
-
-  get inode(): number {
-    return this.view.getUint32(this.at + 416, true);
-  }
-
-  get netns(): number {
-    return this.view.getUint32(this.at + 420, true);
-  }
-
-  get pairTag(): number {
-    return this.view.getUint32(this.at + 424, true);
-  }
-
-  get countedIngress(): number {
-    return this.view.getUint32(this.at + 428, true);
-  }
-
-  get countedEgress(): number {
-    return this.view.getUint32(this.at + 432, true);
+    return this.view.getUint32(this.at + 20, true);
   }
 
   get session(): number {
-    return this.view.getUint32(this.at + 436, true);
+    return this.view.getUint32(this.at + 24, true);
   }
 
-  get carrier(): number {
-    return this.view.getUint32(this.at + 440, true);
+  get pairTag(): number {
+    return this.view.getUint32(this.at + 28, true);
   }
 
-  get carrierGeneration(): number {
-    return this.view.getUint32(this.at + 444, true);
-  }
-
-  get captureLeft(): number {
-    return this.view.getUint32(this.at + 448, true);
-  }
-
-  get beginIngressSeq(): number {
-    return this.view.getUint32(this.at + 452, true);
-  }
-
-  get beginEgressSeq(): number {
-    return this.view.getUint32(this.at + 456, true);
-  }
-
-  get endIngressSeq(): number {
-    return this.view.getUint32(this.at + 460, true);
-  }
-
-  get endEgressSeq(): number {
-    return this.view.getUint32(this.at + 464, true);
+  get inode(): number {
+    return this.view.getUint32(this.at + 32, true);
   }
 
   get flags(): number {
-    return this.view.getUint16(this.at + 468, true);
-  }
-
-  get errorNumber(): number {
-    return this.view.getUint16(this.at + 470, true);
-  }
-
-  get role(): number {
-    return this.view.getUint8(this.at + 472);
-  }
-
-  get direction(): number {
-    return this.view.getUint8(this.at + 473);
-  }
-
-  get isAmidBody(): number {
-    return this.view.getUint8(this.at + 474);
+    return this.view.getUint16(this.at + 36, true);
   }
 
   get looks(): number {
-    return this.view.getUint8(this.at + 475);
+    return this.view.getUint8(this.at + 38);
   }
 
   get isUpgraded(): number {
-    return this.view.getUint8(this.at + 476);
+    return this.view.getUint8(this.at + 39);
+  }
+
+  get handedSlot(): number {
+    return this.view.getUint32(this.at + 40, true);
+  }
+
+  get handedGeneration(): number {
+    return this.view.getUint32(this.at + 44, true);
+  }
+
+  get handedSeq(): number {
+    return this.view.getUint32(this.at + 48, true);
+  }
+
+  get handedFlags(): number {
+    return this.view.getUint32(this.at + 52, true);
+  }
+
+  get lostRecords(): number {
+    return this.view.getUint32(this.at + 56, true);
+  }
+
+  get lostEdgesIngress(): number {
+    return this.view.getUint16(this.at + 60, true);
+  }
+
+  get lostEdgesEgress(): number {
+    return this.view.getUint16(this.at + 62, true);
+  }
+
+  get runFirstNs(): number {
+    return this.view.getUint32(this.at + 64, true) + this.view.getUint32(this.at + 68, true) * 4294967296;
+  }
+
+  get runLastNs(): number {
+    return this.view.getUint32(this.at + 72, true) + this.view.getUint32(this.at + 76, true) * 4294967296;
+  }
+
+  get runBytes(): number {
+    return this.view.getUint32(this.at + 80, true) + this.view.getUint32(this.at + 84, true) * 4294967296;
+  }
+
+  get runCalls(): number {
+    return this.view.getUint32(this.at + 88, true);
+  }
+
+  get runEndSeq(): number {
+    return this.view.getUint32(this.at + 92, true);
+  }
+
+  get bytesIngress(): number {
+    return this.view.getUint32(this.at + 96, true) + this.view.getUint32(this.at + 100, true) * 4294967296;
+  }
+
+  get bytesEgress(): number {
+    return this.view.getUint32(this.at + 104, true) + this.view.getUint32(this.at + 108, true) * 4294967296;
+  }
+
+  get callsIngress(): number {
+    return this.view.getUint32(this.at + 112, true);
+  }
+
+  get callsEgress(): number {
+    return this.view.getUint32(this.at + 116, true);
+  }
+
+  get captureLeft(): number {
+    return this.view.getUint32(this.at + 120, true);
+  }
+
+  get role(): number {
+    return this.view.getUint8(this.at + 124);
+  }
+
+  get direction(): number {
+    return this.view.getUint8(this.at + 125);
+  }
+
+  get isAmidBody(): number {
+    return this.view.getUint8(this.at + 126);
   }
 
   get isBodyless(): number {
-    return this.view.getUint8(this.at + 477);
+    return this.view.getUint8(this.at + 127);
+  }
+
+  get tcpSrttUs(): number {
+    return this.view.getUint32(this.at + 128, true);
+  }
+
+  get tcpTotalRetrans(): number {
+    return this.view.getUint32(this.at + 132, true);
+  }
+
+  get tcpUnsentBytes(): number {
+    return this.view.getUint32(this.at + 136, true);
+  }
+
+  get tcpUnackedBytes(): number {
+    return this.view.getUint32(this.at + 140, true);
+  }
+
+  get tcpRwndLimitedMs(): number {
+    return this.view.getUint32(this.at + 144, true);
+  }
+
+  get tcpSndbufLimitedMs(): number {
+    return this.view.getUint32(this.at + 148, true);
+  }
+
+  get tail(): number {
+    return this.view.getUint32(this.at + 152, true) + this.view.getUint32(this.at + 156, true) * 4294967296;
+  }
+
+  get firstReadNs(): number {
+    return this.view.getUint32(this.at + 160, true) + this.view.getUint32(this.at + 164, true) * 4294967296;
+  }
+
+  get lastReadNs(): number {
+    return this.view.getUint32(this.at + 168, true) + this.view.getUint32(this.at + 172, true) * 4294967296;
+  }
+
+  get firstWriteNs(): number {
+    return this.view.getUint32(this.at + 176, true) + this.view.getUint32(this.at + 180, true) * 4294967296;
+  }
+
+  get lastWriteNs(): number {
+    return this.view.getUint32(this.at + 184, true) + this.view.getUint32(this.at + 188, true) * 4294967296;
+  }
+
+  /** Offset of 4 elements. */
+  readonly arrivalNsOffset = 192;
+
+  /** Offset of 4 elements. */
+  readonly arrivalEndOffset = 224;
+
+  get readyNs(): number {
+    return this.view.getUint32(this.at + 240, true) + this.view.getUint32(this.at + 244, true) * 4294967296;
+  }
+
+  get arrivals(): number {
+    return this.view.getUint32(this.at + 248, true);
+  }
+
+  get errorNumber(): number {
+    return this.view.getUint16(this.at + 252, true);
   }
 
   get toldRequests(): number {
-    return this.view.getUint16(this.at + 478, true);
+    return this.view.getUint16(this.at + 254, true);
+  }
+
+  get arrivedNs(): number {
+    return this.view.getUint32(this.at + 256, true) + this.view.getUint32(this.at + 260, true) * 4294967296;
+  }
+
+  get countedIngress(): number {
+    return this.view.getUint32(this.at + 264, true);
+  }
+
+  get countedEgress(): number {
+    return this.view.getUint32(this.at + 268, true);
+  }
+
+  get carrier(): number {
+    return this.view.getUint32(this.at + 272, true);
+  }
+
+  get carrierGeneration(): number {
+    return this.view.getUint32(this.at + 276, true);
+  }
+
+  get beginIngressSeq(): number {
+    return this.view.getUint32(this.at + 280, true);
+  }
+
+  get beginEgressSeq(): number {
+    return this.view.getUint32(this.at + 284, true);
+  }
+
+  get endIngressSeq(): number {
+    return this.view.getUint32(this.at + 288, true);
+  }
+
+  get endEgressSeq(): number {
+    return this.view.getUint32(this.at + 292, true);
+  }
+
+  get causeSlot(): number {
+    return this.view.getUint32(this.at + 296, true);
+  }
+
+  get causeGeneration(): number {
+    return this.view.getUint32(this.at + 300, true);
+  }
+
+  get causeSeq(): number {
+    return this.view.getUint32(this.at + 304, true);
+  }
+
+  get causeFlags(): number {
+    return this.view.getUint32(this.at + 308, true);
+  }
+
+  get pid(): number {
+    return this.view.getUint32(this.at + 312, true);
+  }
+
+  get netns(): number {
+    return this.view.getUint32(this.at + 316, true);
+  }
+
+  get createdNs(): number {
+    return this.view.getUint32(this.at + 320, true) + this.view.getUint32(this.at + 324, true) * 4294967296;
+  }
+
+  get connectNs(): number {
+    return this.view.getUint32(this.at + 328, true) + this.view.getUint32(this.at + 332, true) * 4294967296;
+  }
+
+  get establishedNs(): number {
+    return this.view.getUint32(this.at + 336, true) + this.view.getUint32(this.at + 340, true) * 4294967296;
+  }
+
+  get acceptedNs(): number {
+    return this.view.getUint32(this.at + 344, true) + this.view.getUint32(this.at + 348, true) * 4294967296;
+  }
+
+  get finSentNs(): number {
+    return this.view.getUint32(this.at + 352, true) + this.view.getUint32(this.at + 356, true) * 4294967296;
+  }
+
+  get finReceivedNs(): number {
+    return this.view.getUint32(this.at + 360, true) + this.view.getUint32(this.at + 364, true) * 4294967296;
+  }
+
+  get resetNs(): number {
+    return this.view.getUint32(this.at + 368, true) + this.view.getUint32(this.at + 372, true) * 4294967296;
+  }
+
+  /** Offset of 16 elements. */
+  readonly addressLocalOffset = 376;
+
+  /** Offset of 16 elements. */
+  readonly addressRemoteOffset = 392;
+
+  get addressLocalPort(): number {
+    return this.view.getUint16(this.at + 408, true);
+  }
+
+  get addressRemotePort(): number {
+    return this.view.getUint16(this.at + 410, true);
+  }
+
+  get addressFamily(): number {
+    return this.view.getUint16(this.at + 412, true);
+  }
+
+  get framesIngressLeft(): number {
+    return this.view.getUint32(this.at + 448, true) + this.view.getUint32(this.at + 452, true) * 4294967296;
+  }
+
+  get framesIngressCount(): number {
+    return this.view.getUint32(this.at + 456, true) + this.view.getUint32(this.at + 460, true) * 4294967296;
+  }
+
+  get framesIngressSeq(): number {
+    return this.view.getUint32(this.at + 464, true);
+  }
+
+  get framesIngressState(): number {
+    return this.view.getUint8(this.at + 468);
+  }
+
+  get framesIngressHave(): number {
+    return this.view.getUint8(this.at + 469);
+  }
+
+  get framesIngressWants(): number {
+    return this.view.getUint8(this.at + 470);
+  }
+
+  get framesIngressFirst(): number {
+    return this.view.getUint8(this.at + 471);
+  }
+
+  get framesIngressIsMasked(): number {
+    return this.view.getUint32(this.at + 472, true);
+  }
+
+  get framesEgressLeft(): number {
+    return this.view.getUint32(this.at + 480, true) + this.view.getUint32(this.at + 484, true) * 4294967296;
+  }
+
+  get framesEgressCount(): number {
+    return this.view.getUint32(this.at + 488, true) + this.view.getUint32(this.at + 492, true) * 4294967296;
+  }
+
+  get framesEgressSeq(): number {
+    return this.view.getUint32(this.at + 496, true);
+  }
+
+  get framesEgressState(): number {
+    return this.view.getUint8(this.at + 500);
+  }
+
+  get framesEgressHave(): number {
+    return this.view.getUint8(this.at + 501);
+  }
+
+  get framesEgressWants(): number {
+    return this.view.getUint8(this.at + 502);
+  }
+
+  get framesEgressFirst(): number {
+    return this.view.getUint8(this.at + 503);
+  }
+
+  get framesEgressIsMasked(): number {
+    return this.view.getUint32(this.at + 504, true);
   }
 }
 
 export const CONNECTION_OFFSETS = {
   sk: 0,
-  createdNs: 8,
-  connectNs: 16,
-  establishedNs: 24,
-  acceptedNs: 32,
-  arrivalNs: 40,
-  arrivedNs: 72,
-  readyNs: 80,
-  finSentNs: 88,
-  finReceivedNs: 96,
-  resetNs: 104,
-  firstReadNs: 112,
-  lastReadNs: 120,
-  firstWriteNs: 128,
-  lastWriteNs: 136,
-  bytesIngress: 144,
-  bytesEgress: 152,
-  run: 160,
-  tcp: 192,
-  lost: 216,
-  tail: 224,
-  framesIngress: 232,
-  framesEgress: 264,
-  address: 296,
-  cause: 336,
-  handed: 352,
-  arrivalEnd: 368,
-  arrivals: 384,
-  callsIngress: 388,
-  callsEgress: 392,
-  generation: 396,
-  verdict: 400,
-  include: 404,
-  exclude: 408,
-  pid: 412,
-  inode: 416,
-  netns: 420,
-  pairTag: 424,
-  countedIngress: 428,
-  countedEgress: 432,
-  session: 436,
-  carrier: 440,
-  carrierGeneration: 444,
-  captureLeft: 448,
-  beginIngressSeq: 452,
-  beginEgressSeq: 456,
-  endIngressSeq: 460,
-  endEgressSeq: 464,
-  flags: 468,
-  errorNumber: 470,
-  role: 472,
-  direction: 473,
-  isAmidBody: 474,
-  looks: 475,
-  isUpgraded: 476,
-  isBodyless: 477,
-  toldRequests: 478,
+  generation: 8,
+  verdict: 12,
+  include: 16,
+  exclude: 20,
+  session: 24,
+  pairTag: 28,
+  inode: 32,
+  flags: 36,
+  looks: 38,
+  isUpgraded: 39,
+  handed: 40,
+  lost: 56,
+  run: 64,
+  bytesIngress: 96,
+  bytesEgress: 104,
+  callsIngress: 112,
+  callsEgress: 116,
+  captureLeft: 120,
+  role: 124,
+  direction: 125,
+  isAmidBody: 126,
+  isBodyless: 127,
+  tcp: 128,
+  tail: 152,
+  firstReadNs: 160,
+  lastReadNs: 168,
+  firstWriteNs: 176,
+  lastWriteNs: 184,
+  arrivalNs: 192,
+  arrivalEnd: 224,
+  readyNs: 240,
+  arrivals: 248,
+  errorNumber: 252,
+  toldRequests: 254,
+  arrivedNs: 256,
+  countedIngress: 264,
+  countedEgress: 268,
+  carrier: 272,
+  carrierGeneration: 276,
+  beginIngressSeq: 280,
+  beginEgressSeq: 284,
+  endIngressSeq: 288,
+  endEgressSeq: 292,
+  cause: 296,
+  pid: 312,
+  netns: 316,
+  createdNs: 320,
+  connectNs: 328,
+  establishedNs: 336,
+  acceptedNs: 344,
+  finSentNs: 352,
+  finReceivedNs: 360,
+  resetNs: 368,
+  address: 376,
+  framesIngress: 448,
+  framesEgress: 480,
 } as const;
 
 /** struct frame_reader */
