@@ -1,4 +1,4 @@
-// Makes a checkout ready on a machine that has nothing but Node and npm: `node setup.mjs build|test|bench|kernels|backends`,
+// Makes a checkout ready on a machine that has nothing but Node and npm: `node setup.mjs build|test|bench|backends`,
 // called by `npm start`, `npm test`, `npm run bench`, `npm run test:kernels` and `npm run test:backends`. Installs missing
 // Debian packages (as root), npm packages, and builds what is older than its sources; with nothing to do it takes a few
 // milliseconds. No dependencies, and no service is started.
@@ -59,9 +59,6 @@ const TEST = [
   { has: 'ip', packages: ['iproute2'] },
   { has: 'systemd-analyze', packages: ['systemd'] },
   { has: '/bin/kill', packages: ['procps'] },
-];
-const KERNELS = [
-  ...TEST,
   { has: 'qemu-system-x86_64', packages: ['qemu-system-x86'] },
   { has: '/bin/busybox', packages: ['busybox-static'] },
   { has: 'cpio', packages: ['cpio'] },
@@ -69,6 +66,7 @@ const KERNELS = [
   { has: 'xz', packages: ['xz-utils'] },
   { has: 'zstd', packages: ['zstd'] },
   { has: '/usr/include/liburing.h', packages: ['liburing-dev'] },
+  { has: '/usr/share/keyrings/debian-archive-keyring.gpg', packages: ['debian-archive-keyring'] },
 ];
 const BACKENDS = [
   ...TEST,
@@ -81,7 +79,6 @@ const NEEDS = {
   build: BUILD,
   test: [...BUILD, ...TEST],
   bench: [...BUILD, ...BENCH],
-  kernels: [...BUILD, ...KERNELS],
   backends: [...BUILD, ...BACKENDS],
 };
 

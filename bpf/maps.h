@@ -9,6 +9,7 @@
 /* Known before the load; the verifier removes what they switch off. */
 const volatile __u32 agent_pid = 0; /* thread group of the agent: never observed */
 const volatile __u32 tick_ns = 0; /* of the kernel's timer (1 / CONFIG_HZ) */
+const volatile __u32 has_copies = 0; /* of the programs that can be preempted: socket_fentry.bpf.c */
 
 /* Records that may be dropped under a flood: payload. Knob. */
 struct {
@@ -137,6 +138,8 @@ struct thread_state {
 	__u64 outer_context; /* of Python: the one before: it may have run that one */
 	__u32 has_taken; /* the run of the context at hand: a request's bytes */
 	__u32 has_called; /* likewise: it has written to somebody */
+	__u32 is_done; /* what the copy of a program (socket_fentry.bpf.c) finds done */
+	__u32 padding;
 };
 
 /* by thread id: is it observed, since when is it in a call, and what has it taken last. */
@@ -280,8 +283,9 @@ static __always_inline void count_losses(__u32 cause, __u64 by)
 	__u32 zero = 0;
 	struct counters *c = bpf_map_lookup_elem(&counters, &zero);
 
+	/* At once: a program that is preempted in between would take back what others count. */
 	if (c && cause < LOSS_COUNT)
-		c->losses[cause] += by;
+		__sync_fetch_and_add(&c->losses[cause], by);
 }
 
 static __always_inline void count_loss(__u32 cause)

@@ -24,40 +24,40 @@
 		return 0;                                                                  \
 	}
 
-KPROBE(inet_sendmsg, layer_sending(socket, second))
-KRETPROBE(inet_sendmsg, layer_returned(true, result, false))
-KPROBE(inet6_sendmsg, layer_sending(socket, second))
-KRETPROBE(inet6_sendmsg, layer_returned(true, result, false))
-KPROBE(unix_stream_sendmsg, layer_sending(socket, second))
-KRETPROBE(unix_stream_sendmsg, layer_returned(true, result, false))
+KPROBE(inet_sendmsg, layer_sending(socket, second, false))
+KRETPROBE(inet_sendmsg, layer_returned(true, result, false, false))
+KPROBE(inet6_sendmsg, layer_sending(socket, second, false))
+KRETPROBE(inet6_sendmsg, layer_returned(true, result, false, false))
+KPROBE(unix_stream_sendmsg, layer_sending(socket, second, false))
+KRETPROBE(unix_stream_sendmsg, layer_returned(true, result, false, false))
 
-KPROBE(inet_recvmsg, layer_entered(socket, second, fourth))
-KRETPROBE(inet_recvmsg, layer_returned(false, result, false))
-KPROBE(inet6_recvmsg, layer_entered(socket, second, fourth))
-KRETPROBE(inet6_recvmsg, layer_returned(false, result, false))
-KPROBE(unix_stream_recvmsg, layer_entered(socket, second, fourth))
-KRETPROBE(unix_stream_recvmsg, layer_returned(false, result, false))
+KPROBE(inet_recvmsg, layer_entered(socket, second, fourth, false))
+KRETPROBE(inet_recvmsg, layer_returned(false, result, false, false))
+KPROBE(inet6_recvmsg, layer_entered(socket, second, fourth, false))
+KRETPROBE(inet6_recvmsg, layer_returned(false, result, false, false))
+KPROBE(unix_stream_recvmsg, layer_entered(socket, second, fourth, false))
+KRETPROBE(unix_stream_recvmsg, layer_returned(false, result, false, false))
 
-KPROBE(tcp_splice_read, layer_entered(socket, NULL, 0))
-KRETPROBE(tcp_splice_read, layer_returned(false, result, false))
-KPROBE(unix_stream_splice_read, layer_entered(socket, NULL, 0))
-KRETPROBE(unix_stream_splice_read, layer_returned(false, result, false))
+KPROBE(tcp_splice_read, layer_entered(socket, NULL, 0, false))
+KRETPROBE(tcp_splice_read, layer_returned(false, result, false, false))
+KPROBE(unix_stream_splice_read, layer_entered(socket, NULL, 0, false))
+KRETPROBE(unix_stream_splice_read, layer_returned(false, result, false, false))
 
-KPROBE(inet_sendpage, layer_entered(socket, NULL, 0))
-KRETPROBE(inet_sendpage, layer_returned(true, result, false))
-KPROBE(unix_stream_sendpage, layer_entered(socket, NULL, 0))
-KRETPROBE(unix_stream_sendpage, layer_returned(true, result, false))
+KPROBE(inet_sendpage, layer_entered(socket, NULL, 0, false))
+KRETPROBE(inet_sendpage, layer_returned(true, result, false, false))
+KPROBE(unix_stream_sendpage, layer_entered(socket, NULL, 0, false))
+KRETPROBE(unix_stream_sendpage, layer_returned(true, result, false, false))
 
-KPROBE(inet_stream_connect, layer_connecting(socket, second))
+KPROBE(inet_stream_connect, layer_connecting(socket, second, false))
 KRETPROBE(inet_stream_connect, layer_connected(result))
-KPROBE(unix_stream_connect, layer_connecting(socket, second))
+KPROBE(unix_stream_connect, layer_connecting(socket, second, false))
 KRETPROBE(unix_stream_connect, layer_connected(result))
 
 /* The result is told by the socket that was handed in. */
 KPROBE(inet_accept, layer_noting(second))
-KRETPROBE(inet_accept, layer_accepted(layer_noted()))
+KRETPROBE(inet_accept, layer_accepted(layer_noted(), false))
 KPROBE(unix_accept, layer_noting(second))
-KRETPROBE(unix_accept, layer_accepted(layer_noted()))
+KRETPROBE(unix_accept, layer_accepted(layer_noted(), false))
 
 KPROBE(unix_release, layer_releasing(socket))
 
@@ -74,7 +74,7 @@ int BPF_KRETPROBE(kretprobe_sock_create, int result)
 	struct socket **created = layer_noted();
 
 	if (created && !result)
-		layer_created(created);
+		layer_created(created, false);
 	return 0;
 }
 
@@ -86,21 +86,21 @@ int BPF_KRETPROBE(kretprobe_sock_create, int result)
 		return 0;                                                                  \
 	}
 
-KPROBE_SYSCALL(epoll_wait, layer_waited())
-KPROBE_SYSCALL(epoll_pwait, layer_waited())
-KPROBE_SYSCALL(epoll_pwait2, layer_waited())
-KPROBE_SYSCALL(select, layer_waited())
-KPROBE_SYSCALL(pselect6, layer_waited())
-KPROBE_SYSCALL(io_uring_enter, layer_waited())
-KPROBE_SYSCALL(poll, layer_polls(regs))
-KPROBE_SYSCALL(ppoll, layer_polls(regs))
+KPROBE_SYSCALL(epoll_wait, layer_waited(false))
+KPROBE_SYSCALL(epoll_pwait, layer_waited(false))
+KPROBE_SYSCALL(epoll_pwait2, layer_waited(false))
+KPROBE_SYSCALL(select, layer_waited(false))
+KPROBE_SYSCALL(pselect6, layer_waited(false))
+KPROBE_SYSCALL(io_uring_enter, layer_waited(false))
+KPROBE_SYSCALL(poll, layer_polls(regs, false))
+KPROBE_SYSCALL(ppoll, layer_polls(regs, false))
 
-KRETPROBE(pipe_read, layer_woken(result))
-KRETPROBE(anon_pipe_read, layer_woken(result))
-KRETPROBE(fifo_pipe_read, layer_woken(result))
-KRETPROBE(eventfd_read, layer_woken(result))
-KRETPROBE(timerfd_read_iter, layer_woken(result))
-KRETPROBE(signalfd_read_iter, layer_woken(result))
-KRETPROBE(timerfd_read, layer_woken(result))
-KRETPROBE(signalfd_read, layer_woken(result))
-KRETPROBE(inotify_read, layer_woken(result))
+KRETPROBE(pipe_read, layer_woken(result, false))
+KRETPROBE(anon_pipe_read, layer_woken(result, false))
+KRETPROBE(fifo_pipe_read, layer_woken(result, false))
+KRETPROBE(eventfd_read, layer_woken(result, false))
+KRETPROBE(timerfd_read_iter, layer_woken(result, false))
+KRETPROBE(signalfd_read_iter, layer_woken(result, false))
+KRETPROBE(timerfd_read, layer_woken(result, false))
+KRETPROBE(signalfd_read, layer_woken(result, false))
+KRETPROBE(inotify_read, layer_woken(result, false))

@@ -21,13 +21,25 @@ static __always_inline bool is_stream(struct socket *socket)
 	return socket && KERNEL_READ(struct socket, socket, type) == SOCK_STREAM;
 }
 
+/* Has the program whose copy runs done what there is to do? It leaves a mark when it has,
+ * which is taken away here. */
+static __always_inline bool is_done(struct thread_state *thread, bool again)
+{
+	bool done = again && thread->is_done;
+
+	if (has_copies)
+		thread->is_done = !again;
+	return done;
+}
+
 /* A read or write begins; without a message its bytes are out of reach. What is noted
  * is found again by thread: a thread is in one such function at a time. */
-static __noinline void layer_entered(struct socket *socket, struct msghdr *message, __u32 flags)
+static __noinline void layer_entered(struct socket *socket, struct msghdr *message, __u32 flags,
+				     bool again)
 {
 	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
 
-	if (!thread)
+	if (!thread || is_done(thread, again))
 		return;
 	thread->enter_ns = bpf_ktime_get_boot_ns();
 	thread->call.socket = (__u64)socket;
@@ -38,9 +50,10 @@ static __noinline void layer_entered(struct socket *socket, struct msghdr *messa
 		thread->call.buffer_kind = BUFFER_NONE;
 }
 
-static __always_inline void layer_sending(struct socket *socket, struct msghdr *message)
+static __always_inline void layer_sending(struct socket *socket, struct msghdr *message,
+					  bool again)
 {
-	layer_entered(socket, message, KERNEL_READ(struct msghdr, message, msg_flags));
+	layer_entered(socket, message, KERNEL_READ(struct msghdr, message, msg_flags), again);
 }
 
 /* It returned, and no lane is free. */
@@ -61,8 +74,10 @@ static __noinline void layer_unrecorded(struct sock *sk, bool writes, __u32 byte
 			bpf_ktime_get_boot_ns());
 }
 
-/* It returns, in the lane of a program that cannot or can be preempted. */
-static __always_inline void layer_returned(bool writes, long result, bool is_preemptible)
+/* It returns, in the lane of a program that cannot or can be preempted. The socket is no
+ * longer noted when this is done. */
+static __always_inline void layer_returned(bool writes, long result, bool is_preemptible,
+					   bool again)
 {
 	struct socket_call call = { .result = result, .writes = writes, .zero_ends = !writes };
 	struct thread_state *thread;
@@ -71,14 +86,16 @@ static __always_inline void layer_returned(bool writes, long result, bool is_pre
 	struct io *io;
 
 	/* Nothing moved: by far the most frequent failure of non-blocking programs. */
-	if (result == -EAGAIN || result == -EINTR || result <= -ERESTARTSYS)
+	bool is_void = result == -EAGAIN || result == -EINTR || result <= -ERESTARTSYS;
+
+	if (is_void && !again)
 		return;
 	thread = thread_selected(bpf_get_current_pid_tgid());
 	if (!thread || !thread->call.socket)
 		return;
 	socket = (struct socket *)thread->call.socket;
 	thread->call.socket = 0;
-	if (thread->call.flags & (MSG_PEEK | MSG_OOB))
+	if (is_void || thread->call.flags & (MSG_PEEK | MSG_OOB))
 		return;
 	call.sk = KERNEL_READ(struct socket, socket, sk);
 	if (!call.sk)
@@ -105,14 +122,14 @@ static __always_inline void layer_returned(bool writes, long result, bool is_pre
 }
 
 /* connect begins: when, and for kretprobes with which arguments. */
-static __noinline void layer_connecting(struct socket *socket, void *name)
+static __noinline void layer_connecting(struct socket *socket, void *name, bool again)
 {
 	struct thread_state *thread;
 
 	if (!is_stream(socket))
 		return;
 	thread = thread_selected(bpf_get_current_pid_tgid());
-	if (!thread)
+	if (!thread || is_done(thread, again))
 		return;
 	thread->enter_ns = bpf_ktime_get_boot_ns();
 	thread->call.socket = (__u64)socket;
@@ -161,26 +178,30 @@ static __always_inline void *layer_noted(void)
 }
 
 /* accept gave `socket` its sock, or it failed and there is none. */
-static __noinline void layer_accepted(struct socket *socket)
+static __noinline void layer_accepted(struct socket *socket, bool again)
 {
 	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
 	struct sock *sk;
 
-	if (!thread || !socket)
+	if (!thread || !socket || is_done(thread, again))
 		return;
 	sk = KERNEL_READ(struct socket, socket, sk);
 	if (sk)
 		socket_accepted(sk, thread);
 }
 
-static __noinline void layer_created(struct socket **created)
+static __noinline void layer_created(struct socket **created, bool again)
 {
 	struct socket *socket = NULL;
+	struct thread_state *thread;
 	struct sock *sk;
 
 	if (bpf_probe_read_kernel(&socket, sizeof(socket), created))
 		return;
-	if (!is_stream(socket) || !thread_selected(bpf_get_current_pid_tgid()))
+	if (!is_stream(socket))
+		return;
+	thread = thread_selected(bpf_get_current_pid_tgid());
+	if (!thread || is_done(thread, again))
 		return;
 	sk = KERNEL_READ(struct socket, socket, sk);
 	if (sk)
@@ -199,20 +220,20 @@ static __noinline void layer_releasing(struct socket *socket)
 }
 
 /* The thread waits for any of several descriptors. */
-static __always_inline void layer_waited(void)
+static __always_inline void layer_waited(bool again)
 {
 	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
 
-	if (thread)
+	if (thread && !is_done(thread, again))
 		cause_waited(thread);
 }
 
 /* epoll_wait has returned. */
-static __always_inline void layer_polled(struct pt_regs *regs, long count)
+static __always_inline void layer_polled(struct pt_regs *regs, long count, bool again)
 {
 	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
 
-	if (!thread)
+	if (!thread || is_done(thread, again))
 		return;
 #if defined(__TARGET_ARCH_x86)
 	cause_polled(thread, count, (__s32)KERNEL_READ(struct pt_regs, regs, r10));
@@ -221,7 +242,7 @@ static __always_inline void layer_polled(struct pt_regs *regs, long count)
 #endif
 }
 
-static __always_inline void layer_polls(struct pt_regs *regs)
+static __always_inline void layer_polls(struct pt_regs *regs, bool again)
 {
 #if defined(__TARGET_ARCH_x86)
 	__u64 count = KERNEL_READ(struct pt_regs, regs, si);
@@ -230,18 +251,18 @@ static __always_inline void layer_polls(struct pt_regs *regs)
 #endif
 
 	if (count > POLL_OWN_MAX)
-		layer_waited();
+		layer_waited(again);
 }
 
 /* It has read a pipe, an eventfd, a timerfd, a signalfd. */
-static __always_inline void layer_woken(long result)
+static __always_inline void layer_woken(long result, bool again)
 {
 	struct thread_state *thread;
 
 	if (result <= 0)
 		return;
 	thread = thread_selected(bpf_get_current_pid_tgid());
-	if (thread)
+	if (thread && !is_done(thread, again))
 		cause_woken(thread);
 }
 

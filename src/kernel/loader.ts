@@ -15,7 +15,8 @@ import {
 } from '../records/records.gen.js';
 import { buildPath, type Host, loadHost, type ObjectHandle, type ProgramInfo, type RingHandle } from './host.js';
 import { Kretprobes } from './kretprobes.js';
-import { PROBE_GROUPS, type ProbeReport, type WayName } from './probes.js';
+import { isPreempting, kernelWords } from './preemption.js';
+import { AGAIN, PROBE_GROUPS, type ProbeReport, type WayName } from './probes.js';
 import { type KernelFacts, WaySelection } from './selection.js';
 
 export interface KernelOptions {
@@ -42,8 +43,6 @@ const EMPTY_KEY = new Uint8Array(0);
 const KERNEL_BTF = '/sys/kernel/btf/vmlinux';
 /** Linux 6.2, see bpf/kernel_read.h. */
 const TYPED_READ = 'bpf_rdonly_cast';
-/** As old as the verifier that lets global functions be called while preemption is off: Linux 6.15. */
-const ATOMIC_CALLS = 'bpf_res_spin_lock';
 /** Linux 6.6, see host.c. */
 const MULTI_PROBES = 'bpf_uprobe_multi_link_attach';
 /** Either says that the kernel has kprobes. */
@@ -112,12 +111,15 @@ export class Kernel {
     const facts = factsOf(host, options.btfPath);
     const selection = new WaySelection(PROBE_GROUPS, options.way ?? null, facts);
     let hasTypedReads = facts.hasFunction(TYPED_READ);
-    let hasPreemptGuard = facts.hasFunction(ATOMIC_CALLS);
     const hasMultiProbes = facts.hasFunction(MULTI_PROBES);
     for (;;) {
       const { blocked } = selection;
       if (blocked !== null && options.isTrial !== true) throw refusedError(blocked);
-      const object = open(host, options, selection.programs(), { hasTypedReads, hasPreemptGuard, hasMultiProbes });
+      const object = open(host, options, selection.programs(), {
+        hasTypedReads,
+        hasMultiProbes,
+        hasCopies: facts.isPreempting,
+      });
       try {
         host.load(object);
       } catch (error) {
@@ -126,11 +128,8 @@ export class Kernel {
         const names = [...log.matchAll(REFUSED)].map(match => match[1] as string);
         if (names.length === 0) throw loadError(error as NodeJS.ErrnoException, log, options.btfPath);
         // What is refused by policy is refused with any body (the verifier has nothing to say then).
-        if ((hasTypedReads || hasPreemptGuard) && /-- BEGIN PROG LOAD LOG --/.test(log)) {
-          // One at a time: the guard is the younger one.
-          if (hasPreemptGuard) hasPreemptGuard = false;
-          else hasTypedReads = false;
-        } else for (const name of names) selection.refuse(name, reasonFrom(error as Error, log));
+        if (hasTypedReads && /-- BEGIN PROG LOAD LOG --/.test(log)) hasTypedReads = false;
+        else for (const name of names) selection.refuse(name, reasonFrom(error as Error, log));
         continue;
       }
       const kernel = new Kernel(host, object, selection, options);
@@ -209,7 +208,7 @@ export class Kernel {
   /** The kernel's loss and activity counters, summed over the CPUs: struct counters. */
   readCounters(out: Float64Array): void {
     this.#host.mapSum(this.#object, 'counters', out);
-    const skipped = this.programs().reduce((sum, { missed }) => sum + missed, this.#kretprobes.missed());
+    const skipped = skippedRuns(this.programs()) + this.#kretprobes.missed();
     const repeated = out[LOSS_COUNT + STAT_RUNS_REPEATED] as number;
     out[LOSS_MISSED_RUNS] = (out[LOSS_MISSED_RUNS] as number) + Math.max(0, skipped - repeated);
   }
@@ -349,11 +348,21 @@ export class Kernel {
   }
 }
 
+/** Of a program and its copy both were skipped, otherwise one has done what there was to do. Other copies: STAT_RUNS_REPEATED. */
+function skippedRuns(programs: readonly ProgramInfo[]): number {
+  const copies = new Map(
+    programs.filter(({ name, id }) => id > 0 && name.startsWith(AGAIN)).map(copy => [copy.name, copy]),
+  );
+  return programs
+    .filter(({ name }) => !name.startsWith(AGAIN))
+    .reduce((sum, { name, missed }) => sum + Math.min(missed, copies.get(`${AGAIN}${name}`)?.missed ?? missed), 0);
+}
+
 /** What the programs may use of this kernel. */
 interface KernelAbilities {
   readonly hasTypedReads: boolean;
-  readonly hasPreemptGuard: boolean;
   readonly hasMultiProbes: boolean;
+  readonly hasCopies: boolean;
 }
 
 /** The object with its knobs set and only `programs` to be loaded. */
@@ -361,13 +370,13 @@ function open(
   host: Host,
   options: KernelOptions,
   programs: readonly string[],
-  { hasTypedReads, hasPreemptGuard, hasMultiProbes }: KernelAbilities,
+  { hasTypedReads, hasMultiProbes, hasCopies }: KernelAbilities,
 ): ObjectHandle {
   const object = host.open(buildPath('underspan.bpf.o'), options.btfPath);
   host.setConstant(object, 'agent_pid', options.agentPid);
   host.setConstant(object, 'tick_ns', host.tickNs());
   host.setConstant(object, 'has_rdonly_cast', hasTypedReads ? 1 : 0);
-  host.setConstant(object, 'has_preempt_guard', hasPreemptGuard ? 1 : 0);
+  host.setConstant(object, 'has_copies', hasCopies ? 1 : 0);
   host.setMapSize(object, 'data_ring', options.dataRingBytes);
   host.setMapSize(object, 'control_ring', options.controlRingBytes);
   for (const map of ['connections', 'sockets', 'free_slots']) host.setMapSize(object, map, options.maxConnections);
@@ -390,6 +399,7 @@ function factsOf(host: Host, btfPath: string): KernelFacts {
   const hasKprobes = KPROBE_FILES.some(file => exists(file));
   return {
     hasFunction: name => has[names.indexOf(name)] === true,
+    isPreempting: isPreempting(kernelWords()),
     unavailable: way =>
       way === 'kprobe' && !hasKprobes ? 'this kernel has no kprobes (it lacks CONFIG_KPROBE_EVENTS)' : '',
   };

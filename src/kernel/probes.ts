@@ -11,7 +11,12 @@ export interface Program {
   readonly onlyWith?: string;
   /** Loaded with the others, attached to files as they are found (discovery/tls-attacher.ts). */
   readonly isForFiles?: boolean;
+  /** Does what the program of its name should have done where the kernel skipped that: only where it preempts programs. */
+  readonly isCopy?: boolean;
 }
+
+/** How the names of copies begin. */
+export const AGAIN = 'again_';
 
 /** One way to a feature: a set of programs that are attached together. */
 export interface Way {
@@ -75,11 +80,17 @@ function layer(name: WayName, entry: string, exit: string): Way {
   );
 }
 
+/** Each program twice. What is attached last runs first: the copies come before. */
+function withCopies({ name, programs }: Way): Way {
+  const copies = programs.map(program => ({ ...program, name: `${AGAIN}${program.name}`, isCopy: true }));
+  return { name, programs: [...copies, ...programs] };
+}
+
 export const PROBE_GROUPS: readonly ProbeGroup[] = [
   {
     name: 'socket calls',
     ways: [
-      layer('fentry', 'fentry', 'fexit'),
+      withCopies(layer('fentry', 'fentry', 'fexit')),
       layer('kprobe', 'kprobe', 'kretprobe'),
       {
         ...way('syscall', 'sys_enter', 'sys_exit'),

@@ -7,6 +7,8 @@ export interface KernelFacts {
   readonly hasFunction: (name: string) => boolean;
   /** Why no program can go this way at all; '' if that is not known. */
   readonly unavailable: (way: WayName) => string;
+  /** Programs at its functions are preempted. */
+  readonly isPreempting: boolean;
 }
 
 class GroupChoice {
@@ -73,7 +75,10 @@ export class WaySelection {
 
   #programsOf(choice: GroupChoice): readonly Program[] {
     const programs = choice.way?.programs ?? [];
-    return programs.filter(({ onlyWith }) => onlyWith === undefined || this.#kernel.hasFunction(onlyWith));
+    const { hasFunction, isPreempting } = this.#kernel;
+    return programs.filter(
+      ({ onlyWith, isCopy }) => (onlyWith === undefined || hasFunction(onlyWith)) && (isCopy !== true || isPreempting),
+    );
   }
 
   /** Whether the program's group could still go another way. */

@@ -1,7 +1,8 @@
 #!/bin/bash
 # boot.sh KERNEL SECONDS COMMAND... : runs COMMAND as root in a guest with that kernel (see fetch.sh). The guest's root is
 # this machine's, read-only under a tmpfs, so node and the checkout are there. Prints what the command prints and exits
-# with its status; 125: the guest did not answer. SMP and MEM change the machine.
+# with its status; 125: the guest did not answer. SMP and MEM change the machine; BOOT is how many seconds it may take to
+# come up.
 set -u
 cache=${UNDERSPAN_KERNELS:-$HOME/.cache/underspan-kernels}
 name=$1 limit=$2
@@ -21,6 +22,7 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/r
 mount -t cgroup2 cgroup /sys/fs/cgroup
 mount -t bpf bpf /sys/fs/bpf
 mount -t tracefs tracefs /sys/kernel/tracing
+mount -t debugfs debugfs /sys/kernel/debug
 mount -t securityfs securityfs /sys/kernel/security
 mkdir -p /lib/modules/$release && mount --bind $modules /lib/modules/$release
 ip link set lo up
@@ -42,6 +44,9 @@ GUEST
 		</dev/null >"$out/qemu.log" 2>&1 &
 	local guest=$!
 	tail --quiet --sleep-interval=0.2 --lines=+1 --follow=name --retry --pid="$guest" "$out/stdout" 2>/dev/null &
+	local patience=$((SECONDS + ${BOOT:-180}))
+	while [ ! -e "$out/stdout" ] && kill -0 "$guest" 2>/dev/null && [ "$SECONDS" -lt "$patience" ]; do sleep 0.5; done
+	[ -e "$out/stdout" ] || kill "$guest" 2>/dev/null
 	wait
 }
 

@@ -164,30 +164,31 @@ async function watchServers(frontEnd: Way, targets: readonly Target[]): Promise<
 /** What the doctor says of a server that encrypts, and of the one that uses io_uring. */
 async function tellDoctor(frontEnd: Way, targets: readonly Target[]): Promise<void> {
   const way = wayOf(frontEnd);
-  const pidOfTarget = (name: string): number =>
-    targets
-      .find(target => target.name === name)
-      ?.server.pids()
-      .at(-1) as number;
   const isSeen = way !== 'syscall';
-  const faults = [
-    ...(await askDoctor(frontEnd, pidOfTarget('nginx over TLS'), {
+  const expected: Readonly<Record<string, Readonly<Record<string, RegExp>>>> = {
+    'nginx over TLS': {
       selection: /^ok: /,
       probes: new RegExp(`^ok: socket calls by ${way}$`),
       sockets: /^ok: \d+ at/,
       tls: /^ok: openssl in \/.*libssl\S* is read$/,
-    })),
-    ...(await askDoctor(frontEnd, pidOfTarget('io_uring'), {
+    },
+    io_uring: {
       io_uring: isSeen ? new RegExp(`^ok: in use, and seen by ${way}$`) : /^note: in use: .* not seen by syscall$/,
-    })),
-  ];
+    },
+  };
+  const faults: string[] = [];
+  for (const { name, server } of targets) {
+    const lines = expected[name];
+    if (lines !== undefined) faults.push(...(await askDoctor(frontEnd, server.pids().at(-1) as number, lines)));
+  }
   find(`${frontEnd}, doctor`, faults.length === 0 ? 'right' : 'wrong', faults);
 }
 
 // `guest.js servers auto syscall` does a part: of what is done, and by which front ends; `servers/auto` does only this one
-// for a part. The TLS tests are done by name only.
-const PARTS = ['programs', 'servers', 'tests', 'tls'];
+// for a part, `only=nginx` takes only this server. The doctor is asked about servers. The TLS tests are done by name only.
+const PARTS = ['programs', 'servers', 'doctor', 'tests', 'tls'];
 const words = process.argv.slice(2);
+const servers = words.filter(word => word.startsWith('only=')).map(word => word.slice('only='.length));
 
 /** By which front ends a part is done; none if it is not wanted. */
 function waysOf(part: string): readonly Way[] {
@@ -201,10 +202,10 @@ function waysOf(part: string): readonly Way[] {
 
 for (const way of waysOf('programs')) tellPrograms(way);
 if (waysOf('servers').length > 0) {
-  const targets = await startTargets(mkdtempSync('/tmp/underspan-guest-'));
+  const targets = await startTargets(mkdtempSync('/tmp/underspan-guest-'), servers);
   for (const way of waysOf('servers')) {
     await watchServers(way, targets);
-    await tellDoctor(way, targets);
+    if (waysOf('doctor').includes(way)) await tellDoctor(way, targets);
   }
   for (const { server } of targets) await server.stop();
 }

@@ -7,7 +7,6 @@ import { fileURLToPath } from 'node:url';
 import type { Figures } from './verifier-table.js';
 
 export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-const GUEST_SECONDS = 2 * 3600;
 
 /** A line of guest.ts. */
 export type Fact =
@@ -41,7 +40,7 @@ export function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-export async function judge(kernel: string, parts: readonly string[]): Promise<Verdict> {
+export async function judge(kernel: string, parts: readonly string[], seconds: number): Promise<Verdict> {
   const findings: Finding[] = [];
   const figures: Record<string, number> = {};
   let hasEnded = false;
@@ -53,7 +52,7 @@ export async function judge(kernel: string, parts: readonly string[]): Promise<V
     say(`${kernel} ${fact.what}: ${fact.told}${fact.faults.length === 0 ? '' : ', FAIL'}`);
   };
   const command = [process.execPath, path.join(ROOT, 'dist/test/kernels/guest.js'), ...parts];
-  const guest = spawn(path.join(ROOT, 'test/kernels/boot.sh'), [kernel, String(GUEST_SECONDS), ...command], {
+  const guest = spawn(path.join(ROOT, 'test/kernels/boot.sh'), [kernel, String(seconds), ...command], {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'pipe'],
   });

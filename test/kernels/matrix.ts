@@ -12,12 +12,13 @@ import { differences, parseTable, renderTable } from './verifier-table.js';
 const TABLE = path.join(ROOT, 'test/kernels/verifier.md');
 const AT_A_TIME = Math.max(1, Math.floor(availableParallelism() / 2));
 /** Without a word for a part all of them are done, the TLS tests in one kernel. */
-const PART = /^(programs|servers|tests|tls)\b/;
+const PART = /^(programs|servers|doctor|tests|tls)\b/;
 const TLS_SERIES = '6.12';
+const GUEST_SECONDS = 2 * 3600;
 
 function partsOf(kernel: string, words: readonly string[]): readonly string[] {
   if (words.some(word => PART.test(word))) return words;
-  return [...words, 'programs', 'servers', 'tests', ...(seriesOf(kernel) === TLS_SERIES ? ['tls'] : [])];
+  return [...words, 'programs', 'servers', 'doctor', 'tests', ...(seriesOf(kernel) === TLS_SERIES ? ['tls'] : [])];
 }
 
 async function main(args: readonly string[]): Promise<number> {
@@ -28,7 +29,7 @@ async function main(args: readonly string[]): Promise<number> {
   await Promise.all(
     Array.from({ length: AT_A_TIME }, async () => {
       for (let kernel = waiting.shift(); kernel !== undefined; kernel = waiting.shift()) {
-        verdicts.push(await judge(kernel, partsOf(kernel, words)));
+        verdicts.push(await judge(kernel, partsOf(kernel, words), GUEST_SECONDS));
       }
     }),
   );

@@ -1,15 +1,26 @@
 // What the kernel matrix needs before it boots anything: the kernels that are wanted, and the server for io_uring.
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
+import { reasonOf } from '../../src/errors.js';
 import { ROOT, seriesOf } from './judge.js';
 
 /** Fetches kernels of these series, by default all, and returns their names; throws if one cannot be had. */
 export function prepareKernels(series: readonly string[]): readonly string[] {
   run('clang', ['-O2', 'test/services/uring-server.c', '-o', 'build/uring-server', '-luring']);
-  const names = run(path.join(ROOT, 'test/kernels/fetch.sh'), series).trim().split('\n');
+  const names = fetch(series).trim().split('\n');
   const kernels = names.filter(name => series.length === 0 || series.includes(seriesOf(name)));
   if (kernels.length === 0) throw new Error(`none of the kernels ${names.join(', ')} is ${series.join(' or ')}`);
   return kernels;
+}
+
+function fetch(series: readonly string[]): string {
+  try {
+    return run(path.join(ROOT, 'test/kernels/fetch.sh'), series);
+  } catch (error) {
+    const advice =
+      'kernels come from a Debian mirror by apt-get, without being installed: it has to be within reach, and its keys are in the package debian-archive-keyring';
+    throw new Error(`no kernel ${series.join(', ')} to boot: ${advice}\n${reasonOf(error)}`, { cause: error });
+  }
 }
 
 function run(command: string, args: readonly string[]): string {

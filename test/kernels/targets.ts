@@ -10,12 +10,15 @@ import { type Server, startNginx, startNodeServer, startPythonHttpServer } from 
 /** Of each server. */
 export const REQUESTS = 20;
 
-export interface Target {
+interface Watched {
   readonly name: string;
-  readonly server: Server | Uring;
   readonly paths: readonly string[];
   /** Front ends that cannot see this server. */
   readonly unseenBy: readonly string[];
+}
+
+export interface Target extends Watched {
+  readonly server: Server | Uring;
 }
 
 /** test/services/uring-server.c, built by prepare.ts. */
@@ -44,34 +47,46 @@ class Uring {
   }
 }
 
-export async function startTargets(folder: string): Promise<readonly Target[]> {
-  const certificate = await makeCertificate('ec');
-  const numbers = Array.from({ length: REQUESTS }, (_, index) => index);
+async function startUring(folder: string): Promise<Uring> {
   const uring = new Uring(await freePort(), folder);
   await sleep(1000);
-  return [
-    {
-      name: 'nginx',
-      server: await startNginx(),
-      paths: numbers.map(n => (n % 2 === 0 ? `/bytes/20000/${n}` : `/status/404/${n}`)),
-      unseenBy: [],
-    },
-    { name: 'node', server: await startNodeServer(), paths: numbers.map(n => `/bytes/5000/${n}`), unseenBy: [] },
-    { name: 'python', server: await startPythonHttpServer(1, 0), paths: numbers.map(n => `/none/${n}`), unseenBy: [] },
-    { name: 'io_uring', server: uring, paths: numbers.map(n => `/uring/${n}`), unseenBy: ['syscall'] },
-    {
-      name: 'nginx over TLS',
-      server: await startNginx({ certificate }),
-      paths: numbers.map(n => `/bytes/20000/tls-${n}`),
-      unseenBy: [],
-    },
-    {
-      name: 'node over TLS',
-      server: await startNodeServer({ certificate }),
-      paths: numbers.map(n => `/bytes/5000/tls-${n}`),
-      unseenBy: [],
-    },
-  ];
+  return uring;
+}
+
+function paths(pathOf: (n: number) => string): readonly string[] {
+  return Array.from({ length: REQUESTS }, (_, index) => pathOf(index));
+}
+
+const TARGETS: readonly (Watched & { readonly start: (folder: string) => Promise<Server | Uring> })[] = [
+  {
+    name: 'nginx',
+    start: () => startNginx(),
+    paths: paths(n => (n % 2 === 0 ? `/bytes/20000/${n}` : `/status/404/${n}`)),
+    unseenBy: [],
+  },
+  { name: 'node', start: () => startNodeServer(), paths: paths(n => `/bytes/5000/${n}`), unseenBy: [] },
+  { name: 'python', start: () => startPythonHttpServer(1, 0), paths: paths(n => `/none/${n}`), unseenBy: [] },
+  { name: 'io_uring', start: startUring, paths: paths(n => `/uring/${n}`), unseenBy: ['syscall'] },
+  {
+    name: 'nginx over TLS',
+    start: async () => startNginx({ certificate: await makeCertificate('ec') }),
+    paths: paths(n => `/bytes/20000/tls-${n}`),
+    unseenBy: [],
+  },
+  {
+    name: 'node over TLS',
+    start: async () => startNodeServer({ certificate: await makeCertificate('ec') }),
+    paths: paths(n => `/bytes/5000/tls-${n}`),
+    unseenBy: [],
+  },
+];
+
+/** Those whose names are given, all if none is. */
+export async function startTargets(folder: string, names: readonly string[]): Promise<readonly Target[]> {
+  const targets: Target[] = [];
+  for (const { start, ...target } of TARGETS)
+    if (names.length === 0 || names.includes(target.name)) targets.push({ ...target, server: await start(folder) });
+  return targets;
 }
 
 export interface Requested {

@@ -5,7 +5,7 @@ import type { ProbeGroup, WayName } from '../../../src/kernel/probes.js';
 import { PROBE_GROUPS } from '../../../src/kernel/probes.js';
 import { type KernelFacts, WaySelection } from '../../../src/kernel/selection.js';
 
-const ALL: KernelFacts = { hasFunction: () => true, unavailable: () => '' };
+const ALL: KernelFacts = { hasFunction: () => true, unavailable: () => '', isPreempting: false };
 
 const GROUPS: readonly ProbeGroup[] = [
   {
@@ -32,6 +32,17 @@ test('the first way that nothing speaks against, with what the kernel has functi
       ['tracepoint', [], ''],
     ],
   );
+});
+
+test('copies of programs are for kernels that preempt them', () => {
+  const groups: readonly ProbeGroup[] = [
+    {
+      ...(GROUPS[0] as ProbeGroup),
+      ways: [{ name: 'fentry', programs: [{ name: 'again_f', isCopy: true }, { name: 'f' }] }],
+    },
+  ];
+  assert.deepEqual(new WaySelection(groups, null, ALL).programs(), ['f']);
+  assert.deepEqual(new WaySelection(groups, null, { ...ALL, isPreempting: true }).programs(), ['again_f', 'f']);
 });
 
 test('a refused program takes its whole way along and nothing else', () => {

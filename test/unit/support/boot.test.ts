@@ -20,6 +20,11 @@ interface Outcome {
 
 /** `plays`: shell, a line a boot, with $out the folder that host and guest share; the last one is repeated. */
 function boot(...plays: readonly string[]): Outcome {
+  return bootWithin(20, ...plays);
+}
+
+/** `seconds`: how long the guest may take to come up. */
+function bootWithin(seconds: number, ...plays: readonly string[]): Outcome {
   const folder = mkdtempSync(path.join(tmpdir(), 'underspan-boot-'));
   try {
     const tree = path.join(folder, 'k/1.2.3');
@@ -35,7 +40,13 @@ esac
     writeFileSync(path.join(folder, 'qemu-system-x86_64'), script);
     chmodSync(path.join(folder, 'qemu-system-x86_64'), 0o755);
     const { status, stdout, stderr } = spawnSync(BOOT, ['1.2.3', '20', 'true'], {
-      env: { ...process.env, PATH: `${folder}:${process.env.PATH}`, UNDERSPAN_KERNELS: folder, TMPDIR: folder },
+      env: {
+        ...process.env,
+        PATH: `${folder}:${process.env.PATH}`,
+        UNDERSPAN_KERNELS: folder,
+        TMPDIR: folder,
+        BOOT: String(seconds),
+      },
       encoding: 'utf8',
     });
     const boots = readFileSync(path.join(folder, 'boots'), 'utf8').length;
@@ -66,6 +77,12 @@ test('a guest that does not come up is tried again, twice at most', () => {
   const { status, boots, errors } = boot('true');
   assert.deepEqual({ status, boots }, { status: 125, boots: 3 });
   assert.equal(errors.match(/^retry/gm)?.length, 2);
+});
+
+test('one that hangs while it comes up is given up, and tried again', () => {
+  const { status, boots, errors } = bootWithin(5, 'exec sleep 60', RUNS);
+  assert.deepEqual({ status, boots }, { status: 0, boots: 2 });
+  assert.match(errors, /^retry 1 of 2: 1\.2\.3: the guest did not come up/);
 });
 
 for (const frame of ['bpf_prog_1234_kretprobe_inet_sendmsg+0x1', 'bpf_trampoline_42+0x5', 'kprobe_ftrace_handler+0x5'])
