@@ -290,6 +290,14 @@ int BPF_PROG(sk_data_ready, struct sock *sk)
 	return 0;
 }
 
+/* For what a kernel that preempts (Linux 7) skips: told twice, it is told the same. */
+SEC("tp_btf/sk_data_ready")
+int BPF_PROG(again_sk_data_ready, struct sock *sk)
+{
+	data_ready(sk);
+	return 0;
+}
+
 /* Before: the function that the tracepoint was put into. */
 SEC("fentry/sock_def_readable")
 int BPF_PROG(fentry_data_ready, struct sock *sk)

@@ -1,36 +1,46 @@
 // Does this kernel preempt tasks while they run its own code, and with it programs at its functions? In: what debugfs says of
-// the mode at hand; where that cannot be read, how the kernel was built and booted. Out: true also where nothing tells.
+// the mode at hand; where that cannot be read, how the kernel was booted and built. Out: true also where nothing tells.
 import { readFileSync } from 'node:fs';
-import { version } from 'node:os';
-
-const MODE_FILES = ['/sys/kernel/debug/sched/preempt', '/sys/kernel/debug/sched_preempt'];
+import { release, version } from 'node:os';
+import { gunzipSync } from 'node:zlib';
 
 export interface KernelWords {
-  /** `none voluntary (full) lazy`; '' if it cannot be read. */
+  /** `none voluntary (full) lazy` */
   readonly modes: string;
   /** `uname -v` */
   readonly version: string;
   readonly commandLine: string;
+  /** Of the build. Each is '' where it cannot be read. */
+  readonly config: string;
 }
+
+const CHOICE = /^CONFIG_PREEMPT_(NONE|VOLUNTARY|LAZY)=y$/m;
+const PREEMPTED = new Set(['full', 'lazy']);
 
 export function kernelWords(): KernelWords {
   return {
-    modes: MODE_FILES.map(read).find(text => text !== '') ?? '',
+    modes: read('/sys/kernel/debug/sched/preempt').toString(),
     version: version(),
-    commandLine: read('/proc/cmdline'),
+    commandLine: read('/proc/cmdline').toString(),
+    config: (read(`/boot/config-${release()}`) || unzip(read('/proc/config.gz'))).toString(),
   };
 }
 
-export function isPreempting({ modes, version, commandLine }: KernelWords): boolean {
-  const mode = /\((\w+)\)/.exec(modes)?.[1] ?? /\bpreempt=(\w+)/.exec(commandLine)?.[1];
-  if (/\bPREEMPT_DYNAMIC\b/.test(version) && mode !== undefined) return mode === 'full' || mode === 'lazy';
-  return /\bPREEMPT/.test(version);
+export function isPreempting({ modes, version, commandLine, config }: KernelWords): boolean {
+  if (!/\bPREEMPT/.test(version)) return false;
+  if (!/\bPREEMPT_DYNAMIC\b/.test(version)) return true;
+  const mode = /\((\w+)\)/.exec(modes)?.[1] ?? /\bpreempt=(\w+)/.exec(commandLine)?.[1] ?? CHOICE.exec(config)?.[1];
+  return mode === undefined || PREEMPTED.has(mode.toLowerCase());
 }
 
-function read(file: string): string {
+function read(file: string): Buffer | '' {
   try {
-    return readFileSync(file, 'utf8');
+    return readFileSync(file);
   } catch {
     return '';
   }
+}
+
+function unzip(bytes: Buffer | ''): Buffer | '' {
+  return bytes === '' ? '' : gunzipSync(bytes);
 }

@@ -115,7 +115,11 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
   },
   {
     name: 'arrival',
-    ways: [way('tracepoint', 'sk_data_ready'), way('fentry', 'fentry_data_ready'), way('kprobe', 'kprobe_data_ready')],
+    ways: [
+      withCopies(way('tracepoint', 'sk_data_ready')),
+      way('fentry', 'fentry_data_ready'),
+      way('kprobe', 'kprobe_data_ready'),
+    ],
     isRequired: false,
     isDear: true,
     loss: 'underspan.receive.wait is missing, and server spans start when the application reads',

@@ -1,9 +1,13 @@
 // What a kernel says of itself -> are programs at its functions preempted?
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { isPreempting } from '../../../src/kernel/preemption.js';
+import { isPreempting, type KernelWords } from '../../../src/kernel/preemption.js';
 
 const DYNAMIC = '#1 SMP PREEMPT_DYNAMIC Debian 7.2.13-1 (2026-10-28)';
+
+function judge(words: Partial<KernelWords>): boolean {
+  return isPreempting({ modes: '', version: DYNAMIC, commandLine: 'quiet', config: '', ...words });
+}
 
 test('the mode at hand decides, where it can be read', () => {
   const modes: readonly (readonly [string, boolean])[] = [
@@ -13,14 +17,20 @@ test('the mode at hand decides, where it can be read', () => {
     ['(none) voluntary full \n', false],
   ];
   for (const [text, expected] of modes)
-    assert.equal(isPreempting({ modes: text, version: DYNAMIC, commandLine: 'preempt=full' }), expected, text);
+    assert.equal(judge({ modes: text, commandLine: 'preempt=full' }), expected, text);
 });
 
-test('otherwise what the kernel was booted with, and what it was built for', () => {
-  assert.equal(isPreempting({ modes: '', version: DYNAMIC, commandLine: 'quiet preempt=none' }), false);
-  assert.equal(isPreempting({ modes: '', version: DYNAMIC, commandLine: 'quiet preempt=full' }), true);
-  assert.equal(isPreempting({ modes: '', version: DYNAMIC, commandLine: 'quiet' }), true);
-  assert.equal(isPreempting({ modes: '', version: '#1 SMP Debian 5.10.257-1', commandLine: 'preempt=full' }), false);
-  assert.equal(isPreempting({ modes: '', version: '#1 SMP PREEMPT Arch', commandLine: '' }), true);
-  assert.equal(isPreempting({ modes: '', version: '#1 SMP PREEMPT_RT Debian', commandLine: 'preempt=none' }), true);
+test('otherwise what the kernel was booted with, then what was chosen when it was built', () => {
+  assert.equal(judge({ commandLine: 'quiet preempt=none', config: 'CONFIG_PREEMPT_LAZY=y\n' }), false);
+  assert.equal(judge({ commandLine: 'quiet preempt=full', config: 'CONFIG_PREEMPT_NONE=y\n' }), true);
+  assert.equal(judge({ config: 'CONFIG_PREEMPT_NONE=y\n# CONFIG_PREEMPT_LAZY is not set\n' }), false);
+  assert.equal(judge({ config: '# CONFIG_PREEMPT_NONE is not set\nCONFIG_PREEMPT_VOLUNTARY=y\n' }), false);
+  assert.equal(judge({ config: 'CONFIG_PREEMPT_LAZY=y\nCONFIG_PREEMPT_DYNAMIC=y\n' }), true);
+  assert.equal(judge({}), true);
+});
+
+test('a kernel that was built for one mode keeps to it', () => {
+  assert.equal(judge({ version: '#1 SMP Debian 5.10.257-1', commandLine: 'preempt=full' }), false);
+  assert.equal(judge({ version: '#1 SMP PREEMPT Arch', commandLine: 'preempt=none' }), true);
+  assert.equal(judge({ version: '#1 SMP PREEMPT_RT Debian' }), true);
 });
