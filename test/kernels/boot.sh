@@ -27,7 +27,7 @@ mount -t securityfs securityfs /sys/kernel/security
 mkdir -p /lib/modules/$release && mount --bind $modules /lib/modules/$release
 ip link set lo up
 ulimit -n 65536
-export UNDERSPAN_TEST_PATIENCE=20
+export UNDERSPAN_TEST_PATIENCE=60
 /bin/bash /run/out/command >/run/out/stdout 2>/run/out/stderr
 echo \$? >/run/out/status
 sync
