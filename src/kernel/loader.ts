@@ -15,8 +15,8 @@ import {
 } from '../records/records.gen.js';
 import { buildPath, type Host, loadHost, type ObjectHandle, type ProgramInfo, type RingHandle } from './host.js';
 import { Kretprobes } from './kretprobes.js';
-import { isPreempting, kernelWords } from './preemption.js';
-import { AGAIN, PROBE_GROUPS, type ProbeReport, type WayName } from './probes.js';
+import { isPreempting, kernelWords, skippedRuns } from './preemption.js';
+import { PROBE_GROUPS, type ProbeReport, type WayName } from './probes.js';
 import { type KernelFacts, WaySelection } from './selection.js';
 
 export interface KernelOptions {
@@ -346,16 +346,6 @@ export class Kernel {
     this.#host.close(this.#object);
     this.#kretprobes.remove();
   }
-}
-
-/** Of a program and its copy both were skipped, otherwise one has done what there was to do. Other copies: STAT_RUNS_REPEATED. */
-function skippedRuns(programs: readonly ProgramInfo[]): number {
-  const copies = new Map(
-    programs.filter(({ name, id }) => id > 0 && name.startsWith(AGAIN)).map(copy => [copy.name, copy]),
-  );
-  return programs
-    .filter(({ name }) => !name.startsWith(AGAIN))
-    .reduce((sum, { name, missed }) => sum + Math.min(missed, copies.get(`${AGAIN}${name}`)?.missed ?? missed), 0);
 }
 
 /** What the programs may use of this kernel. */

@@ -1,8 +1,8 @@
 #!/bin/bash
 # boot.sh KERNEL SECONDS COMMAND... : runs COMMAND as root in a guest with that kernel (see fetch.sh). The guest's root is
 # this machine's, read-only under a tmpfs, so node and the checkout are there. Prints what the command prints and exits
-# with its status; 125: the guest did not answer. SMP and MEM change the machine; BOOT is how many seconds it may take to
-# come up.
+# with its status; 125: the guest did not answer. SMP and MEM change the machine, NICE its share of this one; BOOT is how
+# many seconds it may take to come up.
 set -u
 cache=${UNDERSPAN_KERNELS:-$HOME/.cache/underspan-kernels}
 name=$1 limit=$2
@@ -34,7 +34,7 @@ sync
 echo b >/proc/sysrq-trigger
 GUEST
 	# Not -cpu max: vector instructions wider than these are emulated word by word, and all takes twice as long.
-	timeout -k 5 "$limit" nice qemu-system-x86_64 -accel tcg,thread=multi -cpu Nehalem -smp "${SMP:-1}" -m "${MEM:-2G}" \
+	timeout -k 5 "$limit" nice -n "${NICE:-10}" qemu-system-x86_64 -accel tcg,thread=multi -cpu Nehalem -smp "${SMP:-1}" -m "${MEM:-2G}" \
 		-machine q35 -nodefaults -display none -no-reboot -kernel "$image" -initrd "$tree.cpio.gz" \
 		-append "console=ttyS0 panic=-1 rdinit=/init mitigations=off nokaslr random.trust_cpu=on quiet" \
 		-serial "file:$out/console" -object rng-random,filename=/dev/urandom,id=r0 -device virtio-rng-pci,rng=r0 \

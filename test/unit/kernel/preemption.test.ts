@@ -1,7 +1,7 @@
 // What a kernel says of itself -> are programs at its functions preempted?
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { isPreempting, type KernelWords } from '../../../src/kernel/preemption.js';
+import { isPreempting, type KernelWords, skippedRuns } from '../../../src/kernel/preemption.js';
 
 const DYNAMIC = '#1 SMP PREEMPT_DYNAMIC Debian 7.2.13-1 (2026-10-28)';
 
@@ -33,4 +33,15 @@ test('a kernel that was built for one mode keeps to it', () => {
   assert.equal(judge({ version: '#1 SMP Debian 5.10.257-1', commandLine: 'preempt=full' }), false);
   assert.equal(judge({ version: '#1 SMP PREEMPT Arch', commandLine: 'preempt=none' }), true);
   assert.equal(judge({ version: '#1 SMP PREEMPT_RT Debian' }), true);
+});
+
+test('a run was missed when the program and its copy were skipped', () => {
+  const send = { name: 'fexit_send', id: 1, missed: 5 };
+  const state = { name: 'sock_state', id: 3, missed: 4 };
+  assert.equal(skippedRuns([send, state]), 9);
+  assert.equal(skippedRuns([send, { name: 'again_fexit_send', id: 2, missed: 2 }, state]), 6);
+  assert.equal(skippedRuns([send, { name: 'again_fexit_send', id: 2, missed: 7 }]), 5);
+  // Not loaded, and one whose work is counted where it is done.
+  const other = { name: 'again_state', id: 4, missed: 1 };
+  assert.equal(skippedRuns([send, { name: 'again_fexit_send', id: 0, missed: 0 }, state, other]), 9);
 });
