@@ -463,7 +463,9 @@ static __always_inline struct connection *session_of(struct connection *c, __u32
 {
 	struct connection *s = c->session ? connection_at(c->session - 1) : NULL;
 
-	return s && s->carrier == slot + 1 && s->carrier_generation == c->generation ? s : NULL;
+	return s && s->sk && s->carrier == slot + 1 && s->carrier_generation == c->generation ?
+		       s :
+		       NULL;
 }
 
 static __always_inline void connection_state_changed(__u32 slot, __u64 now)
@@ -512,6 +514,16 @@ static __always_inline void fill_closed(struct connection_closed_event *e, struc
 	e->direction = c->direction;
 }
 
+/* The library's object of the session in `slot` has none any more, unless it is the next. */
+static __noinline void session_forget(struct connection *s, __u32 slot)
+{
+	struct session_key key = { .session = s->sk, .pid = s->pid };
+	struct session_ref *ref = bpf_map_lookup_elem(&sessions, &key);
+
+	if (ref && ref->slot == slot && ref->generation == s->generation)
+		bpf_map_delete_elem(&sessions, &key);
+}
+
 /* The tenancy is over: says so and frees the slot. What was never announced is nobody's,
  * but for the requests that found no room in the ring. */
 __noinline int connection_end(__u32 slot, __u32 generation, __u64 now)
@@ -532,6 +544,8 @@ __noinline int connection_end(__u32 slot, __u32 generation, __u64 now)
 			note_told(c, &c->lost);
 		}
 	}
+	if (c->flags & CONNECTION_TLS)
+		session_forget(c, slot);
 	untold = lost_requests(c, &c->lost) - c->told_requests;
 	if (untold)
 		count_losses(LOSS_REQUESTS_UNTOLD, untold);

@@ -82,6 +82,26 @@ struct {
 	__type(value, struct birth);
 } births SEC(".maps");
 
+struct session_key {
+	__u64 session; /* address of the library's object */
+	__u32 pid;
+	__u32 reserved;
+};
+
+struct session_ref {
+	__u32 slot;
+	__u32 generation;
+};
+
+/* The TLS session of a library's object, as long as it has a slot. Knob: max_connections
+ * and some to spare, so that none goes early. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct session_key);
+	__type(value, struct session_ref);
+} sessions SEC(".maps");
+
 /* The call into a TLS library that a thread is in: bpf/tls.h. */
 struct tls_call {
 	__u32 kind; /* enum tls_call_kind, 0: in none */

@@ -18,26 +18,6 @@
 #define LOOK_STRANGE 32 /* a write that is no TLS record, */
 #define LOOK_UNKNOWN 1 /* one that is, of no known session */
 
-struct session_key {
-	__u64 session; /* address of the library's object */
-	__u32 pid;
-	__u32 reserved;
-};
-
-struct session_ref {
-	__u32 slot;
-	__u32 generation;
-};
-
-/* The session of a library's object. The least recently used goes first; it is made
- * anew, as one that is older than the agent, when its object is used again. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
-	__type(key, struct session_key);
-	__type(value, struct session_ref);
-} sessions SEC(".maps");
-
 struct output_key {
 	__u64 digest; /* of the beginning of a record's ciphertext */
 	__u32 pid;
@@ -126,10 +106,10 @@ static __always_inline struct connection *session_find(struct session_key *key, 
 /* A slot for a session whose socket is not known yet. */
 static __noinline struct connection *session_create(struct session_key *key, __u32 *slot)
 {
-	__u32 zero = 0, generation;
+	__u32 zero = 0, generation, other_slot = 0;
 	struct settings *settings_now = bpf_map_lookup_elem(&settings, &zero);
 	struct session_ref ref;
-	struct connection *s;
+	struct connection *s, *other;
 	__u64 tenancy;
 
 	if (!settings_now)
@@ -158,12 +138,17 @@ static __noinline struct connection *session_create(struct session_key *key, __u
 		slot_free(*slot);
 		return NULL;
 	}
-	if (bpf_map_update_elem(&sessions, key, &ref, BPF_ANY)) {
+	if (!bpf_map_update_elem(&sessions, key, &ref, BPF_NOEXIST))
+		return s;
+	/* Another thread was faster, or the end of the object's last session went unseen. */
+	other = session_find(key, &other_slot);
+	if (!other && !bpf_map_update_elem(&sessions, key, &ref, BPF_ANY))
+		return s;
+	if (!other)
 		count_loss(LOSS_SESSIONS_FULL);
-		connection_discard(s, *slot);
-		return NULL;
-	}
-	return s;
+	connection_discard(s, *slot);
+	*slot = other_slot;
+	return other;
 }
 
 static __always_inline struct connection *carrier_of(struct connection *s)
@@ -346,6 +331,8 @@ __noinline int session_carried(__u32 slot, __u32 lane)
 		return 0;
 	}
 	type = record_type(address, length, head);
+	if (!session_of(c, slot))
+		c->session = 0; /* user space has taken its slot back */
 	session = io->session ? io->session : c->session;
 	if (!session) {
 		if (!type) {

@@ -12,7 +12,7 @@ import { ProcessWatcher } from './discovery/watcher.js';
 import { readHostFacts } from './enrichment/host.js';
 import { ProcfsSource } from './enrichment/procfs.js';
 import { ClockKeeper } from './kernel/clock-keeper.js';
-import { Drain } from './kernel/drain.js';
+import { Drain, type Drained } from './kernel/drain.js';
 import { Kernel } from './kernel/loader.js';
 import { LostConnections } from './kernel/lost-connections.js';
 import { ProgressReader } from './kernel/progress.js';
@@ -32,8 +32,9 @@ const READY_WITHIN_NS = 2e9;
 const BEAT_INTERVAL_NS = 1e9;
 /** An idle agent looks into the rings this often at most. */
 const IDLE_INTERVAL_MS = 50;
-/** By then a record that was being written is there. */
+/** At the end: how long after the last moment that is told a record of it is there, and how long one is waited for. */
 const SETTLE_MS = 5;
+const SETTLE_MAX_MS = 200;
 
 /** Of a report: what it is about, and what has become of it. */
 const LIBRARY_TEXTS: Readonly<Record<LibraryReport['kind'], readonly [string, string]>> = {
@@ -228,7 +229,15 @@ export class LiveSource implements Source {
     // What happens from here on is nobody's. The probes go last, since that takes the kernel seconds.
     const nowNs = this.#clock.now();
     this.#pass(nowNs);
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, SETTLE_MS);
+    const sleeper = new Int32Array(new SharedArrayBuffer(4));
+    for (
+      let waitedMs = 0;
+      waitedMs === 0 || (this.#drain.isWaiting && waitedMs < SETTLE_MAX_MS);
+      waitedMs += SETTLE_MS
+    ) {
+      Atomics.wait(sleeper, 0, 0, SETTLE_MS);
+      this.#pass(nowNs);
+    }
     this.#pass(nowNs, true);
     this.#queryProgress(this.#clock.now());
     for (const _ of ['suspect', 'know']) this.#lookForLost(this.#clock.now());
@@ -297,7 +306,7 @@ export class LiveSource implements Source {
   #pass(nowNs: number, isLast = false): number {
     const { pipeline } = this.#assembly;
     const { data, control } = this.#drain;
-    return this.#drain.run(nowNs, drained => {
+    const hand = (drained: Drained): void => {
       const { cutNs } = drained;
       pipeline.process(data, control, cutNs);
       this.#handedNs = cutNs;
@@ -307,7 +316,8 @@ export class LiveSource implements Source {
       const kept = this.#redactor === null ? drained.data : this.#redactor.slab(drained.data);
       const processes = this.#redactor === null ? drained.control : this.#redactor.slab(drained.control);
       this.#recording.batch({ nowNs, cutNs, data: kept, control: processes, progress: NOTHING });
-    });
+    };
+    return this.#drain.run(nowNs, hand, isLast);
   }
 
   /** Tells of connections whose end was lost. */

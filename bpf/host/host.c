@@ -26,6 +26,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+#include "../event.h"
 
 #define LINKS_MAX 128
 #define USER_PLACES_MAX 4096 /* of one program in one file */
@@ -817,20 +818,24 @@ static void copy_out(const struct ring *ring, uint8_t *to, unsigned long positio
 	memcpy(to + first, ring->data, bytes - first);
 }
 
-/* drain(ring, slab: Uint8Array, upTo: position) -> bytes filled. Copies whole
+/* drain(ring, slab: Uint8Array, upTo: position, passesUnwritten) -> bytes filled. Copies whole
  * records, each padded to 8 bytes, in one go: 25-35 ns a record, against microseconds
  * for a callback into JavaScript each. Stops at a record that is still being
- * written, at upTo, or when the slab is full. */
+ * written, at upTo, or when the slab is full. It may pass what is still being written:
+ * then a header of no kind stands for it. */
 static napi_value host_drain(napi_env env, napi_callback_info info)
 {
-	ARGUMENTS(3)
+	static const struct event_header unwritten = { .size = sizeof(unwritten) };
+	ARGUMENTS(4)
 	struct ring *ring = get_external(env, argv[0]);
 	uint8_t *slab;
 	size_t room, filled = 0;
 	double limit;
+	bool passes_unwritten;
 
 	if (!ring || !get_bytes(env, argv[1], (void **)&slab, &room) ||
-	    napi_get_value_double(env, argv[2], &limit) != napi_ok)
+	    napi_get_value_double(env, argv[2], &limit) != napi_ok ||
+	    napi_get_value_bool(env, argv[3], &passes_unwritten) != napi_ok)
 		return NULL;
 	unsigned long consumer = __atomic_load_n(ring->consumer, __ATOMIC_ACQUIRE);
 	unsigned long producer = __atomic_load_n(ring->producer, __ATOMIC_ACQUIRE);
@@ -842,11 +847,17 @@ static napi_value host_drain(napi_env env, napi_callback_info info)
 			(const uint32_t *)(ring->data + (consumer & (ring->size - 1)));
 		uint32_t length = __atomic_load_n(header, __ATOMIC_ACQUIRE);
 
-		if (length & BPF_RINGBUF_BUSY_BIT)
+		if (length & BPF_RINGBUF_BUSY_BIT && !passes_unwritten)
 			break;
-		size_t bytes = ((length & ~BPF_RINGBUF_DISCARD_BIT) + 7) & ~7U;
+		size_t bytes =
+			((length & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT)) + 7) & ~7U;
 
-		if (!(length & BPF_RINGBUF_DISCARD_BIT)) {
+		if (length & BPF_RINGBUF_BUSY_BIT) {
+			if (filled + sizeof(unwritten) > room)
+				break;
+			memcpy(slab + filled, &unwritten, sizeof(unwritten));
+			filled += sizeof(unwritten);
+		} else if (!(length & BPF_RINGBUF_DISCARD_BIT)) {
 			if (filled + bytes > room)
 				break;
 			copy_out(ring, slab + filled, consumer + BPF_RINGBUF_HDR_SZ, bytes);

@@ -2,7 +2,7 @@
 // whatever happened to a connection up to that moment is then in the slabs, its opening as well as its bytes, and what is
 // newer waits in them for the next pass. A ring is read up to a record that is being written, and a program that can be
 // preempted (a probe of a TLS library) may take milliseconds over one: what lies behind it is not in the slab then, while
-// the other ring's records are. So long nothing new is handed over. One pass is bounded, so that the thread's other work
+// the other ring's records are. So long nothing new is handed over; but by the last pass of all, everything. One pass is bounded, so that the thread's other work
 // gets its turn under a flood; the rings hold what is left.
 
 import { Slab } from '../records/dispatch.js';
@@ -58,21 +58,28 @@ export class Drain {
     return fill;
   }
 
+  /** A record is being written, and what comes behind it has not been handed over. */
+  get isWaiting(): boolean {
+    return this.#waitsSinceNs > 0;
+  }
+
   /**
    * Fills the slabs with what happened up to `nowNs`, which the caller has just read from the boot clock, and calls
-   * `process` for each filling. Returns the bytes drained.
+   * `process` for each filling. Returns the bytes drained. The last run waits for nothing: what is still being written then
+   * is a record that cannot be read.
    */
-  run(nowNs: number, process: (drained: Drained) => void): number {
+  run(nowNs: number, process: (drained: Drained) => void, isLast = false): number {
     const kernel = this.#kernel;
     const { data, control } = this;
+    const passesUnwritten = isLast && this.isWaiting;
     let total = 0;
     this.#dataFill = Math.max(this.#dataFill, kernel.fill(kernel.dataRing) / this.#dataRingBytes);
     this.#controlFill = Math.max(this.#controlFill, kernel.fill(kernel.controlRing) / this.#controlRingBytes);
     const dataPosition = kernel.position(kernel.dataRing);
     const controlPosition = kernel.position(kernel.controlRing);
     for (let pass = 0; pass < SLABS_PER_PASS; pass++) {
-      const newData = this.#fill(data, kernel.dataRing, dataPosition);
-      const newControl = this.#fill(control, kernel.controlRing, controlPosition);
+      const newData = this.#fill(data, kernel.dataRing, dataPosition, passesUnwritten);
+      const newControl = this.#fill(control, kernel.controlRing, controlPosition, passesUnwritten);
       total += newData.length + newControl.length;
       const isFull = data.bytes.length - data.length <= MAX_RECORD_BYTES;
       const isWaiting =
@@ -93,10 +100,10 @@ export class Drain {
     return this.#completeNs;
   }
 
-  #fill(slab: Slab, ring: Kernel['dataRing'], upTo: number): Uint8Array {
+  #fill(slab: Slab, ring: Kernel['dataRing'], upTo: number, passesUnwritten: boolean): Uint8Array {
     slab.compact();
     const from = slab.length;
-    slab.length += this.#kernel.drain(ring, slab.rest(), upTo);
+    slab.length += this.#kernel.drain(ring, slab.rest(), upTo, passesUnwritten);
     return slab.bytes.subarray(from, slab.length);
   }
 

@@ -60,7 +60,7 @@ export interface Host {
   ringPosition(ring: RingHandle): number;
   ringTaken(ring: RingHandle): number;
   ringFill(ring: RingHandle): number;
-  drain(ring: RingHandle, slab: Uint8Array, upTo: number): number;
+  drain(ring: RingHandle, slab: Uint8Array, upTo: number, passesUnwritten: boolean): number;
   clock(out: Float64Array): void;
   tickNs(): number;
   enableStats(object: ObjectHandle): void;

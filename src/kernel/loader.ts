@@ -10,6 +10,8 @@ import {
   ConnectionCursor,
   LOSS_COUNT,
   LOSS_MISSED_RUNS,
+  LOSS_REQUESTS_UNTOLD,
+  ROLE_CLIENT,
   SETTINGS_OFFSETS,
   STAT_RUNS_REPEATED,
 } from '../records/records.gen.js';
@@ -53,6 +55,11 @@ const FOR_FILES: ReadonlySet<string> = new Set(
     .filter(({ isForFiles }) => isForFiles === true)
     .map(({ name }) => name),
 );
+/** An LRU map keeps entries by CPU, and lets go of some before it is full. */
+const SESSIONS_TO_SPARE = 8192;
+/** In struct event_lost. */
+const LOST_INGRESS = 4;
+const LOST_EGRESS = 6;
 const RETURN_PROBE = 'kretprobe/';
 /** The verifier's last words are followed by its figures. */
 const VERDICT = /(.*)\nprocessed \d+ insns/;
@@ -78,6 +85,8 @@ export class Kernel {
   readonly #returnProbes: ReadonlyMap<string, string>;
   #evicted: { readonly slot: number; readonly generation: number }[] = [];
   #reclaimable: { readonly slot: number; readonly generation: number }[] = [];
+  /** Requests of evicted connections that no record has told of. */
+  #untold = 0;
   readonly #key = new Uint8Array(4);
   readonly #keyView = new DataView(this.#key.buffer);
   readonly #socketKey = new Uint8Array(8);
@@ -188,8 +197,8 @@ export class Kernel {
   }
 
   /** Bytes copied into `slab`; 0 when the ring is empty, drained up to `upTo`, or stands at a record that is being written. */
-  drain(ring: RingHandle, slab: Uint8Array, upTo = Number.MAX_SAFE_INTEGER): number {
-    return this.#host.drain(ring, slab, upTo);
+  drain(ring: RingHandle, slab: Uint8Array, upTo = Number.MAX_SAFE_INTEGER, passesUnwritten = false): number {
+    return this.#host.drain(ring, slab, upTo, passesUnwritten);
   }
 
   position(ring: RingHandle): number {
@@ -211,6 +220,7 @@ export class Kernel {
     const skipped = skippedRuns(this.programs()) + this.#kretprobes.missed();
     const repeated = out[LOSS_COUNT + STAT_RUNS_REPEATED] as number;
     out[LOSS_MISSED_RUNS] = (out[LOSS_MISSED_RUNS] as number) + Math.max(0, skipped - repeated);
+    out[LOSS_REQUESTS_UNTOLD] = (out[LOSS_REQUESTS_UNTOLD] as number) + this.#untold;
   }
 
   programs(): ProgramInfo[] {
@@ -258,6 +268,7 @@ export class Kernel {
   reclaim(): void {
     for (const { slot, generation } of this.#reclaimable) {
       const at = slot * ConnectionCursor.SIZE;
+      this.#untold += this.#untoldRequests(at);
       this.connections.setBigUint64(at + CONNECTION_OFFSETS.sk, 0n, true);
       this.connections.setUint32(at + CONNECTION_OFFSETS.generation, generation + 1, true);
       this.#keyView.setUint32(0, slot, true);
@@ -265,6 +276,14 @@ export class Kernel {
     }
     this.#reclaimable = this.#evicted;
     this.#evicted = [];
+  }
+
+  /** As connection_end of bpf/connection.h counts them. */
+  #untoldRequests(at: number): number {
+    const view = this.connections;
+    const isClient = view.getUint8(at + CONNECTION_OFFSETS.role) === ROLE_CLIENT;
+    const lost = view.getUint16(at + CONNECTION_OFFSETS.lost + (isClient ? LOST_EGRESS : LOST_INGRESS), true);
+    return (lost - view.getUint16(at + CONNECTION_OFFSETS.toldRequests, true)) & 0xffff;
   }
 
   /** Which selectors a process meets; takes effect at its next system call. */
@@ -370,6 +389,7 @@ function open(
   host.setMapSize(object, 'data_ring', options.dataRingBytes);
   host.setMapSize(object, 'control_ring', options.controlRingBytes);
   for (const map of ['connections', 'sockets', 'free_slots']) host.setMapSize(object, map, options.maxConnections);
+  host.setMapSize(object, 'sessions', options.maxConnections + SESSIONS_TO_SPARE);
   if (hasMultiProbes) for (const name of FOR_FILES) host.useMultiProbes(object, name);
   const wanted = new Set(programs);
   for (const { name } of host.programs(object)) if (!wanted.has(name)) host.disable(object, name);

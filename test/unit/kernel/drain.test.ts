@@ -49,13 +49,15 @@ class FakeKernel {
     return ring.pending;
   }
 
-  drain(ring: FakeRing, slab: Uint8Array, upTo = Number.MAX_SAFE_INTEGER): number {
+  drain(ring: FakeRing, slab: Uint8Array, upTo: number, passesUnwritten: boolean): number {
     this.onLook();
     let at = 0;
     for (let first = ring.bytes[0]; first !== undefined; first = ring.bytes[0]) {
-      if (ring.taken >= upTo || at + first.length > slab.length || first === ring.unwritten) break;
-      slab.set(first, at);
-      at += first.length;
+      if (ring.taken >= upTo || at + first.length > slab.length) break;
+      const isUnwritten = first === ring.unwritten;
+      if (isUnwritten && !passesUnwritten) break;
+      slab.set(isUnwritten ? record(EventHeaderCursor, 0, {}) : first, at);
+      at += isUnwritten ? EventHeaderCursor.SIZE : first.length;
       ring.taken += first.length;
       ring.pending -= first.length;
       ring.bytes.shift();
@@ -161,6 +163,33 @@ for (const [held, other] of [
       seen.slice(2).map(text => Number(text.split(' ')[1])),
       [30, 32, 33],
     );
+  });
+
+  test(`the last look waits for no record of the ${held}: what lies behind it is handed over, and one cannot be read`, () => {
+    const kernel = new FakeKernel();
+    const drain = drainOf(kernel);
+    const seen: string[] = [];
+    const look = (nowNs: number, isLast = false) => drain.run(nowNs, ({ cutNs }) => take(drain, cutNs, seen), isLast);
+    kernel.put(kernel[held], 30, 100);
+    kernel.hold(kernel[held]);
+    kernel.put(kernel[held], 32);
+    kernel.put(kernel[other], 33);
+    look(40);
+    assert.deepEqual([seen, drain.isWaiting], [[], true]);
+    look(40, true);
+    assert.deepEqual(
+      seen.map(text => Number(text.split(' ')[1])),
+      [0, 32, 33],
+    );
+  });
+
+  test('the last look passes nothing that was not waited for', () => {
+    const kernel = new FakeKernel();
+    const drain = drainOf(kernel);
+    kernel.put(kernel[held], 30);
+    kernel.hold(kernel[held]);
+    drain.run(40, () => {}, true);
+    assert.equal(kernel[held].taken, 0);
   });
 
   test(`a record of the ${held} that is never finished holds things up for a second`, () => {
