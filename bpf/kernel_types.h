@@ -197,6 +197,7 @@ struct linux_binprm;
 #define ARGUMENT3(context) ((context)->dx)
 #define ARGUMENT4(context) ((context)->cx)
 #define RESULT(context) ((context)->ax)
+#define RESULT2(context) ((context)->dx)
 #define STACK(context) ((context)->sp)
 #else
 #define ARGUMENT1(context) ((context)->regs[0])
@@ -204,6 +205,7 @@ struct linux_binprm;
 #define ARGUMENT3(context) ((context)->regs[2])
 #define ARGUMENT4(context) ((context)->regs[3])
 #define RESULT(context) ((context)->regs[0])
+#define RESULT2(context) ((context)->regs[1])
 #define STACK(context) ((context)->sp)
 #endif
 

@@ -115,7 +115,7 @@ struct tls_call {
 	__u32 counted; /* bytes that the positions of the session include since the entry */
 	__u32 seq, other_seq; /* with counted: the positions at the entry */
 	__u32 is_told;
-	__u32 padding;
+	__u32 iov_count; /* the buffer is that many iovecs, 0: it is one address */
 };
 
 /* A loop that was idle, with nothing left to run, has been told of one descriptor: all

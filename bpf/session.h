@@ -14,6 +14,8 @@
 #define TLS_HANDSHAKE_RECORD 22
 #define TLS_APPLICATION_RECORD 23
 #define TLS_HEADER_BYTES 5
+/* Instead of a session: the one that the socket carries, whichever that is. */
+#define SESSION_OF_SOCKET 0xffffffff
 #define LOOKS_MAX 128 /* what a connection has to spend on the search for its session: */
 #define LOOK_STRANGE 32 /* a write that is no TLS record, */
 #define LOOK_UNKNOWN 1 /* one that is, of no known session */
@@ -43,6 +45,8 @@ static __always_inline __u32 session_within(struct thread_state *thread)
 
 	if (!call->kind || call->nested_stack)
 		return 0;
+	if (call->session == SESSION_OF_SOCKET)
+		return SESSION_OF_SOCKET;
 	s = connection_at(call->session - 1);
 	return s && s->generation == call->generation ? call->session : 0;
 }
@@ -274,6 +278,33 @@ static __noinline __u32 session_renew(__u32 session_slot, struct io *io)
 	return slot + 1;
 }
 
+/* 1 + slot of the session that the socket of `slot` carries, for a library whose objects
+ * do not stay where they are (bpf/tls_rust.bpf.c); made with the first record. The call
+ * that the thread is in is of that session from now on. 0: there is none. */
+static __noinline __u32 session_of_socket(__u32 slot, __u32 type, __u64 pid_tgid)
+{
+	struct connection *c = connection_at(slot), *s;
+	struct session_key key = { .pid = pid_tgid >> 32 };
+	__u32 tid = pid_tgid, session_slot;
+	struct thread_state *thread = bpf_map_lookup_elem(&threads, &tid);
+
+	if (!c || !thread)
+		return 0;
+	s = session_of(c, slot);
+	session_slot = c->session - 1;
+	if (!s) {
+		if (!type)
+			return 0;
+		key.session = c->sk;
+		s = session_create(&key, &session_slot);
+		if (!s)
+			return 0;
+	}
+	thread->tls.session = session_slot + 1;
+	thread->tls.generation = s->generation;
+	return session_slot + 1;
+}
+
 /* The first question of every call: does it concern a session? */
 static __always_inline bool may_carry_session(struct io *io, struct connection *c)
 {
@@ -334,6 +365,11 @@ __noinline int session_carried(__u32 slot, __u32 lane)
 	if (!session_of(c, slot))
 		c->session = 0; /* user space has taken its slot back */
 	session = io->session ? io->session : c->session;
+	if (session == SESSION_OF_SOCKET) {
+		session = session_of_socket(slot, type, io->pid_tgid);
+		if (!session)
+			return 0;
+	}
 	if (!session) {
 		if (!type) {
 			c->looks += LOOK_STRANGE;

@@ -12,6 +12,7 @@ enum tls_call_kind {
 	TLS_CALL_HANDSHAKE = 1, /* moves no plaintext */
 	TLS_CALL_READ = 2,
 	TLS_CALL_WRITE = 3,
+	TLS_CALL_CARRY = 4, /* moves records between the library and a socket */
 };
 
 /* One call, as a library's probe hands it over. */
@@ -75,9 +76,9 @@ static __always_inline __u32 tls_lane(struct thread_state *thread, struct tls_ca
 	io->now = now;
 	io->slot = call->session - 1;
 	io->session = 0;
-	io->buffer_kind = call->buffer ? BUFFER_PLAIN : BUFFER_NONE;
+	io->buffer_kind = !call->buffer ? BUFFER_NONE : call->iov_count ? BUFFER_IOVEC : BUFFER_PLAIN;
 	io->buffer = call->buffer;
-	io->iov_count = 0;
+	io->iov_count = call->iov_count;
 	io->skip = 0;
 	io->pid_tgid = bpf_get_current_pid_tgid();
 	io->bytes = bytes;

@@ -36,6 +36,7 @@
 #include "tls.h"
 #include "tls_c.bpf.c"
 #include "tls_go.bpf.c"
+#include "tls_rust.bpf.c"
 #include "goroutine.bpf.c"
 #include "loop.bpf.c"
 #include "python.bpf.c"

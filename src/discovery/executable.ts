@@ -185,6 +185,20 @@ export class Executable {
     return table === null || strings === undefined ? new Map() : this.#walk(table, strings, names);
   }
 
+  /**
+   * Functions of the full symbol table whose names have one of `words` in them and are called something by `callIt` ('': not
+   * wanted), by that name.
+   */
+  staticSymbolsWith(words: readonly string[], callIt: (name: string) => string): FoundSymbol[] {
+    const table = this.section('.symtab');
+    const strings = table === null ? undefined : this.#sectionList[table.link];
+    if (table === null || strings === undefined) return [];
+    const places = this.#placesWith(strings, words, callIt);
+    const found: FoundSymbol[] = [];
+    this.#walkPlaces(table, places, symbol => found.push(symbol));
+    return found;
+  }
+
   section(name: string): Section | null {
     this.#sections ??= this.#readSections();
     return this.#sections.get(name) ?? null;
@@ -234,8 +248,16 @@ export class Executable {
     names: ReadonlySet<string>,
   ): Map<string, FoundSymbol> {
     const found = new Map<string, FoundSymbol>();
-    const places = this.#placesOf(strings, names);
-    if (places.size === 0) return found;
+    this.#walkPlaces(table, this.#placesOf(strings, names), symbol => found.set(symbol.name, symbol));
+    return found;
+  }
+
+  #walkPlaces(
+    table: { readonly offset: number; readonly size: number },
+    places: ReadonlyMap<number, string>,
+    onFound: (symbol: FoundSymbol) => void,
+  ): void {
+    if (places.size === 0) return;
     const end = table.offset + Math.min(table.size, TABLE_MAX_BYTES);
     const pieceBytes = Math.floor(PIECE_BYTES / SYMBOL_BYTES) * SYMBOL_BYTES;
     for (let offset = table.offset; offset < end; offset += pieceBytes) {
@@ -243,10 +265,33 @@ export class Executable {
       for (let at = 0; at + SYMBOL_BYTES <= piece.length; at += SYMBOL_BYTES) {
         const name = places.get(piece.readUInt32LE(at));
         const symbol = name === undefined ? null : this.#symbol(piece, at, name);
-        if (symbol !== null) found.set(symbol.name, symbol);
+        if (symbol !== null) onFound(symbol);
       }
     }
-    return found;
+  }
+
+  /** Where in a string table names begin that have one of `words` in them, and what they are called. */
+  #placesWith(
+    strings: { readonly offset: number; readonly size: number },
+    words: readonly string[],
+    callIt: (name: string) => string,
+  ): Map<number, string> {
+    const places = new Map<number, string>();
+    const end = Math.min(strings.size, NAMES_MAX_BYTES);
+    for (let offset = 0; offset < end; offset += PIECE_BYTES - NAME_MAX_BYTES) {
+      const piece = this.read(strings.offset + offset, Math.min(PIECE_BYTES, end - offset));
+      if (piece.length === 0) break;
+      for (const word of words) {
+        for (let at = piece.indexOf(word, 0, 'latin1'); at >= 0; at = piece.indexOf(word, at + 1, 'latin1')) {
+          const from = piece.lastIndexOf(0, at) + 1;
+          const to = piece.indexOf(0, at);
+          const isWhole = (from > 0 || offset === 0) && to >= 0 && to - from <= NAME_MAX_BYTES;
+          const name = isWhole ? callIt(piece.toString('latin1', from, to)) : '';
+          if (name !== '') places.set(offset + from, name);
+        }
+      }
+    }
+    return places;
   }
 
   /** Where in a string table the wanted names lie as whole strings or as ends of longer ones. */

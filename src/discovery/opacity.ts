@@ -36,8 +36,8 @@ const FILES: readonly (readonly [RegExp, Opacity])[] = [
 
 /** Names of source files, which errors and panics refer to. */
 const TEXTS: readonly (readonly [string, Opacity])[] = [
-  ['/rustls-0.', { reason: NO_WAY, library: 'rustls' }],
-  ['/rustls/src/', { reason: NO_WAY, library: 'rustls' }],
+  ['/rustls-0.', { reason: STRIPPED, library: 'rustls' }],
+  ['/rustls/src/', { reason: STRIPPED, library: 'rustls' }],
   ['ssl/ssl_lib.cc', { reason: STRIPPED, library: 'boringssl' }],
   ['ssl/ssl_lib.c\0', { reason: STRIPPED, library: 'openssl' }],
 ];

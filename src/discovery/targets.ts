@@ -1,12 +1,13 @@
 // What in a file is to be probed: the functions of a TLS library, of an event loop, of Go's runtime, of Python. In: an executable or a library. Out:
 // programs and file offsets, in the order in which they have to be attached. Reads the file, changes nothing.
 import type { Executable, FoundSymbol } from './executable.js';
-import { type GoPlaces, goFunctions, isGo } from './go-functions.js';
+import { goFunctions, isGo } from './go-functions.js';
 import { goRoutinePlaces, ROUTINE_FUNCTIONS } from './go-routines.js';
 import { goTlsPlaces, TLS_FUNCTIONS } from './go-tls.js';
 import { EVENT_LOOPS, LOOP_SYMBOLS } from './loop-probes.js';
 import { placesIn } from './probe-sites.js';
 import { TASK_SYMBOLS, taskPlaces } from './python-tasks.js';
+import { rustlsPlaces } from './rustls.js';
 import { ALL_SYMBOLS, BUFFER_PROBE, type LibraryProbe, TLS_LIBRARIES } from './tls-libraries.js';
 
 export interface Attachment {
@@ -55,9 +56,15 @@ function tlsIn(executable: Executable, symbols: Symbols): readonly Target[] {
     return [{ kind: 'buffer', library: '', attachments, detail: '' }];
   }
   // Linked into an executable that is not stripped.
-  if (!NEEDS.some(needs => executable.staticSymbols(needs).size === needs.size)) return [];
+  const rust = rustIn(executable);
+  if (!NEEDS.some(needs => executable.staticSymbols(needs).size === needs.size)) return rust;
   const linked = libraryIn(executable, executable.staticSymbols(new Set(ALL_SYMBOLS)));
-  return linked === null ? [] : [linked];
+  return linked === null ? rust : [linked, ...rust];
+}
+
+function rustIn(executable: Executable): readonly Target[] {
+  const places = rustlsPlaces(executable, ARCHITECTURE);
+  return places === null ? [] : [placesTarget('tls', 'rustls', places)];
 }
 
 function libraryIn(executable: Executable, symbols: Symbols): Target | null {
@@ -69,12 +76,16 @@ function libraryIn(executable: Executable, symbols: Symbols): Target | null {
 
 function goIn(executable: Executable): readonly Target[] {
   const functions = goFunctions(executable, [...TLS_FUNCTIONS, ...ROUTINE_FUNCTIONS]);
-  const routines = goTarget('routines', 'Go', goRoutinePlaces(executable, functions, ARCHITECTURE));
+  const routines = placesTarget('routines', 'Go', goRoutinePlaces(executable, functions, ARCHITECTURE));
   const tls = goTlsPlaces(executable, functions, ARCHITECTURE);
-  return tls === null ? [routines] : [routines, goTarget('tls', 'crypto/tls (Go)', tls)];
+  return tls === null ? [routines] : [routines, placesTarget('tls', 'crypto/tls (Go)', tls)];
 }
 
-function goTarget(kind: Target['kind'], library: string, places: GoPlaces | string): Target {
+function placesTarget(
+  kind: Target['kind'],
+  library: string,
+  places: ReadonlyMap<string, readonly number[]> | string,
+): Target {
   if (typeof places === 'string') return { kind, library, attachments: [], detail: places };
   const attachments = [...places].map(([program, offsets]) => ({ program, offsets, isReturn: false }));
   return { kind, library, attachments, detail: '' };
