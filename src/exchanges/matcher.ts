@@ -46,7 +46,7 @@ const REQUEST_TIMEOUT = 408;
 
 /** Calls on each direction when a message began. */
 class Pending {
-  readonly exchange: Exchange;
+  exchange: Exchange;
   requestCalls = 0;
   responseCalls = 0;
   /** What the connection's TCP had come to when it began. */
@@ -64,11 +64,74 @@ class Pending {
   constructor(exchange: Exchange) {
     this.exchange = exchange;
   }
+
+  /** As a new one. */
+  renew(exchange: Exchange): this {
+    this.exchange = exchange;
+    this.responseCalls = 0;
+    this.isRequestHeadDone = false;
+    this.isRequestDone = false;
+    this.isResponseStarted = false;
+    this.isResponseHeadDone = false;
+    this.isResponseDone = false;
+    this.isTold = false;
+    return this;
+  }
+}
+
+/** What the parser of a connection's requests finds. A class: V8 compiles calls of methods into their callers, not of closures. */
+class RequestSink implements MessageSink {
+  readonly #matcher: Matcher;
+
+  constructor(matcher: Matcher) {
+    this.#matcher = matcher;
+  }
+
+  onMessageStart(position: number): void {
+    this.#matcher.requestStarted(position);
+  }
+
+  onHead(head: MessageHead): void {
+    this.#matcher.requestHead(head);
+  }
+
+  onMessageEnd(position: number, bodyBytes: number): void {
+    this.#matcher.requestEnded(position, bodyBytes);
+  }
+
+  requestMethod(): string {
+    return '';
+  }
+}
+
+/** Likewise of its responses. */
+class ResponseSink implements MessageSink {
+  readonly #matcher: Matcher;
+
+  constructor(matcher: Matcher) {
+    this.#matcher = matcher;
+  }
+
+  onMessageStart(position: number): void {
+    this.#matcher.responseStarted(position);
+  }
+
+  onHead(head: MessageHead): void {
+    this.#matcher.responseHead(head);
+  }
+
+  onMessageEnd(position: number, bodyBytes: number): void {
+    this.#matcher.responseEnded(position, bodyBytes);
+  }
+
+  requestMethod(): string {
+    return this.#matcher.answeredMethod;
+  }
 }
 
 export class Matcher {
-  readonly requests: MessageSink;
-  readonly responses: MessageSink;
+  readonly requests: MessageSink = new RequestSink(this);
+  readonly responses: MessageSink = new ResponseSink(this);
   /** Framing of the response under way is chunked: its end shows in the last bytes even behind a gap. */
   isResponseChunked = false;
   isRequestChunked = false;
@@ -86,22 +149,12 @@ export class Matcher {
   readonly #connection: Connection;
   readonly #sink: ExchangeSink;
   readonly #pending: Pending[] = [];
+  /** One that is over, for the next request: most connections have one at a time. */
+  #spare: Pending | null = null;
 
   constructor(connection: Connection, sink: ExchangeSink) {
     this.#connection = connection;
     this.#sink = sink;
-    this.requests = {
-      onMessageStart: position => this.#requestStarted(position),
-      onHead: head => this.#requestHead(head),
-      onMessageEnd: (position, bodyBytes) => this.#requestEnded(position, bodyBytes),
-      requestMethod: () => '',
-    };
-    this.responses = {
-      onMessageStart: position => this.#responseStarted(position),
-      onHead: head => this.#responseHead(head),
-      onMessageEnd: (position, bodyBytes) => this.#responseEnded(position, bodyBytes),
-      requestMethod: () => this.#answering()?.exchange.method ?? '',
-    };
   }
 
   /** The one request that has not been answered in full; null if there is none, or another one behind it. */
@@ -142,6 +195,11 @@ export class Matcher {
     for (const { exchange } of this.#pending) exchange.peer = peer;
   }
 
+  /** Method of the request whose response is due next, '' if there is none. */
+  get answeredMethod(): string {
+    return this.#answering()?.exchange.method ?? '';
+  }
+
   /** The exchange whose response is due next. */
   #answering(): Pending | null {
     for (const pending of this.#pending) if (!pending.isResponseDone) return pending;
@@ -153,7 +211,7 @@ export class Matcher {
     return last !== undefined && !last.isRequestDone ? last : null;
   }
 
-  #requestStarted(position: number): void {
+  requestStarted(position: number): void {
     const connection = this.#connection;
     connection.exchangeCount++;
     if (this.#pending.length >= MAX_PENDING) {
@@ -167,7 +225,8 @@ export class Matcher {
       return;
     }
     exchange.requestStart = position;
-    const pending = new Pending(exchange);
+    const pending = this.#spare === null ? new Pending(exchange) : this.#spare.renew(exchange);
+    this.#spare = null;
     pending.requestCalls = connection.requestStream.calls - 1;
     pending.retransmits = connection.tcp.beginRetransmits;
     pending.rwndLimitedMs = connection.tcp.beginRwndLimitedMs;
@@ -175,7 +234,7 @@ export class Matcher {
     this.#pending.push(pending);
   }
 
-  #requestHead(head: MessageHead): void {
+  requestHead(head: MessageHead): void {
     const pending = this.#asking();
     if (pending === null) return;
     const { exchange } = pending;
@@ -190,7 +249,7 @@ export class Matcher {
     this.#sink.onRequestHead(this.#connection, exchange, head);
   }
 
-  #requestEnded(position: number, bodyBytes: number): void {
+  requestEnded(position: number, bodyBytes: number): void {
     const pending = this.#asking();
     if (pending === null) return;
     const { exchange } = pending;
@@ -225,7 +284,7 @@ export class Matcher {
     else pending.exchange.readCalls = calls;
   }
 
-  #responseStarted(position: number): void {
+  responseStarted(position: number): void {
     const pending = this.#answering();
     if (pending === null) {
       this.isAstray = this.isAnswered;
@@ -243,7 +302,7 @@ export class Matcher {
     this.#sink.onResponseStart(connection, exchange);
   }
 
-  #responseHead(head: MessageHead): void {
+  responseHead(head: MessageHead): void {
     const pending = this.#answering();
     if (head.status < 200 && head.status !== 101) return;
     if (pending === null) {
@@ -259,7 +318,7 @@ export class Matcher {
     if (head.framing === FRAMING_OPAQUE) this.#connection.openTunnel(head);
   }
 
-  #responseEnded(position: number, bodyBytes: number): void {
+  responseEnded(position: number, bodyBytes: number): void {
     const pending = this.#answering();
     if (pending === null) return;
     const { exchange } = pending;
@@ -285,8 +344,11 @@ export class Matcher {
     for (;;) {
       const first = this.#pending[0];
       if (first === undefined || !first.isResponseDone || !first.isRequestDone) return;
-      this.#pending.shift();
+      // A shift is a call into V8, and there is seldom a second one.
+      if (this.#pending.length === 1) this.#pending.pop();
+      else this.#pending.shift();
       if (!first.isTold) this.#finish(first);
+      this.#spare = first;
     }
   }
 

@@ -33,14 +33,22 @@ export function cutText(bytes: Uint8Array, from: number, to: number): number {
 /** Longest range that is worth a place in the table. */
 const INTERNED_MAX_BYTES = 128;
 
+/** A Buffer's own slice would be a view of the batch. */
+const copyOf = Uint8Array.prototype.slice;
+/** Texts that are in no slot have no length. */
+const NO_BYTES = new Uint8Array(0);
+
 /** A direct-mapped table of strings: a new string takes the place of the one that had its slot. */
 export class StringTable {
   readonly #slots: string[];
+  /** What each was made of: bytes are compared with bytes, since a character of a string takes V8 several times as long. */
+  readonly #bytes: Uint8Array[];
   readonly #mask: number;
 
-  /** `slotCount`: a power of two. Memory is bounded by slotCount * 128 characters. */
+  /** `slotCount`: a power of two. Memory is bounded by slotCount * 2 * INTERNED_MAX_BYTES, and what two objects take. */
   constructor(slotCount: number) {
     this.#slots = new Array<string>(slotCount).fill('');
+    this.#bytes = new Array<Uint8Array>(slotCount).fill(NO_BYTES);
     this.#mask = slotCount - 1;
   }
 
@@ -50,18 +58,18 @@ export class StringTable {
     if (length === 0) return '';
     if (length > INTERNED_MAX_BYTES) return decodeText(bytes, from, to);
     const slot = hash(bytes, from, to) & this.#mask;
-    const known = this.#slots[slot] as string;
-    if (known.length === length && isSame(known, bytes, from)) return known;
+    if (isSame(this.#bytes[slot] as Uint8Array, bytes, from, length)) return this.#slots[slot] as string;
     const text = decodeText(bytes, from, to);
-    // A decoded UTF-8 string has fewer characters than bytes and would never be found again.
-    if (text.length === length) this.#slots[slot] = text;
+    this.#slots[slot] = text;
+    this.#bytes[slot] = copyOf.call(bytes, from, to);
     return text;
   }
 }
 
-function isSame(known: string, bytes: Uint8Array, from: number): boolean {
-  for (let at = 0; at < known.length; at++) {
-    if (known.charCodeAt(at) !== bytes[from + at]) return false;
+function isSame(known: Uint8Array, bytes: Uint8Array, from: number, length: number): boolean {
+  if (known.length !== length) return false;
+  for (let at = 0; at < length; at++) {
+    if (known[at] !== bytes[from + at]) return false;
   }
   return true;
 }
@@ -71,9 +79,26 @@ function hash(bytes: Uint8Array, from: number, to: number): number {
   let sum = to - from;
   let at = from;
   if (to - from > 32) {
-    for (; at < from + 16; at++) sum = (Math.imul(sum, 31) + (bytes[at] as number)) | 0;
+    sum = hashRange(bytes, from, from + 16, sum);
     at = to - 16;
   }
-  for (; at < to; at++) sum = (Math.imul(sum, 31) + (bytes[at] as number)) | 0;
+  sum = hashRange(bytes, at, to, sum);
   return sum ^ (sum >>> 15);
+}
+
+/** Four bytes at a time: one multiplication waits for the one before it. */
+function hashRange(bytes: Uint8Array, from: number, to: number, start: number): number {
+  let sum = start;
+  let at = from;
+  for (; at + 4 <= to; at += 4) {
+    const word =
+      (bytes[at] as number) |
+      ((bytes[at + 1] as number) << 8) |
+      ((bytes[at + 2] as number) << 16) |
+      ((bytes[at + 3] as number) << 24);
+    sum = Math.imul(sum ^ word, 0x9e3779b1);
+    sum ^= sum >>> 15;
+  }
+  for (; at < to; at++) sum = Math.imul(sum ^ (bytes[at] as number), 0x9e3779b1);
+  return sum;
 }
