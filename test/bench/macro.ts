@@ -1,10 +1,12 @@
-// What a user pays: nginx saturated by wrk, alone and under each state of ours, in interleaved rounds. Server, load and
-// agent share the cores, so throughput falls by all that is spent anywhere. CPU per request says where it went.
+// What a user pays: a server saturated by wrk, alone and under each state of ours, in interleaved rounds. Server, load and
+// agent share the cores, so throughput falls by all that is spent anywhere. CPU per request says where it went. Two parts:
+// nginx (macro), where what we add shows most, and a node server (node).
 import { startAgent } from '../support/agent.js';
-import { processTree } from '../support/processes.js';
+import { type Child, processTree } from '../support/processes.js';
 import { type PartResult, type Row, ratioOf, renderTable, spreadOf } from './figures.js';
 import { cpuBetween, cpuOf, cpuOfTree } from './machine.js';
 import { type LoadResult, Nginx } from './nginx.js';
+import { NodeServer } from './node-server.js';
 import { Probes } from './probes.js';
 import type { Quiet } from './quiet.js';
 import { Sink } from './sink.js';
@@ -16,8 +18,19 @@ const WARM_SECONDS = 1;
  */
 const WARM_AGENT_SECONDS = 8;
 const LOAD_SECONDS = 2;
-/** Requests cut off at both ends of the load are no loss. */
+/** Requests cut off at both ends of the load are no loss, and what is sampled is so by chance. */
 const TOLERATED_COVERAGE = 0.995;
+const TOLERATED_SAMPLE = 0.9;
+
+/** A server under load. */
+export interface Target {
+  readonly child: Child;
+  /** An agent's selection: this server alone, or with its client, if that program is named. */
+  selection(client?: string): string;
+  /** Saturates the server for a while. */
+  load(seconds: number): Promise<LoadResult>;
+  stop(): Promise<void>;
+}
 
 /** Something of ours that runs beside the server. */
 interface Companion {
@@ -32,19 +45,33 @@ interface State {
   readonly isAgent?: boolean;
   /** Spans that should leave for each request. */
   readonly spansPerRequest: number;
-  readonly start: (nginx: Nginx, sink: Sink) => Promise<Companion | null>;
+  readonly start: (target: Target, sink: Sink) => Promise<Companion | null>;
 }
 
 const NO_SPANS = 'traces: { exporters: [none] }\n';
 
-async function probesOnly(nginx: Nginx): Promise<Companion> {
-  const probes = await Probes.attach({ kind: 'agent', pids: processTree(nginx.child.pid), hasStats: false });
+async function probesOnly(target: Target): Promise<Companion> {
+  const probes = await Probes.attach({ kind: 'agent', pids: processTree(target.child.pid), hasStats: false });
   return { pid: probes.child.pid, stop: () => probes.detach() };
 }
 
 async function emptyProbes(): Promise<Companion> {
   const probes = await Probes.attach({ kind: 'empty', prefixes: ['btf_'], hasStats: false });
   return { pid: probes.child.pid, stop: () => probes.detach() };
+}
+
+/** A share of all traces. */
+function sampled(share: number): State {
+  return {
+    name: `agent, ${share * 100} % of server spans`,
+    isAgent: true,
+    spansPerRequest: share,
+    start: (target, sink) =>
+      startAgent({
+        config: `${target.selection()}traces: { sampler: traceidratio, sampler_arg: ${share} }\n`,
+        endpoint: sink.url,
+      }),
+  };
 }
 
 export const STATES: readonly State[] = [
@@ -55,19 +82,21 @@ export const STATES: readonly State[] = [
     name: 'agent, metrics only',
     isAgent: true,
     spansPerRequest: 0,
-    start: nginx => startAgent({ config: nginx.selection() + NO_SPANS }),
+    start: target => startAgent({ config: target.selection() + NO_SPANS }),
   },
+  sampled(0.01),
+  sampled(0.1),
   {
     name: 'agent, every server span',
     isAgent: true,
     spansPerRequest: 1,
-    start: (nginx, sink) => startAgent({ config: nginx.selection(), endpoint: sink.url }),
+    start: (target, sink) => startAgent({ config: target.selection(), endpoint: sink.url }),
   },
   {
     name: 'agent, server and client spans',
     isAgent: true,
     spansPerRequest: 2,
-    start: (nginx, sink) => startAgent({ config: nginx.selection('wrk'), endpoint: sink.url }),
+    start: (target, sink) => startAgent({ config: target.selection('wrk'), endpoint: sink.url }),
   },
 ];
 
@@ -87,19 +116,19 @@ export interface Cell extends LoadResult {
 }
 
 export class Bench {
-  readonly #nginx: Nginx;
+  readonly #target: Target;
   readonly #sink: Sink;
 
-  constructor(nginx: Nginx, sink: Sink) {
-    this.#nginx = nginx;
+  constructor(target: Target, sink: Sink) {
+    this.#target = target;
     this.#sink = sink;
   }
 
   async cell(state: State): Promise<Cell> {
     const before = await this.#sink.report();
-    const companion = await state.start(this.#nginx, this.#sink);
+    const companion = await state.start(this.#target, this.#sink);
     try {
-      const warm = await this.#nginx.load(state.isAgent === true ? WARM_AGENT_SECONDS : WARM_SECONDS);
+      const warm = await this.#target.load(state.isAgent === true ? WARM_AGENT_SECONDS : WARM_SECONDS);
       const cell = await this.#measure(companion);
       const losses = (await companion?.losses?.()) ?? '';
       await companion?.stop();
@@ -114,12 +143,12 @@ export class Bench {
 
   async #measure(companion: Companion | null): Promise<Omit<Cell, 'spansPerRequest' | 'losses'>> {
     const read = () => ({
-      server: cpuOfTree(this.#nginx.child.pid),
+      server: cpuOfTree(this.#target.child.pid),
       sink: cpuOf(this.#sink.child.pid).total,
       companion: companion === null ? null : cpuOf(companion.pid),
     });
     const from = read();
-    const result = await this.#nginx.load(LOAD_SECONDS);
+    const result = await this.#target.load(LOAD_SECONDS);
     const to = read();
     const each = (seconds: number): number => (seconds * 1e6) / result.requests;
     const server = to.server - from.server;
@@ -141,23 +170,38 @@ export class Bench {
 }
 
 export async function runMacro(rounds: number, quiet: Quiet, say: (text: string) => void): Promise<PartResult> {
-  const nginx = await Nginx.start();
+  const title = 'nginx under load: 2 workers, 50 connections, 612 bytes, wrk on the same cores';
+  return runStates(title, await Nginx.start(), rounds, quiet, text => say(`macro, ${text}`));
+}
+
+export async function runNode(rounds: number, quiet: Quiet, say: (text: string) => void): Promise<PartResult> {
+  const title = 'a node server under load: one process, 50 connections, 612 bytes, wrk beside it';
+  return runStates(title, await NodeServer.start(), rounds, quiet, text => say(`node, ${text}`));
+}
+
+async function runStates(
+  title: string,
+  target: Target,
+  rounds: number,
+  quiet: Quiet,
+  say: (text: string) => void,
+): Promise<PartResult> {
   const sink = await Sink.start();
   const cells: Cell[][] = STATES.map(() => []);
   try {
-    const bench = new Bench(nginx, sink);
+    const bench = new Bench(target, sink);
     for (let round = 0; round < rounds; round++) {
       for (const [at, state] of STATES.entries()) {
-        say(`macro, round ${round + 1} of ${rounds}: ${state.name}`);
+        say(`round ${round + 1} of ${rounds}: ${state.name}`);
         cells[at]?.push(await quiet.round(() => bench.cell(state)));
       }
     }
   } finally {
-    await nginx.stop();
+    await target.stop();
     await sink.stop();
   }
   return {
-    title: 'nginx under load: 2 workers, 50 connections, 612 bytes, wrk on the same cores',
+    title,
     tables: [ratioTable(cells), costTable(cells)],
     warnings: warningsOf(cells),
     data: STATES.map(({ name }, at) => ({ state: name, rounds: cells[at] })),
@@ -220,8 +264,9 @@ function warningsOf(cells: readonly Cell[][]): string[] {
   for (const [at, { name, spansPerRequest }] of STATES.entries()) {
     const mine = cells[at] as Cell[];
     const worst = mine.reduce((least, cell) => (cell.spansPerRequest < least.spansPerRequest ? cell : least));
-    if (spansPerRequest > 0 && worst.spansPerRequest < spansPerRequest * TOLERATED_COVERAGE) {
-      const share = worst.spansPerRequest.toFixed(3);
+    const tolerated = spansPerRequest < 1 ? TOLERATED_SAMPLE : TOLERATED_COVERAGE;
+    if (spansPerRequest > 0 && worst.spansPerRequest < spansPerRequest * tolerated) {
+      const share = worst.spansPerRequest.toFixed(4);
       warnings.push(
         `${name}: ${share} of ${spansPerRequest} spans a request arrived in the worst round:\n${worst.losses}`,
       );

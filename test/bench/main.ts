@@ -12,7 +12,7 @@ import type { PartResult } from './figures.js';
 import { runFloor } from './floor.js';
 import { runKernel } from './kernel.js';
 import { describeMachine } from './machine.js';
-import { runMacro } from './macro.js';
+import { runMacro, runNode } from './macro.js';
 import { Quiet } from './quiet.js';
 import { runRate } from './rate.js';
 import { runReplay } from './replay.js';
@@ -25,6 +25,7 @@ type Part = (rounds: number, quiet: Quiet, say: (text: string) => void) => Promi
 
 const PARTS: Readonly<Record<string, Part>> = {
   macro: runMacro,
+  node: runNode,
   rate: runRate,
   sizes: runSizes,
   floor: runFloor,

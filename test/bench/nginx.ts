@@ -38,26 +38,40 @@ export interface LoadResult {
 
 const FILE = '/file';
 
+/** Loopback addresses that it listens on: 127.0.0.1 and up. */
+const ADDRESSES = 8;
+/** A process may seldom have more than 20,000 files. */
+const CONNECTIONS_PER_WORKER = 10_000;
+
 function configText(directory: string, port: number, connections: number): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     name => `    ${name}_temp_path ${directory}/${name};`,
   );
+  const workers = Math.max(2, Math.ceil(connections / CONNECTIONS_PER_WORKER));
+  // Else a few workers would take nearly all connections.
+  const share = workers > 2 ? ' reuseport' : '';
+  const listens = Array.from(
+    { length: ADDRESSES },
+    (_, at) => `        listen 127.0.0.${at + 1}:${port} backlog=16384${share};`,
+  );
+  const files = Math.ceil((connections / workers) * 1.5) + SPARE_FILES;
   return `daemon off;
 user root;
-worker_processes 2;
-worker_rlimit_nofile ${connections + SPARE_FILES};
+worker_processes ${workers};
+worker_rlimit_nofile ${files};
 pid ${directory}/nginx.pid;
 error_log ${directory}/error.log warn;
-events { worker_connections ${connections + SPARE_FILES}; }
+events { worker_connections ${files}; }
 http {
     access_log off;
     sendfile on;
     open_file_cache max=16;
     keepalive_requests 100000000;
+    keepalive_timeout 1h;
 ${temporary.join('\n')}
     default_type text/plain;
     server {
-        listen 127.0.0.1:${port} backlog=16384;
+${listens.join('\n')}
         location ${FILE} { root ${directory}; }
         location / { return 200 "${'x'.repeat(BODY_BYTES)}"; }
     }
@@ -69,13 +83,13 @@ export class Nginx {
   readonly child: Child;
   readonly port: number;
   readonly #script: string;
-  readonly #path: string;
+  readonly path: string;
 
   private constructor(child: Child, port: number, script: string, urlPath: string) {
     this.child = child;
     this.port = port;
     this.#script = script;
-    this.#path = urlPath;
+    this.path = urlPath;
   }
 
   /** `routes`: 0: one path for all. `fileBytes`: the answer is a file of that size. */
@@ -105,7 +119,7 @@ export class Nginx {
   }
 
   get url(): string {
-    return `http://127.0.0.1:${this.port}${this.#path}`;
+    return `http://127.0.0.1:${this.port}${this.path}`;
   }
 
   /** An agent's selection: this server alone, whoever else runs an nginx; with its client, if that program is named. */

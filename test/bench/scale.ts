@@ -1,10 +1,11 @@
-// What grows with the machine: open connections, processes, routes. One variant at a time against a plain one: how long the
+// What grows with the machine: open connections (of which ten are busy), processes, routes. One variant at a time against a plain one: how long the
 // agent takes to be ready, its memory under load, its CPU time per request, and what was lost. Rounds are not repeated here:
 // memory and losses do not flicker as times do.
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { parseSamples } from '../../src/cli/coverage.js';
 import { Agent, get, spawnAgent } from '../support/agent.js';
 import { Child, freePort, until } from '../support/processes.js';
+import { Crowd } from './crowd.js';
 import { type PartResult, type Row, renderTable } from './figures.js';
 import { cpuOf } from './machine.js';
 import { Nginx } from './nginx.js';
@@ -13,6 +14,8 @@ import { Sink } from './sink.js';
 
 const WARM_SECONDS = 3;
 const LOAD_SECONDS = 4;
+/** The others have asked once, and stay open. */
+const BUSY_CONNECTIONS = 10;
 
 interface Variant {
   readonly name: string;
@@ -27,6 +30,7 @@ const VARIANTS: readonly Variant[] = [
   { ...PLAIN, name: '10 connections, 10 routes' },
   { ...PLAIN, name: '1,000 connections', connections: 1000 },
   { ...PLAIN, name: '10,000 connections', connections: 10_000 },
+  { ...PLAIN, name: '50,000 connections', connections: 50_000 },
   { ...PLAIN, name: '1,000 routes', routes: 1000 },
   { ...PLAIN, name: '10,000 routes', routes: 10_000 },
   { ...PLAIN, name: '500 more processes', processes: 500 },
@@ -38,6 +42,8 @@ interface Cell {
   readonly idleMb: number;
   readonly loadMb: number;
   readonly heapMb: number;
+  /** Memory of BPF maps, which is the kernel's and in no process's account. */
+  readonly mapsMb: number;
   readonly agentMicros: number;
   readonly perSecond: number;
   readonly lost: number;
@@ -46,6 +52,16 @@ interface Cell {
 function megabytes(pid: number, field: 'VmRSS' | 'RssAnon'): number {
   const status = readFileSync(`/proc/${pid}/status`, 'latin1');
   return Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? 0) / 1024;
+}
+
+function mapMegabytes(pid: number): number {
+  const sizes = new Map<string, number>();
+  for (const fd of readdirSync(`/proc/${pid}/fdinfo`)) {
+    const text = readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'latin1');
+    const id = /^map_id:\s+(\d+)/m.exec(text)?.[1];
+    if (id !== undefined) sizes.set(id, Number(/^memlock:\s+(\d+)/m.exec(text)?.[1] ?? 0));
+  }
+  return [...sizes.values()].reduce((sum, size) => sum + size, 0) / (1 << 20);
 }
 
 async function lostRecords(agent: Agent): Promise<number> {
@@ -80,15 +96,22 @@ async function measure(variant: Variant, sink: Sink): Promise<Cell> {
       const readyMs = performance.now() - from;
       const agent = new Agent(child, port);
       const idleMb = megabytes(agent.pid, 'VmRSS');
-      await nginx.load(WARM_SECONDS, variant.connections);
-      const before = cpuOf(agent.pid).total;
-      const { requests, perSecond } = await nginx.load(LOAD_SECONDS, variant.connections);
-      const agentMicros = ((cpuOf(agent.pid).total - before) * 1e6) / requests;
-      const loadMb = megabytes(agent.pid, 'VmRSS');
-      const heapMb = megabytes(agent.pid, 'RssAnon');
-      const lost = await lostRecords(agent);
-      await agent.stop();
-      return { readyMs, idleMb, loadMb, heapMb, agentMicros, perSecond, lost };
+      const crowd = await Crowd.open(nginx, variant.connections - BUSY_CONNECTIONS);
+      try {
+        await nginx.load(WARM_SECONDS, BUSY_CONNECTIONS);
+        const before = cpuOf(agent.pid).total;
+        const { requests, perSecond } = await nginx.load(LOAD_SECONDS, BUSY_CONNECTIONS);
+        const agentMicros = ((cpuOf(agent.pid).total - before) * 1e6) / requests;
+        const loadMb = megabytes(agent.pid, 'VmRSS');
+        const heapMb = megabytes(agent.pid, 'RssAnon');
+        const mapsMb = mapMegabytes(agent.pid);
+        const lost = await lostRecords(agent);
+        crowd.check();
+        return { readyMs, idleMb, loadMb, heapMb, mapsMb, agentMicros, perSecond, lost };
+      } finally {
+        await crowd.close();
+        await agent.stop();
+      }
     } finally {
       await child.stop(1000, 'SIGKILL');
     }
@@ -123,13 +146,14 @@ function tableOf(cells: readonly Cell[]): string {
     { title: 'resident MB, idle', digits: 0 },
     { title: 'under load', digits: 0 },
     { title: 'of it anonymous', digits: 0 },
+    { title: 'BPF maps MB', digits: 0 },
     { title: 'agent CPU us/request', digits: 1 },
     { title: 'requests/s', digits: 0 },
     { title: 'lost', digits: 0 },
   ];
   const rows = VARIANTS.map(({ name }, at): Row => {
-    const { readyMs, idleMb, loadMb, heapMb, agentMicros, perSecond, lost } = cells[at] as Cell;
-    return { name, cells: [readyMs, idleMb, loadMb, heapMb, agentMicros, perSecond, lost] };
+    const { readyMs, idleMb, loadMb, heapMb, mapsMb, agentMicros, perSecond, lost } = cells[at] as Cell;
+    return { name, cells: [readyMs, idleMb, loadMb, heapMb, mapsMb, agentMicros, perSecond, lost] };
   });
   return renderTable('', columns, rows);
 }
