@@ -9,7 +9,7 @@ import { Slab } from './records/dispatch.js';
 import type { Source } from './worker.js';
 
 /** Frames between two turns of the event loop. */
-const FRAMES_PER_TURN = 64;
+const FRAMES_PER_TURN = 16;
 
 export class ReplaySource implements Source {
   readonly #reader: RecordingReader;
@@ -50,16 +50,20 @@ export class ReplaySource implements Source {
 
   async run(): Promise<void> {
     this.#post({ type: 'ready', probes: [], bootNs: this.#nowNs, clock: this.#clockState() });
-    while (!this.#isStopped) {
-      for (let frames = 0; frames < FRAMES_PER_TURN; frames++) {
-        if (!this.#step()) {
-          this.stop();
-          return;
-        }
-      }
-      this.#assembly.flush();
-      await new Promise(resolve => setImmediate(resolve));
-    }
+    while (this.turn()) await new Promise(resolve => setImmediate(resolve));
+  }
+
+  /** Some frames. False at the end, when everything has been handed over. */
+  turn(): boolean {
+    for (let frames = 0; frames < FRAMES_PER_TURN && !this.#isStopped; frames++) if (!this.#step()) this.stop();
+    if (this.#isStopped) return false;
+    this.#assembly.flush();
+    return true;
+  }
+
+  /** How far it is: bytes of the recording, and exchanges that have begun. */
+  get progress(): { readonly bytes: number; readonly exchanges: number } {
+    return { bytes: this.#reader.bytesRead, exchanges: this.#assembly.pipeline.ledger.total.begun };
   }
 
   /** One frame. False at the end. */

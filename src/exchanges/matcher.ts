@@ -3,7 +3,7 @@
 // Bounded: more than MAX_PENDING unanswered requests make the connection's state worthless, and it is given up.
 import type { Connection } from '../connections/connection.js';
 import { FRAMING_CHUNKED, FRAMING_OPAQUE, type MessageHead, type MessageSink } from '../protocols/protocol.js';
-import { type Exchange, KIND_SERVER, type Peer } from './exchange.js';
+import { type Exchange, KIND_CLIENT, KIND_SERVER, type Peer } from './exchange.js';
 
 /** What the matcher tells the pipeline. */
 export interface ExchangeSink {
@@ -79,6 +79,9 @@ class Pending {
   }
 }
 
+/** One that is over, for the next request on any connection: seldom are there many at a time. */
+let sparePending: Pending | null = null;
+
 /** What the parser of a connection's requests finds. A class: V8 compiles calls of methods into their callers, not of closures. */
 class RequestSink implements MessageSink {
   readonly #matcher: Matcher;
@@ -144,13 +147,11 @@ export class Matcher {
   owedResponses = 0;
   /** A response began to which no request is known, while one was still being read: a request was missed behind that. */
   isAstray = false;
-  /** The exchange whose response began last. */
+  /** CLIENT: the exchange whose response began last. A server's is nobody's cause, and would be kept as long as its connection. */
   lastResponded: Exchange | null = null;
   readonly #connection: Connection;
   readonly #sink: ExchangeSink;
   readonly #pending: Pending[] = [];
-  /** One that is over, for the next request: most connections have one at a time. */
-  #spare: Pending | null = null;
 
   constructor(connection: Connection, sink: ExchangeSink) {
     this.#connection = connection;
@@ -225,8 +226,8 @@ export class Matcher {
       return;
     }
     exchange.requestStart = position;
-    const pending = this.#spare === null ? new Pending(exchange) : this.#spare.renew(exchange);
-    this.#spare = null;
+    const pending = sparePending === null ? new Pending(exchange) : sparePending.renew(exchange);
+    sparePending = null;
     pending.requestCalls = connection.requestStream.calls - 1;
     pending.retransmits = connection.tcp.beginRetransmits;
     pending.rwndLimitedMs = connection.tcp.beginRwndLimitedMs;
@@ -298,7 +299,7 @@ export class Matcher {
     exchange.responseStart = position;
     exchange.responseFirstNs = connection.firstNs;
     exchange.responseTakenNs = connection.takenNs;
-    this.lastResponded = exchange;
+    if (exchange.kind === KIND_CLIENT) this.lastResponded = exchange;
     this.#sink.onResponseStart(connection, exchange);
   }
 
@@ -348,7 +349,7 @@ export class Matcher {
       if (this.#pending.length === 1) this.#pending.pop();
       else this.#pending.shift();
       if (!first.isTold) this.#finish(first);
-      this.#spare = first;
+      sparePending = first;
     }
   }
 

@@ -19,6 +19,9 @@ const STANDARD_METHODS: readonly string[] = [
 export class KnownMethods {
   /** Known method to itself: the value is the interned string. */
   readonly #names = new Map<string, string>();
+  /** The last one that was asked for, and its value. */
+  #last = '';
+  #lastValue = METHOD_OTHER;
 
   /** `methods` replaces the standard list (OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS does); empty means standard. */
   constructor(methods: readonly string[] = []) {
@@ -27,6 +30,10 @@ export class KnownMethods {
 
   /** Value of `http.request.method`. */
   attribute(method: string): string {
-    return this.#names.get(method) ?? METHOD_OTHER;
+    if (method === this.#last) return this.#lastValue;
+    const value = this.#names.get(method) ?? METHOD_OTHER;
+    this.#last = method;
+    this.#lastValue = value;
+    return value;
   }
 }

@@ -69,6 +69,11 @@ export class HttpTable {
   readonly #budget: SeriesBudget;
   readonly #byTarget = new Map<string, Map<string, Leaf>>();
   #overflow: HttpSeries | null = null;
+  /** The last one that was found, and what it is of: the same is often asked for again. */
+  #last: HttpSeries | null = null;
+  #lastTarget = '';
+  #lastMethod = '';
+  #lastKey = -1;
 
   constructor(maxSeries: number, budget: SeriesBudget) {
     this.#maxSeries = maxSeries;
@@ -78,13 +83,32 @@ export class HttpTable {
   /** The series of these dimensions; a new one begins at `startNs`. */
   find(dimensions: HttpDimensions, startNs: number): HttpSeries {
     const key = packedKey(dimensions);
-    const leaf = this.#byTarget.get(dimensions.target)?.get(dimensions.method);
+    const { target, method, errorType } = dimensions;
+    const isPlain = errorType === '';
+    if (
+      isPlain &&
+      this.#last !== null &&
+      key === this.#lastKey &&
+      target === this.#lastTarget &&
+      method === this.#lastMethod
+    )
+      return this.#last;
+    const leaf = this.#byTarget.get(target)?.get(method);
     if (leaf !== undefined) {
-      const error = dimensions.errorType;
-      const known = error === '' ? leaf.plain.get(key) : leaf.byError?.get(error)?.get(key);
-      if (known !== undefined) return known;
+      const known = isPlain ? leaf.plain.get(key) : leaf.byError?.get(errorType)?.get(key);
+      if (known !== undefined) {
+        if (isPlain) this.#remember(dimensions, key, known);
+        return known;
+      }
     }
     return this.#add(dimensions, key, startNs);
+  }
+
+  #remember({ target, method }: HttpDimensions, key: number, series: HttpSeries): void {
+    this.#last = series;
+    this.#lastTarget = target;
+    this.#lastMethod = method;
+    this.#lastKey = key;
   }
 
   /** Gives the series back to the budget. */

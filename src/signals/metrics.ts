@@ -29,6 +29,9 @@ export interface MetricsOptions {
 
 export class Metrics {
   readonly #services = new Map<number, ServiceMetrics>();
+  /** The last one that was asked for: requests of one service come in rows. */
+  #lastService: Service | null = null;
+  #lastMetrics: ServiceMetrics | null = null;
   readonly #methods: KnownMethods;
   readonly #servers = new ServerAddresses();
   readonly #dimensions = new HttpDimensions();
@@ -132,6 +135,7 @@ export class Metrics {
     metrics.client.release();
     this.#forgottenOverflows += metrics.server.overflowed + metrics.client.overflowed;
     this.#services.delete(serviceId);
+    this.#lastService = null;
   }
 
   /** All points as of `nowNs` (boot clock). Families without points are left out. */
@@ -153,7 +157,15 @@ export class Metrics {
       this.#dropped.no_service++;
       return null;
     }
-    return this.#services.get(service.id) ?? this.#add(service);
+    if (service === this.#lastService) return this.#lastMetrics;
+    const metrics = this.#services.get(service.id) ?? this.#add(service);
+    if (metrics !== null) this.#remember(service, metrics);
+    return metrics;
+  }
+
+  #remember(service: Service, metrics: ServiceMetrics): void {
+    this.#lastService = service;
+    this.#lastMetrics = metrics;
   }
 
   /** Ends of things that a forgotten service began must not bring it back. */
@@ -162,9 +174,11 @@ export class Metrics {
       this.#dropped.no_service++;
       return null;
     }
-    const metrics = this.#services.get(service.id);
-    if (metrics === undefined) this.#dropped.service_gone++;
-    return metrics ?? null;
+    if (service === this.#lastService) return this.#lastMetrics;
+    const metrics = this.#services.get(service.id) ?? null;
+    if (metrics === null) this.#dropped.service_gone++;
+    else this.#remember(service, metrics);
+    return metrics;
   }
 
   #add(service: Service): ServiceMetrics | null {

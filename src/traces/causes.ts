@@ -62,6 +62,9 @@ export class Causes {
   };
   readonly #options: CausesOptions;
   readonly #works = new Map<number, ProcessWork>();
+  /** The last one that was asked for; null once that process has ended. */
+  #lastPid = 0;
+  #lastWork: ProcessWork | null = null;
   readonly #claims: Claims;
   readonly #lineages: Lineages;
   /** Of the record at hand: the thread's last take, and its last from a connection that it has not opened itself. */
@@ -101,6 +104,7 @@ export class Causes {
   /** The process has ended, or runs another program. */
   forgetProcess(pid: number): void {
     this.#works.delete(pid);
+    this.#lastWork = null;
   }
 
   /** The first byte of a request was taken, or given. */
@@ -172,11 +176,14 @@ export class Causes {
   }
 
   #workOf(pid: number): ProcessWork {
+    if (pid === this.#lastPid && this.#lastWork !== null) return this.#lastWork;
     let work = this.#works.get(pid);
     if (work === undefined) {
       work = new ProcessWork();
       this.#works.set(pid, work);
     }
+    this.#lastPid = pid;
+    this.#lastWork = work;
     return work;
   }
 

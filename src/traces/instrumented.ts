@@ -8,11 +8,14 @@ type Service = NonNullable<Exchange['service']>;
 export class InstrumentedServices {
   readonly #exporters = new WeakSet<Service>();
   readonly #relays = new WeakSet<Service>();
+  /** Most hosts have none, and every exchange asks. */
+  #hasAny = false;
 
   /** The process sends traces. True where that is news. */
   sends(service: Service): boolean {
     if (this.#exporters.has(service) || this.#relays.has(service)) return false;
     this.#exporters.add(service);
+    this.#hasAny = true;
     return true;
   }
 
@@ -23,7 +26,7 @@ export class InstrumentedServices {
   }
 
   has(service: Service | null): boolean {
-    return service !== null && this.#exporters.has(service);
+    return this.#hasAny && service !== null && this.#exporters.has(service);
   }
 
   /**

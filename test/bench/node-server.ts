@@ -25,8 +25,12 @@ export class NodeServer implements Target {
     return `selection: { include: [{ listen_port: ${this.#port} }${isClient}] }\n`;
   }
 
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}/bytes/612/1`;
+  }
+
   load(seconds: number, connections = 50): Promise<LoadResult> {
-    return loadUrl(`http://127.0.0.1:${this.#port}/bytes/612/1`, { seconds, connections, threads: 1 });
+    return loadUrl(this.url, { seconds, connections, threads: 1 });
   }
 
   async stop(): Promise<void> {

@@ -1,7 +1,8 @@
-// Runs a recording through the pipeline again and again, on one thread: what the worker does without its kernel. In: a
-// ReplayOrder as argument. Out: one JSON ReplayReport. It is `underspan replay` without the main thread; reading the file
-// is timed alone and subtracted. Each pass gets a pipeline of its own, since a recording begins with unknown connections.
-import { getHeapStatistics } from 'node:v8';
+// Runs a recording through the pipeline on one thread: what the worker does without its kernel. In: a ReplayOrder as argument.
+// Out: one JSON ReplayReport. It is `underspan replay` without the main thread. One pipeline sees the whole recording, as an
+// agent that stays does: first it is cold, then it is measured stretch by stretch, then profiled. Reading the file is timed
+// alone and subtracted.
+import { statSync } from 'node:fs';
 import { loadConfig } from '../../src/config/load.js';
 import type { FromWorker, WorkerStart } from '../../src/messages.js';
 import { RecordingReader } from '../../src/recording.js';
@@ -11,100 +12,132 @@ import { profileCpu, profileHeap, type Shares } from './profile.js';
 export interface ReplayOrder {
   readonly file: string;
   readonly wantsSpans: boolean;
-  readonly passes: number;
   readonly profiles: boolean;
 }
 
-export interface Pass {
-  readonly wallMs: number;
-  /** CPU time of the process, helper threads of the garbage collector included. */
-  readonly cpuMs: number;
+/** Per exchange, in nanoseconds. */
+export interface Stretch {
+  readonly exchanges: number;
+  readonly wallNs: number;
+  /** CPU time of the process, helper threads of V8 included. */
+  readonly cpuNs: number;
 }
 
 export interface ReplayReport {
-  /** Without the time that reading the file takes. */
-  readonly passes: readonly Pass[];
-  readonly readMs: number;
-  /** Of one pass. */
+  readonly cold: Stretch;
+  readonly stretches: readonly Stretch[];
+  readonly exchanges: number;
   readonly spans: number;
   readonly otlpBytes: number;
   readonly fileBytes: number;
-  /** JavaScript heap that one pass uses up, buffers not included; sampled. */
+  /** JavaScript heap that an exchange uses up, buffers not included; sampled. */
   readonly heapBytes: number;
-  readonly peakHeapMb: number;
   readonly cpu: Shares | null;
   readonly heap: Shares;
 }
 
-/** V8 compiles for the first 120,000 exchanges (`macro`), of some 1,200 bytes each; a recording has a part of that. */
-const WARM_BYTES = 150e6;
-const MOST_WARM_PASSES = 60;
+/** V8 compiles for the first 120,000 exchanges (`macro`). */
+const COLD_EXCHANGES = 20_000;
+/** Parts of the recording: up to here it is warmed, measured, profiled by time; the rest is profiled by memory. */
+const WARM_SHARE = 0.5;
+const MEASURED_SHARE = 0.8;
+const TIMED_SHARE = 0.9;
 
-/** One reading of the file and nothing else. Returns its size. */
-function readAll(file: string): number {
+/** Nanoseconds that reading a byte takes. */
+function timeReading(file: string): number {
   const reader = new RecordingReader(file);
+  const from = performance.now();
   while (reader.next() !== null);
+  const ns = (performance.now() - from) * 1e6;
   reader.close();
-  return reader.bytesRead;
+  return ns / reader.bytesRead;
 }
 
-async function replayOnce(order: ReplayOrder): Promise<{ spans: number; otlpBytes: number }> {
-  const sums = { spans: 0, otlpBytes: 0 };
-  const start: WorkerStart = {
-    mode: 'replay',
-    config: loadConfig({ environment: {} }).config,
-    file: order.file,
-    version: 'bench',
-    agentPid: 0,
-    ownPeers: [],
-    wantsSpans: order.wantsSpans,
-    wantsConnections: false,
-  };
-  const post = (message: FromWorker): void => {
+class Replay {
+  spans = 0;
+  otlpBytes = 0;
+  readonly source: ReplaySource;
+  readonly #readNs: number;
+  readonly #fileBytes: number;
+
+  constructor(order: ReplayOrder, readNs: number, fileBytes: number) {
+    this.#readNs = readNs;
+    this.#fileBytes = fileBytes;
+    const start: WorkerStart = {
+      mode: 'replay',
+      config: loadConfig({ environment: {} }).config,
+      file: order.file,
+      version: 'bench',
+      agentPid: 0,
+      ownPeers: [],
+      wantsSpans: order.wantsSpans,
+      wantsConnections: false,
+    };
+    this.source = new ReplaySource(start, message => this.#onMessage(message));
+  }
+
+  #onMessage(message: FromWorker): void {
     if (message.type === 'failed') throw new Error(message.message);
     if (message.type !== 'traces') return;
-    sums.spans += message.spanCount;
-    sums.otlpBytes += message.bytes.length;
-  };
-  await new ReplaySource(start, post).run();
-  return sums;
-}
+    this.spans += message.spanCount;
+    this.otlpBytes += message.bytes.length;
+  }
 
-async function timed(work: () => unknown): Promise<Pass> {
-  globalThis.gc?.();
-  const cpu = process.cpuUsage();
-  const from = performance.now();
-  await work();
-  const wallMs = performance.now() - from;
-  const { user, system } = process.cpuUsage(cpu);
-  return { wallMs, cpuMs: (user + system) / 1000 };
+  /** Turns until that share of the recording has been read, or so many exchanges have begun. */
+  async until(share: number, exchanges = Number.POSITIVE_INFINITY): Promise<void> {
+    const { source } = this;
+    for (;;) {
+      const { progress } = source;
+      if (progress.bytes >= this.#fileBytes * share || progress.exchanges >= exchanges) return;
+      if (!source.turn()) return;
+      await new Promise(resolve => setImmediate(resolve));
+    }
+  }
+
+  async timed(work: () => Promise<void>): Promise<Stretch> {
+    const before = this.source.progress;
+    const cpu = process.cpuUsage();
+    const from = performance.now();
+    await work();
+    const wallMs = performance.now() - from;
+    const { user, system } = process.cpuUsage(cpu);
+    const after = this.source.progress;
+    const exchanges = after.exchanges - before.exchanges;
+    const readNs = (after.bytes - before.bytes) * this.#readNs;
+    return {
+      exchanges,
+      wallNs: (wallMs * 1e6 - readNs) / exchanges,
+      cpuNs: ((user + system) * 1000 - readNs) / exchanges,
+    };
+  }
 }
 
 async function main(order: ReplayOrder): Promise<ReplayReport> {
-  const warmPasses = Math.min(MOST_WARM_PASSES, Math.ceil(WARM_BYTES / readAll(order.file)));
-  for (let warm = 0; warm < warmPasses; warm++) await replayOnce(order);
-  const passes: Pass[] = [];
-  let fileBytes = 0;
-  let readMs = 0;
-  let peakHeap = 0;
-  for (let at = 0; at < order.passes; at++) {
-    const reading = await timed(() => {
-      fileBytes = readAll(order.file);
-    });
-    const both = await timed(() => replayOnce(order));
-    passes.push({ wallMs: both.wallMs - reading.wallMs, cpuMs: both.cpuMs - reading.cpuMs });
-    readMs = reading.wallMs;
-    peakHeap = Math.max(peakHeap, getHeapStatistics().used_heap_size);
+  const fileBytes = statSync(order.file).size;
+  const replay = new Replay(order, timeReading(order.file), fileBytes);
+  const cold = await replay.timed(() => replay.until(WARM_SHARE, COLD_EXCHANGES));
+  await replay.until(WARM_SHARE);
+  const stretches: Stretch[] = [];
+  while (replay.source.progress.bytes < fileBytes * MEASURED_SHARE) {
+    const { exchanges } = replay.source.progress;
+    const stretch = await replay.timed(() => replay.until(MEASURED_SHARE, exchanges + 1));
+    if (stretch.exchanges > 0) stretches.push(stretch);
   }
-  const heap = await profileHeap(() => replayOnce(order));
+  const cpu = order.profiles ? await profileCpu(() => replay.until(TIMED_SHARE)) : null;
+  await replay.until(TIMED_SHARE);
+  const { exchanges } = replay.source.progress;
+  const heap = await profileHeap(() => replay.until(1));
+  const last = replay.source.progress.exchanges - exchanges;
+  while (replay.source.turn());
   return {
-    passes,
-    readMs,
-    ...(await replayOnce(order)),
+    cold,
+    stretches,
+    exchanges: replay.source.progress.exchanges,
+    spans: replay.spans,
+    otlpBytes: replay.otlpBytes,
     fileBytes,
-    heapBytes: heap.sum,
-    peakHeapMb: peakHeap / (1 << 20),
-    cpu: order.profiles ? await profileCpu(() => replayOnce(order)) : null,
+    heapBytes: heap.sum / last,
+    cpu,
     heap,
   };
 }

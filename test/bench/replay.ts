@@ -1,27 +1,30 @@
-// What the pipeline costs without its kernel: real traffic is recorded once (nginx and a node server under wrk), then run
-// through the same stages in a process of its own. Exchanges a second on one core, bytes of garbage, bytes of OTLP, and
-// which functions and stages they go to.
+// What the pipeline costs without its kernel: real traffic is recorded once (nginx and a node server at a rate that the agent
+// follows), then run through the same stages in a process of its own. Exchanges a second on one core, bytes of garbage,
+// bytes of OTLP, and which functions and stages they go to.
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { startAgent } from '../support/agent.js';
-import { Child, freePort, isListening, runCommand, temporaryDirectory, until } from '../support/processes.js';
+import { runCommand, temporaryDirectory } from '../support/processes.js';
 import { type PartResult, type Row, renderTable, spreadOf } from './figures.js';
 import { Nginx } from './nginx.js';
+import { NodeServer } from './node-server.js';
 import type { Share } from './profile.js';
 import type { Quiet } from './quiet.js';
 import type { ReplayOrder, ReplayReport } from './replay-process.js';
 
 const PROGRAM = fileURLToPath(new URL('./replay-process.js', import.meta.url));
-const RECORD_SECONDS = 1;
-const PASSES_PER_ROUND = 3;
-/** A full ring is behind a saturated server, and an agent that is told to stop has two seconds for it. */
-const SETTLE_MS = 4000;
+const RECORD_SECONDS = 8;
+/** Requests a second, each seen on both sides. */
+const NGINX_RATE = 15_000;
+const NODE_RATE = 4000;
+const CONNECTIONS = 50;
+/** An agent that was cold has fallen behind. */
+const SETTLE_MS = 2000;
 
 interface Replayed {
   readonly name: string;
-  readonly exchanges: number;
-  readonly report: ReplayReport;
+  readonly reports: readonly ReplayReport[];
 }
 
 interface Traffic {
@@ -34,12 +37,17 @@ async function record(
   directory: string,
   name: string,
   selection: string,
-  load: () => Promise<unknown>,
+  url: string,
+  perSecond: number,
 ): Promise<Traffic> {
   const file = path.join(directory, `${name}.rec`);
   const agent = await startAgent({ command: ['record', file], config: selection });
+  const rate = `--rps=${perSecond / CONNECTIONS}`;
   try {
-    await load();
+    const load = await runCommand('h2load', ['--h1', '-t1', `-c${CONNECTIONS}`, `-D${RECORD_SECONDS}`, rate, url], {
+      timeoutMs: RECORD_SECONDS * 1000 + 30_000,
+    });
+    if (load.exitCode !== 0) throw new Error(`h2load failed: ${load.describe()}`);
     await sleep(SETTLE_MS);
   } finally {
     await agent.stop();
@@ -50,29 +58,23 @@ async function record(
 async function recordNginx(directory: string): Promise<Traffic> {
   const nginx = await Nginx.start();
   try {
-    return await record(directory, 'nginx', nginx.selection('wrk'), () => nginx.load(RECORD_SECONDS));
+    return await record(directory, 'nginx', nginx.selection('h2load'), nginx.url, NGINX_RATE);
   } finally {
     await nginx.stop();
   }
 }
 
 async function recordNode(directory: string): Promise<Traffic> {
-  const port = await freePort();
-  const server = new Child(process.execPath, ['test/services/node-server.mjs', String(port), '/dev/null']);
+  const server = await NodeServer.start();
   try {
-    await until('the node server', 10_000, () => isListening({ port }));
-    const load = () =>
-      runCommand('wrk', ['-t1', '-c50', `-d${RECORD_SECONDS}s`, `http://127.0.0.1:${port}/bytes/612/1`]);
-    const selection = `selection: { include: [{ listen_port: ${port} }, { peer_port: ${port} }] }\n`;
-    return await record(directory, 'node', selection, load);
+    return await record(directory, 'node', server.selection('h2load'), server.url, NODE_RATE);
   } finally {
     await server.stop();
   }
 }
 
 async function replay(order: ReplayOrder): Promise<ReplayReport> {
-  const command = ['--expose-gc', PROGRAM, JSON.stringify(order)];
-  const child = await runCommand(process.execPath, command, { timeoutMs: 120_000 });
+  const child = await runCommand(process.execPath, [PROGRAM, JSON.stringify(order)], { timeoutMs: 120_000 });
   if (child.exitCode !== 0) throw new Error(`the replay failed: ${child.describe()}`);
   return JSON.parse(child.stdout) as ReplayReport;
 }
@@ -85,19 +87,18 @@ export async function runReplay(rounds: number, quiet: Quiet, say: (text: string
   for (const { name, file } of traffics) {
     for (const wantsSpans of [true, false]) {
       const what = `${name}, ${wantsSpans ? 'spans and metrics' : 'metrics only'}`;
-      say(`replay: ${what}`);
-      const profiles = wantsSpans && name === 'nginx';
-      const order = { file, wantsSpans, passes: PASSES_PER_ROUND * rounds, profiles };
-      const report = await quiet.round(() => replay(order));
-      // Without spans nothing leaves, but it is the same recording.
-      const exchanges = wantsSpans ? report.spans : (results.at(-1)?.exchanges ?? 0);
-      if (exchanges === 0) throw new Error(`the recording of ${name} holds no exchange`);
-      results.push({ name: what, exchanges, report });
+      const reports: ReplayReport[] = [];
+      for (let round = 0; round < rounds; round++) {
+        say(`replay, round ${round + 1} of ${rounds}: ${what}`);
+        const profiles = wantsSpans && name === 'nginx' && round === 0;
+        reports.push(await quiet.round(() => replay({ file, wantsSpans, profiles })));
+      }
+      results.push({ name: what, reports });
     }
   }
-  const profiled = results.find(({ report }) => report.cpu !== null)?.report;
+  const profiled = results.flatMap(({ reports }) => reports).find(({ cpu }) => cpu !== null);
   return {
-    title: 'the pipeline alone: recorded traffic, one thread, warm code (each pass with a pipeline of its own)',
+    title: 'the pipeline alone: recorded traffic, one thread, one pipeline from its first exchange on',
     tables: [
       figures(results),
       shares('CPU time by stage (nginx, spans and metrics)', profiled?.cpu?.byStage ?? []),
@@ -114,21 +115,24 @@ function figures(results: readonly Replayed[]): string {
   const columns = [
     { title: 'exchanges/s', digits: 0, hasSpread: true },
     { title: 'ns/exchange', digits: 0, hasSpread: true },
-    { title: 'CPU ns/exchange', digits: 0, hasSpread: true },
+    { title: 'CPU ns/exchange', digits: 0 },
+    { title: 'the first 20,000', digits: 0 },
     { title: 'heap B/exchange', digits: 0 },
     { title: 'OTLP B/span', digits: 0 },
     { title: 'recorded B', digits: 0 },
     { title: 'exchanges', digits: 0 },
   ];
-  const rows = results.map(({ name, exchanges, report }): Row => {
-    const { passes, spans, otlpBytes, fileBytes, heapBytes } = report;
+  const rows = results.map(({ name, reports }): Row => {
+    const stretches = reports.flatMap(report => report.stretches);
+    const { spans, otlpBytes, fileBytes, exchanges } = reports[0] as ReplayReport;
     return {
       name,
       cells: [
-        spreadOf(passes.map(({ wallMs }) => (exchanges / wallMs) * 1000)),
-        spreadOf(passes.map(({ wallMs }) => (wallMs * 1e6) / exchanges)),
-        spreadOf(passes.map(({ cpuMs }) => (cpuMs * 1e6) / exchanges)),
-        heapBytes / exchanges,
+        spreadOf(stretches.map(({ wallNs }) => 1e9 / wallNs)),
+        spreadOf(stretches.map(({ wallNs }) => wallNs)),
+        spreadOf(stretches.map(({ cpuNs }) => cpuNs)),
+        spreadOf(reports.map(({ cold }) => cold.cpuNs)),
+        spreadOf(reports.map(({ heapBytes }) => heapBytes)),
         spans === 0 ? '-' : otlpBytes / spans,
         fileBytes / exchanges,
         exchanges,
