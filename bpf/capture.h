@@ -64,7 +64,7 @@ struct capture_scratch {
  * preemption off). A program that can be (uprobes, trampolines) stays on its CPU, but
  * another one may run there meanwhile: such programs take a lane and give it back. */
 #define LANE_ATOMIC 0
-#define LANES 8
+#define LANES 16 /* half of them where the kernel preempts nothing of its own: src/kernel/loader.ts */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -87,7 +87,7 @@ static __always_inline __u32 lane_take(void)
 		struct capture_scratch *scratch = scratch_at(lane);
 
 		if (!scratch)
-			return 0;
+			break;
 		__sync_fetch_and_add(&scratch->holders, 1);
 		if (*(volatile __u64 *)&scratch->holders == 1)
 			return lane;

@@ -43,6 +43,8 @@ const FOLLOWED = new Uint8Array([1, 0, 0, 0]);
 /** Stacks have no keys. */
 const EMPTY_KEY = new Uint8Array(0);
 const KERNEL_BTF = '/sys/kernel/btf/vmlinux';
+/** Of bpf/capture.h. */
+const LANES = 16;
 /** Linux 6.2, see bpf/kernel_read.h. */
 const TYPED_READ = 'bpf_rdonly_cast';
 /** Linux 6.6, see host.c. */
@@ -388,6 +390,7 @@ function open(
   host.setConstant(object, 'has_copies', hasCopies ? 1 : 0);
   host.setMapSize(object, 'data_ring', options.dataRingBytes);
   host.setMapSize(object, 'control_ring', options.controlRingBytes);
+  host.setMapSize(object, 'capture_scratches', hasCopies ? LANES : LANES / 2);
   for (const map of ['connections', 'sockets', 'free_slots']) host.setMapSize(object, map, options.maxConnections);
   host.setMapSize(object, 'sessions', options.maxConnections + SESSIONS_TO_SPARE);
   if (hasMultiProbes) for (const name of FOR_FILES) host.useMultiProbes(object, name);
