@@ -212,7 +212,9 @@ export class StreamFeeder {
   onClosed(connection: Connection, event: ConnectionClosedEventCursor): void {
     this.#synchrony.noteLost(connection, event);
     this.#settleRun(connection, event.direction, event.prevEndSeq, event.prevLastNs, event.prevCalls);
-    const wasReset = (connection.flags & (CONNECTION_RESET_RECEIVED | CONNECTION_RESET_SENT)) !== 0;
+    const wasReset =
+      (connection.flags & (CONNECTION_RESET_RECEIVED | CONNECTION_RESET_SENT)) !== 0 &&
+      !wasGoodbyeReset(connection, event);
     if (connection.isOpaque) endTunnel(connection, event);
     const lastNs = connection.isOpaque ? Math.max(event.lastReadNs, event.lastWriteNs) : connection.lastNs;
     if (connection.endedNs <= lastNs) connection.endedNs = endOf(event, lastNs);
@@ -264,6 +266,16 @@ export class StreamFeeder {
 /** Is what begins in `stream` a response, and to which request is certain? */
 function isDue(connection: Connection, stream: Stream): boolean {
   return stream === connection.responseStream && (connection.matcher?.soleRequest ?? null) !== null;
+}
+
+/**
+ * Was what was reset but this side's goodbye? A TLS server that closes at once does so to the client's close_notify; all that it
+ * had to say came before its FIN.
+ */
+function wasGoodbyeReset(connection: Connection, event: ConnectionClosedEventCursor): boolean {
+  if (!connection.isSession || connection.requestDirection !== DIRECTION_EGRESS) return false;
+  const isReset = (connection.flags & CONNECTION_RESET_SENT) === 0 && event.direction === DIRECTION_INGRESS;
+  return isReset && event.finReceivedNs > 0 && event.finReceivedNs < event.resetNs;
 }
 
 /** Was the open run one of the response, and do its last bytes end a chunked body? */

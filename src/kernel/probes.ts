@@ -151,6 +151,18 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
           'go_read_return',
           'go_write_return',
           'go_close_enter',
+        ].map(name => ({ name, isForFiles: true })),
+      ),
+    ],
+    isRequired: false,
+    loss: 'no spans of encrypted requests: TLS connections are seen from outside only',
+  },
+  {
+    name: 'rustls plaintext',
+    ways: [
+      way(
+        'uprobe',
+        ...[
           'rust_carry_enter',
           'rust_read_return',
           'rust_sent_return',
@@ -164,7 +176,7 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
       ),
     ],
     isRequired: false,
-    loss: 'no spans of encrypted requests: TLS connections are seen from outside only',
+    loss: 'no spans of requests that are encrypted by rustls: their connections are seen from outside only',
   },
   {
     name: 'event loops',

@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
+  CONNECTION_FIN_RECEIVED,
   CONNECTION_RESET_RECEIVED,
   CONNECTION_RESET_SENT,
+  CONNECTION_TLS,
   DIRECTION_EGRESS,
   DIRECTION_INGRESS,
 } from '../../../src/records/records.gen.js';
@@ -95,6 +97,25 @@ test('a response cut short by the end of its stream has failed', () => {
     const harness = new Harness();
     harness.client().opened().wrote(requestText('GET /a')).read(text).readEnd().closed();
     assert.deepEqual(harness.finish().map(line), ['GET /a 200 connection_closed']);
+  }
+});
+
+test("a client's TLS goodbye that is answered by a reset does not cut a response that lasted until the server's FIN", () => {
+  const text = 'HTTP/1.0 200 OK\r\n\r\nwhole';
+  const received = CONNECTION_RESET_RECEIVED | CONNECTION_FIN_RECEIVED;
+  const [finReceivedNs, resetNs] = [T0 + 40 * MS, T0 + 41 * MS];
+  for (const [what, flags, times, expected] of [
+    ['the goodbye', received, { finReceivedNs, resetNs }, 'GET /a 200'],
+    ['the response', CONNECTION_RESET_RECEIVED, { resetNs }, 'GET /a 200 EPIPE'],
+  ] as const) {
+    const harness = new Harness();
+    harness
+      .client({ flags: CONNECTION_TLS })
+      .opened()
+      .wrote(requestText('GET /a'))
+      .read(text, { at: T0 + 30 * MS, arrived: T0 + 29 * MS })
+      .closed({ flags, errorNumber: EPIPE, at: T0 + 42 * MS, ...times });
+    assert.deepEqual(harness.finish().map(line), [expected], what);
   }
 });
 
