@@ -9,7 +9,7 @@ import { Slab } from './records/dispatch.js';
 import type { Source } from './worker.js';
 
 /** Frames between two turns of the event loop. */
-const FRAMES_PER_TURN = 16;
+const FRAMES_PER_TURN = 64;
 
 export class ReplaySource implements Source {
   readonly #reader: RecordingReader;
@@ -53,9 +53,9 @@ export class ReplaySource implements Source {
     while (this.turn()) await new Promise(resolve => setImmediate(resolve));
   }
 
-  /** Some frames. False at the end, when everything has been handed over. */
-  turn(): boolean {
-    for (let frames = 0; frames < FRAMES_PER_TURN && !this.#isStopped; frames++) if (!this.#step()) this.stop();
+  /** So many frames. False at the end, when everything has been handed over. */
+  turn(most = FRAMES_PER_TURN): boolean {
+    for (let frames = 0; frames < most && !this.#isStopped; frames++) if (!this.#step()) this.stop();
     if (this.#isStopped) return false;
     this.#assembly.flush();
     return true;

@@ -38,6 +38,8 @@ export interface ReplayReport {
 
 /** V8 compiles for the first 120,000 exchanges (`macro`). */
 const COLD_EXCHANGES = 20_000;
+/** Of a stretch, at least: the CPU clock has to move. */
+const STRETCH_EXCHANGES = 2000;
 /** Parts of the recording: up to here it is warmed, measured, profiled by time; the rest is profiled by memory. */
 const WARM_SHARE = 0.5;
 const MEASURED_SHARE = 0.8;
@@ -89,7 +91,7 @@ class Replay {
     for (;;) {
       const { progress } = source;
       if (progress.bytes >= this.#fileBytes * share || progress.exchanges >= exchanges) return;
-      if (!source.turn()) return;
+      if (!source.turn(1)) return;
       await new Promise(resolve => setImmediate(resolve));
     }
   }
@@ -120,15 +122,16 @@ async function main(order: ReplayOrder): Promise<ReplayReport> {
   const stretches: Stretch[] = [];
   while (replay.source.progress.bytes < fileBytes * MEASURED_SHARE) {
     const { exchanges } = replay.source.progress;
-    const stretch = await replay.timed(() => replay.until(MEASURED_SHARE, exchanges + 1));
+    const stretch = await replay.timed(() => replay.until(MEASURED_SHARE, exchanges + STRETCH_EXCHANGES));
     if (stretch.exchanges > 0) stretches.push(stretch);
   }
   const cpu = order.profiles ? await profileCpu(() => replay.until(TIMED_SHARE)) : null;
   await replay.until(TIMED_SHARE);
+  if (stretches.length === 0) throw new Error(`a recording of ${fileBytes} bytes is too short to be measured`);
   const { exchanges } = replay.source.progress;
   const heap = await profileHeap(() => replay.until(1));
   const last = replay.source.progress.exchanges - exchanges;
-  while (replay.source.turn());
+  await replay.until(Number.POSITIVE_INFINITY);
   return {
     cold,
     stretches,
@@ -136,7 +139,7 @@ async function main(order: ReplayOrder): Promise<ReplayReport> {
     spans: replay.spans,
     otlpBytes: replay.otlpBytes,
     fileBytes,
-    heapBytes: heap.sum / last,
+    heapBytes: heap.sum / Math.max(1, last),
     cpu,
     heap,
   };

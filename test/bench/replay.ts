@@ -19,6 +19,7 @@ const RECORD_SECONDS = 8;
 const NGINX_RATE = 15_000;
 const NODE_RATE = 4000;
 const CONNECTIONS = 50;
+const WHOLE_SHARE = 0.95;
 /** An agent that was cold has fallen behind. */
 const SETTLE_MS = 2000;
 
@@ -106,7 +107,7 @@ export async function runReplay(rounds: number, quiet: Quiet, say: (text: string
       shares('allocated bytes by stage', profiled?.heap?.byStage ?? []),
       shares('allocated bytes by function', profiled?.heap?.byFunction ?? []),
     ],
-    warnings: [],
+    warnings: results.flatMap(warningsOf),
     data: results,
   };
 }
@@ -140,6 +141,13 @@ function figures(results: readonly Replayed[]): string {
     };
   });
   return renderTable('recorded traffic', columns, rows);
+}
+
+/** A record that found the ring full costs the pipeline little. */
+function warningsOf({ name, reports }: Replayed): string[] {
+  const { spans, exchanges } = reports[0] as ReplayReport;
+  if (spans === 0 || spans >= exchanges * WHOLE_SHARE) return [];
+  return [`${name}: only ${spans} of ${exchanges} exchanges were recorded whole: all figures are too low`];
 }
 
 function shares(title: string, list: readonly Share[]): string {
