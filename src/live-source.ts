@@ -129,7 +129,7 @@ export class LiveSource implements Source {
     );
     this.#clock = new ClockKeeper(this.#assembly.pipeline.clock, out => kernel.clock(out));
     this.#clock.adjust();
-    observeKernel(this.#assembly.counters, this.#kernelCounters);
+    observeKernel(this.#assembly.counters, this.#kernelCounters, this.#assembly.pipeline);
     this.#assembly.counters.observe('underspan.ring.fill', 'data', () => this.#drain.takeDataFill());
     this.#assembly.counters.observe('underspan.ring.fill', 'control', () => this.#drain.takeControlFill());
     this.#redactor = config.capture.redact ? new Redactor() : null;

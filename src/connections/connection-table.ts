@@ -224,7 +224,7 @@ export class ConnectionTable {
   }
 
   #forget(connection: Connection, errorType: string): void {
-    this.synchrony.unawait(connection);
+    this.synchrony.forget(connection);
     this.#owners.remove(connection);
     connection.matcher?.close(errorType);
     this.#slots[connection.slot] = null;
@@ -251,7 +251,10 @@ export class ConnectionTable {
 
   /** The agent stops: what is under way is told as far as it has come. Nothing is invented for it. */
   abandonAll(): void {
-    for (const connection of this.#live) connection.matcher?.abandon('unfinished');
+    for (const connection of this.#live) {
+      connection.matcher?.abandon('unfinished');
+      this.synchrony.forget(connection);
+    }
   }
 }
 

@@ -78,8 +78,8 @@ export class Connection {
   lostEdgesEgress = 0;
   /** Why bytes are missing, if the record at hand shows that some are. */
   gapCause: 'gap' | 'ring_full' = 'gap';
-  /** Lost edges that were responses if the connection turns out to speak a known protocol. */
-  lostAnswers = 0;
+  /** Lost edges that were requests if the connection turns out to speak a known protocol. */
+  lostRequests = 0;
   /** Edges whose first bytes were no known protocol's. */
   strangeEdges = 0;
   /** Messages that a parser gave up. */

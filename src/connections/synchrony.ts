@@ -11,6 +11,7 @@ import {
   DIRECTION_INGRESS,
   ROLE_CLIENT,
   ROLE_SERVER,
+  ROLE_UNKNOWN,
   VERDICT_EDGES,
   VERDICT_IGNORE,
   VERDICT_STREAM,
@@ -50,6 +51,8 @@ export class Synchrony {
   /** Connections of which only bytes are counted: no protocol was recognised; messages failed to parse too often. */
   ignored = 0;
   givenUp = 0;
+  /** Requests of connections of which no more is known: no record of them told what they speak. */
+  untoldRequests = 0;
   /** Those that wait for bytes the kernel does not announce: see kernel/progress.ts. */
   readonly awaited = new Set<Connection>();
   readonly #sink: SynchronySink;
@@ -75,10 +78,7 @@ export class Synchrony {
     if (connection.lostRecords > 0) connection.isEachSeen = false;
     this.#trySync(connection, event, direction, bytes, from, to);
     if (!connection.isSynced) this.#countUnread(connection, direction, bytes, from, to);
-    else if (connection.lostAnswers > 0) {
-      this.#missAnswers(connection, connection.lostAnswers);
-      connection.lostAnswers = 0;
-    }
+    else this.#missRequests(connection, connection.lostRequests);
   }
 
   #trySync(
@@ -89,12 +89,7 @@ export class Synchrony {
     from: number,
     to: number,
   ): void {
-    const requestDirection =
-      connection.role === ROLE_SERVER
-        ? DIRECTION_INGRESS
-        : connection.role === ROLE_CLIENT
-          ? DIRECTION_EGRESS
-          : direction;
+    const requestDirection = connection.role === ROLE_UNKNOWN ? direction : requestsOf(connection);
     if (direction !== requestDirection || to === from) return;
     const protocol = detectRequest(bytes, from, to);
     if (protocol === null) {
@@ -124,26 +119,23 @@ export class Synchrony {
   /**
    * While a connection that spoke a known protocol cannot be read, each change to the response's direction is an exchange
    * that nobody will see; the first ones answer requests that have been counted as dropped. Of a connection that has not
-   * spoken yet it may be one, if what it answers was lost; it is one if what it answers was no request to us, and to the
-   * server a bad one.
+   * spoken yet it is one if what it answers was no request to us, and to the server a bad one.
    */
   #countUnread(connection: Connection, direction: number, bytes: Uint8Array, from: number, to: number): void {
     if (connection.matcher === null) {
-      const answers = connection.role === ROLE_CLIENT ? DIRECTION_INGRESS : DIRECTION_EGRESS;
-      if (direction !== answers) return;
-      if (connection.gapCause === 'ring_full') connection.lostAnswers++;
-      else if (connection.strangeEdges > 0 && detectResponse(bytes, from, to) !== null)
-        this.#sink.missExchange(connection, 'unparsed');
+      if (direction === requestsOf(connection) || connection.strangeEdges === 0) return;
+      if (detectResponse(bytes, from, to) !== null) this.#sink.missExchange(connection, 'unparsed');
       return;
     }
     if (direction === connection.requestDirection) return;
     if (connection.countedAnswers > 0) connection.countedAnswers--;
-    else this.#sink.missExchange(connection, connection.gapCause === 'ring_full' ? 'ring_full' : 'unsynced');
+    else this.#sink.missExchange(connection, 'unsynced');
   }
 
   /**
-   * Data records of this connection found the ring full. A change to the response's direction among them is an exchange
-   * that nobody will see; those first that have been counted as dropped.
+   * Data records of this connection found the ring full. A change to the request's direction among them is an exchange
+   * that nobody will see, and its answer no other one. The kernel counts likewise where it can tell nobody: all edges
+   * are in the books, each once.
    */
   noteLost(connection: Connection, event: LostCursor): void {
     if (event.lostRecords === connection.lostRecords) return;
@@ -154,18 +146,26 @@ export class Synchrony {
     connection.lostEdgesEgress = event.lostEdgesEgress;
     connection.gapCause = 'ring_full';
     if (connection.isOpaque) return;
+    const [requests, answers] = requestsOf(connection) === DIRECTION_INGRESS ? [ingress, egress] : [egress, ingress];
     if (connection.matcher === null) {
-      connection.lostAnswers += connection.role === ROLE_CLIENT ? ingress : egress;
+      connection.lostRequests += requests;
       return;
     }
     if (connection.isSynced && ingress + egress > 0) this.lose(connection);
-    this.#missAnswers(connection, connection.requestDirection === DIRECTION_INGRESS ? egress : ingress);
+    this.#missRequests(connection, requests);
+    connection.countedAnswers = Math.max(0, connection.countedAnswers + requests - answers);
   }
 
-  #missAnswers(connection: Connection, count: number): void {
-    const known = Math.min(count, connection.countedAnswers);
-    connection.countedAnswers -= known;
-    for (let missed = known; missed < count; missed++) this.#sink.missExchange(connection, 'ring_full');
+  #missRequests(connection: Connection, count: number): void {
+    for (let missed = 0; missed < count; missed++) this.#sink.missExchange(connection, 'ring_full');
+    connection.lostRequests = 0;
+  }
+
+  /** Nothing more comes of it. */
+  forget(connection: Connection): void {
+    this.unawait(connection);
+    const isUnknown = connection.tls === null && !connection.isIgnored && connection.strangeEdges === 0;
+    if (isUnknown) this.untoldRequests += connection.lostRequests;
   }
 
   /** Bytes are missing in which whole requests may have been. Of records that found the ring full, the edges are counted. */
@@ -260,4 +260,10 @@ export class Synchrony {
     connection.isAwaited = false;
     this.awaited.delete(connection);
   }
+}
+
+/** Which way requests go; where nobody knows, as the kernel has it. */
+function requestsOf(connection: Connection): number {
+  if (connection.matcher !== null) return connection.requestDirection;
+  return connection.role === ROLE_CLIENT ? DIRECTION_EGRESS : DIRECTION_INGRESS;
 }

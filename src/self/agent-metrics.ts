@@ -72,11 +72,12 @@ export function observePipeline(counters: Counters, pipeline: Pipeline): void {
 }
 
 /** Registers what the kernel side counts. */
-export function observeKernel(counters: Counters, kernel: KernelCounters): void {
+export function observeKernel(counters: Counters, kernel: KernelCounters, { connections }: Pipeline): void {
   for (let cause = 0; cause < LOSS_COUNT; cause++) {
     const name = EVENT_LOSS_NAMES[cause] as string;
     if (cause === LOSS_REQUESTS_UNTOLD) {
-      counters.observe('underspan.requests.missed', 'ring_full', () => kernel.loss(cause));
+      const { synchrony } = connections;
+      counters.observe('underspan.requests.missed', 'ring_full', () => kernel.loss(cause) + synchrony.untoldRequests);
       continue;
     }
     const metric = CONNECTION_LOSSES.has(name)

@@ -37,7 +37,7 @@ function page(): string {
   kernel.values[7] = 2; // read_fault
   kernel.values[LOSS_COUNT + STAT_EDGES] = 99;
   kernel.values[LOSS_REQUESTS_UNTOLD] = 6;
-  observeKernel(counters, kernel);
+  observeKernel(counters, kernel, harness.pipeline);
   counters.observe('underspan.spans.exported', 'otlp-grpc', () => 2);
   counters.observe('underspan.spans.dropped', 'queue_full', () => 1);
   counters.observe('underspan.queue.size', 'otlp-grpc spans', () => 0);

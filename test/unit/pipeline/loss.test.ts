@@ -87,6 +87,30 @@ test('an edge that is missing: no response is given to a request that it did not
   }
 });
 
+test('whatever is lost of a connection, and its end with it: each request is in the books once', () => {
+  for (let mask = 0; mask < 64; mask++) {
+    for (const hasEnd of [true, false]) {
+      const harness = new Harness();
+      const story = harness.server().opened();
+      const isLost = (call: number): boolean => (mask & (1 << call)) !== 0;
+      for (let turn = 0; turn < 3; turn++) {
+        story.read(requestText(`GET /${turn}`), { isLost: isLost(turn * 2) });
+        story.wrote(responseText(200), { isLost: isLost(turn * 2 + 1) });
+      }
+      story.closed({ isLost: !hasEnd });
+      // The slot's next tenant shows that this one is gone.
+      harness.server({ slot: story.slot, generation: 3 }).opened();
+      harness.finish();
+      // What no later record tells of is the kernel's to count: connection_end of bpf/connection.h.
+      const lastTold = hasEnd ? 6 : [5, 4, 3, 2, 1, 0].find(call => !isLost(call));
+      const untold = [0, 2, 4].filter(call => isLost(call) && call > (lastTold ?? -1)).length;
+      const { ledger, connections } = harness.pipeline;
+      const requests = ledger.started + connections.synchrony.untoldRequests + untold;
+      assert.equal(requests, 3, `lost ${mask.toString(2)}${hasEnd ? '' : ' and the end'}`);
+    }
+  }
+});
+
 test('a record that was lost where nothing follows: the request is lost, it did not fail', () => {
   for (const end of ['closed', 'finished'] as const) {
     const harness = new Harness();
