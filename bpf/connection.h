@@ -266,6 +266,8 @@ __noinline int connection_create(__u64 key, __u32 role)
 	if (birth) {
 		c->created_ns = birth->created_ns;
 		c->established_ns = birth->established_ns;
+		c->reset_ns = birth->reset_ns;
+		c->flags = birth->reset_flag;
 		if (birth->established_ns) { /* by a handshake of the other side */
 			c->role = ROLE_SERVER;
 			c->begin_ingress_seq = birth->ingress_seq;
@@ -280,7 +282,7 @@ __noinline int connection_create(__u64 key, __u32 role)
 	}
 	read_address(&c->address, sk);
 	if (c->address.family == AF_UNIX) {
-		c->flags = CONNECTION_UNIX;
+		c->flags |= CONNECTION_UNIX;
 		c->pair_tag = unix_pair_tag(sk);
 	}
 	select_ports(c);

@@ -70,6 +70,8 @@ struct birth {
 	__u64 established_ns;
 	__u64 arrived_ns;
 	__u32 ingress_seq, egress_seq; /* positions when it was established */
+	__u64 reset_ns;
+	__u64 reset_flag; /* whose reset: enum event_connection_flag */
 };
 
 /* struct sock * -> what happened to a socket before it became a connection: it was

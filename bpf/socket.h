@@ -9,7 +9,9 @@
 #ifndef UNDERSPAN_SOCKET_H
 #define UNDERSPAN_SOCKET_H
 
-#define CHUNKS_PER_CALL 4
+#define CHUNKS_PER_ROUND 4
+#define ROUND_BYTES (CHUNKS_PER_ROUND * EVENT_CHUNK_MAX)
+#define PIPELINE_ROUNDS 4 /* of a call on a connection that pipelines */
 #define PIPELINE_HEADS 4 /* times head_bytes is captured of a run that may be a pipeline */
 
 static __always_inline __u32 head_bytes(void)
@@ -20,13 +22,21 @@ static __always_inline __u32 head_bytes(void)
 	return s ? s->head_bytes : 0;
 }
 
-/* Of a run in which requests may follow each other. */
+/* Of a run in which requests may follow each other: no head is nearly as long. */
 static __always_inline __u32 pipeline_bytes(void)
 {
-	__u32 bytes = PIPELINE_HEADS * head_bytes();
+	__u32 some = PIPELINE_HEADS * head_bytes();
 
-	return bytes < CHUNKS_PER_CALL * EVENT_CHUNK_MAX ? bytes :
-							   CHUNKS_PER_CALL * EVENT_CHUNK_MAX;
+	return PIPELINE_ROUNDS * (some < ROUND_BYTES ? some : ROUND_BYTES);
+}
+
+/* Of the answer to a run of requests without bodies, which had `asked` bytes. */
+static __always_inline __u32 answer_bytes(__u64 asked)
+{
+	if (asked <= head_bytes())
+		return head_bytes();
+	return asked <= pipeline_bytes() / PIPELINE_ROUNDS ? pipeline_bytes() / PIPELINE_ROUNDS :
+							     pipeline_bytes();
 }
 
 static __always_inline void fill_event(struct data_event *e, struct io *io, struct connection *c)
@@ -132,19 +142,28 @@ static __always_inline bool begins_amid_body(struct connection *c, struct io *io
 
 static __always_inline __u32 capture_limit(struct connection *c, struct io *io)
 {
-	__u32 limit = is_streamed(c) ? CHUNKS_PER_CALL * EVENT_CHUNK_MAX : c->capture_left;
+	__u32 limit = c->capture_left;
+
+	if (is_streamed(c))
+		limit = c->verdict == VERDICT_STREAM ? PIPELINE_ROUNDS * ROUND_BYTES : ROUND_BYTES;
 
 	return limit < io->bytes ? limit : io->bytes;
 }
 
-/* Emits the records of the call at hand: up to CHUNKS_PER_CALL chunks. The event
- * has been filled. */
-__noinline int emit_call(__u32 slot, __u32 lane)
+static __always_inline int finish_call(struct connection *c, __u32 captured)
+{
+	c->capture_left = c->capture_left > captured ? c->capture_left - captured : 0;
+	return 0;
+}
+
+/* Emits records of the call at hand, from byte `offset` on: up to CHUNKS_PER_ROUND
+ * chunks. The event has been filled. Returns where the next round begins, 0 if none does. */
+__noinline int emit_round(__u32 slot, __u32 lane, __u32 offset)
 {
 	struct capture_scratch *scratch = scratch_at(lane);
 	struct connection *c = connection_at(slot);
-	__u32 left, want, offset = 0, captured;
-	bool more;
+	__u32 left, want;
+	bool is_first = !offset, is_last, more;
 	struct data_event *e;
 	struct io *io;
 
@@ -155,7 +174,7 @@ __noinline int emit_call(__u32 slot, __u32 lane)
 	left = capture_limit(c, io);
 	/* As a loop, older kernels refuse it: see test/unit/kernel/loops.test.ts. */
 #pragma unroll
-	for (int i = 0; i < CHUNKS_PER_CALL; i++) {
+	for (int i = 0; i < CHUNKS_PER_ROUND; i++) {
 		__u32 got;
 
 		want = left > offset ? left - offset : 0;
@@ -169,7 +188,7 @@ __noinline int emit_call(__u32 slot, __u32 lane)
 			e->flags |= DATA_NO_CONTENT;
 		if (got < e->call_bytes)
 			e->flags |= DATA_TRUNCATED;
-		if (i == 0) {
+		if (i == 0 && is_first) {
 			if (e->flags & DATA_EDGE) {
 				if (is_upgrade(scratch->payload, got) && may_be_answer(c, io->direction))
 					c->is_upgraded = 1;
@@ -183,17 +202,28 @@ __noinline int emit_call(__u32 slot, __u32 lane)
 			left = capture_limit(c, io);
 		}
 		offset += got;
-		more = offset < left && want && got == want && i < CHUNKS_PER_CALL - 1;
+		is_last = i == CHUNKS_PER_ROUND - 1 && offset >= PIPELINE_ROUNDS * ROUND_BYTES;
+		more = offset < left && want && got == want && !is_last;
 		if (more)
 			e->flags |= DATA_MORE;
 		emit(scratch, c);
 		if (!more)
-			break;
+			return finish_call(c, offset);
 		e->flags = 0;
 	}
-	captured = c->capture_left;
-	c->capture_left = captured > offset ? captured - offset : 0;
-	return 0;
+	return offset;
+}
+
+static __always_inline void emit_call(__u32 slot, __u32 lane)
+{
+	__u32 offset = 0;
+
+#pragma unroll
+	for (int round = 0; round < PIPELINE_ROUNDS; round++) {
+		offset = emit_round(slot, lane, offset);
+		if (!offset)
+			break;
+	}
 }
 
 /* Bytes went through a socket: the call at hand, on the connection of `slot`. */
@@ -232,8 +262,7 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 		scratch->event.prev = c->run;
 		scratch->event.flags = DATA_EDGE;
 		/* To a pipeline come as many answers. */
-		c->capture_left = c->is_bodyless && c->run.bytes > head_bytes() ? pipeline_bytes() :
-										   head_bytes();
+		c->capture_left = answer_bytes(c->is_bodyless ? c->run.bytes : 0);
 		if (c->verdict == VERDICT_EDGES)
 			c->capture_left = 0;
 		c->is_bodyless = 0;

@@ -78,6 +78,19 @@ static __always_inline struct connection *tcp_unseen(struct sock *sk, __u32 *slo
 	return c;
 }
 
+/* Has somebody read from a socket, or written to it, by no call that was seen? Then it has
+ * been accepted, and what was not shut before is destroyed by its process: a reset or an
+ * error ended it. */
+static __always_inline bool has_moved_unseen(struct sock *sk)
+{
+	__u64 key = (__u64)sk;
+	struct birth *birth = bpf_map_lookup_elem(&births, &key);
+
+	return birth && birth->established_ns &&
+	       (birth->ingress_seq != read_position(sk) ||
+		birth->egress_seq != KERNEL_READ(struct tcp_sock, sk, write_seq));
+}
+
 static __always_inline void tcp_closing(struct sock *sk, int old_state, int new_state, __u64 now)
 {
 	struct connection *c;
@@ -153,6 +166,11 @@ static __noinline int tcp_destroyed(struct sock *sk)
 	__u32 slot;
 
 	c = connection_find(key, &slot);
+	if (!c && has_moved_unseen(sk)) {
+		c = tcp_unseen(sk, &slot);
+		if (c)
+			end_positions(c, sk);
+	}
 	if (c)
 		connection_close(slot, c->generation, bpf_ktime_get_boot_ns());
 	bpf_map_delete_elem(&births, &key);
@@ -197,34 +215,41 @@ int BPF_PROG(again_sock_state, struct sock *sk, int old_state, int new_state)
 }
 
 /* The first one ends the connection; another may cross it. */
-static __always_inline void note_reset(struct connection *c, __u16 whose)
+static __always_inline void note_reset(struct sock *sk, __u16 whose)
 {
-	if (c->reset_ns)
+	__u64 key = (__u64)sk;
+	struct connection *c;
+	struct birth *birth;
+	__u32 slot;
+
+	if (!key)
 		return;
-	c->flags |= whose;
-	c->reset_ns = bpf_ktime_get_boot_ns();
+	c = connection_find(key, &slot);
+	if (c) {
+		if (c->reset_ns)
+			return;
+		c->flags |= whose;
+		c->reset_ns = bpf_ktime_get_boot_ns();
+		return;
+	}
+	birth = bpf_map_lookup_elem(&births, &key);
+	if (birth && !birth->reset_ns) {
+		birth->reset_flag = whose;
+		birth->reset_ns = bpf_ktime_get_boot_ns();
+	}
 }
 
 SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(tcp_receive_reset, struct sock *sk)
 {
-	__u32 slot;
-	struct connection *c = connection_find((__u64)sk, &slot);
-
-	if (c)
-		note_reset(c, CONNECTION_RESET_RECEIVED);
+	note_reset(sk, CONNECTION_RESET_RECEIVED);
 	return 0;
 }
 
 SEC("tp_btf/tcp_send_reset")
 int BPF_PROG(tcp_send_reset, struct sock *sk)
 {
-	__u32 slot;
-	__u64 key = (__u64)sk;
-	struct connection *c = key ? connection_find(key, &slot) : NULL;
-
-	if (c)
-		note_reset(c, CONNECTION_RESET_SENT);
+	note_reset(sk, CONNECTION_RESET_SENT);
 	return 0;
 }
 

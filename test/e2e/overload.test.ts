@@ -109,8 +109,8 @@ test('more than twice what the agent can take', async t => {
     const logged = logLines(server.directory);
     const { ring_full: missed = 0 } = books.requestsMissed;
     inner.diagnostic(`${logged} logged, ${seen} among those seen, ${missed} told by number only`);
-    // What a program would have told that the kernel did not run is not known.
-    const unsure = (books.recordsDropped.missed_runs ?? 0) + logged / 1000;
+    // Exact, but for what a program would have told that the kernel did not run, and for what wrk broke off at its end.
+    const unsure = (books.recordsDropped.missed_runs ?? 0) + Math.max(3, logged / 10_000);
     assert.ok(missed > 0 && Math.abs(seen + missed - logged) <= unsure, JSON.stringify(books));
   });
 

@@ -537,10 +537,12 @@ def frames(chance, masked):
             yield frame(masked, chance.choice(sizes), chance.choice([0x81, 0x82, 0xc1, 0x41, 0x01, 0x00, 0x80]))
 
 
-def send_anyhow(side, data, chance):
-    """By calls of all kinds and sizes."""
+def send_anyhow(side, data, chance, begun=None):
+    """By calls of all kinds and sizes. Sets `begun` once the answer's head has been written."""
     fd = side.sock.fileno()
     while data:
+        if begun and len(side.sent) >= len(SWITCHING):
+            begun.set()
         piece = data[:chance.choice([1, 2, 3, 13, 14, 500, 5000, 100000])]
         parts, at = [], 0
         while at < len(piece) and len(parts) < 1000:
@@ -563,9 +565,13 @@ def send_anyhow(side, data, chance):
             continue
         side.wrote(count, joined if way else piece)
         data = data[count:]
+    if begun:
+        begun.set()
 
 
-def read_anyhow(side, wanted, chance):
+def read_anyhow(side, wanted, chance, begun=None):
+    if begun:
+        begun.wait()  # as every server does that answers first and then reads frames
     fd = side.sock.fileno()
     while wanted:
         size = min(wanted, chance.choice([1, 2, 5, 14, 700, 5000, 200000]))
@@ -586,12 +592,13 @@ def exchange_frames(suffix, asked, answered, chance):
     client.send(UPGRADE)
     server.recv(len(UPGRADE))
     down, up = SWITCHING + b"".join(answered), b"".join(asked)
-    threads = [threading.Thread(target=send_anyhow, args=(server, down, random.Random(chance.random())))]
+    begun = threading.Event()
+    threads = [threading.Thread(target=send_anyhow, args=(server, down, random.Random(chance.random()), begun))]
     threads[0].start()
     read_anyhow(client, len(SWITCHING), chance)  # whoever asked waits for it
     threads += [
         threading.Thread(target=send_anyhow, args=(client, up, random.Random(chance.random()))),
-        threading.Thread(target=read_anyhow, args=(server, len(up), random.Random(chance.random()))),
+        threading.Thread(target=read_anyhow, args=(server, len(up), random.Random(chance.random()), begun)),
     ]
     for thread in threads[1:]:
         thread.start()

@@ -4,6 +4,7 @@ import {
   AFTER as after,
   chunked,
   DOWNLOAD as download,
+  field,
   filler,
   request,
   response,
@@ -25,6 +26,9 @@ const many = Array.from({ length: 90 }, (_, index) =>
     responseBody: `number ${index}`.length,
   }),
 );
+const longer = Array.from({ length: 180 }, (_, index) =>
+  talk(request('GET', `/longer/${index}`, field(200)), response(200, filler(index)), { responseBody: index }),
+);
 const asked = three.map(one => one.request.length);
 const answered = three.map(one => one.response.length);
 const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
@@ -40,6 +44,10 @@ export const PIPELINES: readonly Story[] = [
   story('pipelined: a connection that begins with many, and has no more', many, {
     client: [['send'], ['receive', sum(many.map(one => one.response.length))], ['close']],
     server: [['receive', sum(many.map(one => one.request.length))], ['send'], ['receive_eof'], ['close']],
+  }),
+  story('pipelined: so many that they fill tens of kilobytes', longer, {
+    client: [['send'], ['receive', sum(longer.map(one => one.response.length))], ['close']],
+    server: [['receive', sum(longer.map(one => one.request.length)), 5000], ['send'], ['receive_eof'], ['close']],
   }),
   story('pipelined: one write, answers one by one', three, {
     client: [['send'], ['receive', answer1], ['receive', answer2], ['receive', answer3]],

@@ -33,6 +33,11 @@ export const IO_URING: readonly Story[] = [
     isAcceptedByRing: true,
     server: [['receive_uring', asked], ['send_uring', answered], ['sleep', 5], ['close']],
   }),
+  story('accepted, taken and answered through io_uring, then reset', [unseen], {
+    isAcceptedByRing: true,
+    client: [['send', asked], ['receive', answered], ['reset']],
+    server: [['receive_uring', asked], ['send_uring', answered], ['sleep', 5], ['close']],
+  }),
   // The answer that was not seen may still be due when the third request is answered: that takes one more turn to be sure of.
   story('one answer of five through io_uring', [AFTER, unseen, unseen, unseen, AFTER], {
     server: [0, 1, 2, 3, 4].flatMap((turn): Step[] => [
@@ -43,4 +48,4 @@ export const IO_URING: readonly Story[] = [
 ];
 
 /** What those that say so move through io_uring. */
-export const UNSEEN_BYTES = 4 * asked + 5 * answered;
+export const UNSEEN_BYTES = 5 * asked + 6 * answered;

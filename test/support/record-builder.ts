@@ -394,9 +394,10 @@ const CLIENT_ADDRESS: Address = { address: '10.0.0.9', port: 40001 };
 const SERVER_ADDRESS: Address = { address: '10.0.0.1', port: 8080 };
 const NO_RUN: Run = { firstNs: 0, lastNs: 0, bytes: 0, calls: 0, endSeq: 0 };
 const NO_TAIL = new Uint8Array(8);
-const CHUNKS_PER_CALL = 4;
-const PIPELINE_HEADS = 4;
 const CHUNK_MAX = 4096;
+const ROUND_BYTES = 4 * CHUNK_MAX;
+const PIPELINE_ROUNDS = 4;
+const PIPELINE_HEADS = 4;
 let nextSlot = 0;
 
 function bytesOf(content: string | Uint8Array): Uint8Array {
@@ -546,7 +547,7 @@ export class Story {
     const prev = isEdge ? this.run : NO_RUN;
     const prevTail = this.tail;
     if (isEdge) {
-      this.#captureLeft = this.#isBodyless && this.run.bytes > this.#headBytes ? this.#pipelineBytes : this.#headBytes;
+      this.#captureLeft = this.#answerBytes(this.#isBodyless ? this.run.bytes : 0);
       this.#isBodyless = false;
       this.run = { ...NO_RUN, firstNs: direction === gen.DIRECTION_EGRESS ? enter : at };
       if (this.verdict === gen.VERDICT_EDGES) this.#captureLeft = 0;
@@ -579,7 +580,12 @@ export class Story {
   }
 
   get #pipelineBytes(): number {
-    return Math.min(PIPELINE_HEADS * this.#headBytes, CHUNKS_PER_CALL * CHUNK_MAX);
+    return PIPELINE_ROUNDS * Math.min(PIPELINE_HEADS * this.#headBytes, ROUND_BYTES);
+  }
+
+  #answerBytes(asked: number): number {
+    if (asked <= this.#headBytes) return this.#headBytes;
+    return asked <= this.#pipelineBytes / PIPELINE_ROUNDS ? this.#pipelineBytes / PIPELINE_ROUNDS : this.#pipelineBytes;
   }
 
   /** emit_call of bpf/socket.h. */
@@ -601,13 +607,14 @@ export class Story {
       this.#isBodyless = true;
       if (!isStreamed) this.#captureLeft = this.#pipelineBytes;
     }
-    const left = Math.min(isStreamed ? CHUNKS_PER_CALL * CHUNK_MAX : this.#captureLeft, bytes.length);
+    const streamed = this.verdict === gen.VERDICT_STREAM ? PIPELINE_ROUNDS * ROUND_BYTES : ROUND_BYTES;
+    const left = Math.min(isStreamed ? streamed : this.#captureLeft, bytes.length);
     let offset = 0;
-    for (let chunk = 0; chunk < CHUNKS_PER_CALL; chunk++) {
+    for (let chunk = 0; ; chunk++) {
       const want = Math.min(chunk === 0 ? first : CHUNK_MAX, left - offset);
       const got = step.hasNoContent === true ? 0 : want;
       const callBytes = bytes.length - offset;
-      const hasMore = offset + got < left && got > 0 && chunk < CHUNKS_PER_CALL - 1;
+      const hasMore = offset + got < left && got > 0;
       let flags = chunk === 0 && isEdge ? gen.DATA_EDGE : 0;
       if (got === 0) flags |= gen.DATA_NO_CONTENT;
       if (got < callBytes) flags |= gen.DATA_TRUNCATED;

@@ -65,16 +65,21 @@ const row = (count: number, size: number): string[] =>
   Array.from({ length: count }, (_, index) => requestText(`GET /${index}`, ['Host: a', `X-Fill: ${'z'.repeat(size)}`]));
 
 test('a pipeline in one call, longer than a head and its first on the connection, is told in full', () => {
-  for (const side of ['server', 'client'] as const) {
+  for (const [side, count, size] of [
+    ['server', 100, 70],
+    ['client', 100, 70],
+    ['server', 180, 300],
+    ['client', 180, 300],
+  ] as const) {
     const harness = new Harness();
     const story = harness[side]().opened();
-    const requests = row(100, 70);
-    const responses = requests.map((_, index) => responseText(200, `you asked ${index}`));
+    const requests = row(count, size);
+    const responses = requests.map((_, index) => responseText(200, `you asked ${index} ${'y'.repeat(size)}`));
     const [asked, answered] = [requests.join(''), responses.join('')];
-    assert.ok(asked.length > 8192 && asked.length < 16_384 && answered.length > 4096);
+    assert.ok(asked.length > 8192 && asked.length < 65_536 && answered.length > 8192 && answered.length < 65_536);
     if (side === 'server') story.read(asked).wrote(answered).closed();
     else story.wrote(asked).read(answered).closed();
-    assert.equal(harness.finish().length, 100, side);
+    assert.equal(harness.finish().length, count, side);
     assert.deepEqual(harness.drops(), {});
     assert.deepEqual(harness.pipeline.connections.synchrony.hiddenBytes, { gap: 0, unsynced: 0 });
   }
@@ -82,12 +87,12 @@ test('a pipeline in one call, longer than a head and its first on the connection
 
 test('of a pipeline in one call that is longer than what is captured, the books have the bytes', () => {
   const harness = new Harness();
-  const requests = row(240, 70);
+  const requests = row(240, 300);
   const asked = requests.join('');
-  const answered = responseText(200, 'x'.repeat(200)).repeat(240);
+  const answered = responseText(200, 'x'.repeat(400)).repeat(240);
   harness.server().opened().read(asked).wrote(answered).closed();
   harness.finish();
-  const captured = 16_384;
+  const captured = 65_536;
   const begun = requests.filter((_, index) => requests.slice(0, index).join('').length < captured).length;
   assert.equal(harness.pipeline.ledger.started, begun);
   assert.equal(harness.pipeline.connections.synchrony.hiddenBytes.gap, asked.length - captured);
@@ -209,7 +214,7 @@ test('a refused CONNECT leaves HTTP behind it', () => {
 test('a pipeline longer than what is captured: each request is told or counted, and the kernel is asked for every call', () => {
   const harness = new Harness();
   const story = harness.server().opened();
-  const one = requestText('GET /a', ['Host: a', `X-Pad: ${'p'.repeat(150)}`]);
+  const one = requestText('GET /a', ['Host: a', `X-Pad: ${'p'.repeat(800)}`]);
   story.read(one.repeat(100)).wrote(responseText(200).repeat(100));
   harness.play();
   assert.deepEqual(harness.verdicts, [{ slot: story.slot, generation: 1, verdict: VERDICT_STREAM }]);
