@@ -76,6 +76,21 @@ static __always_inline void cause_taken(struct thread_state *thread, struct conn
 		cause_keep_routine(thread);
 }
 
+/* The thread has come to a request that another one took: bytes up to `seq`. */
+static __always_inline void cause_came(struct thread_state *thread, struct connection *c,
+				       __u32 slot, __u32 seq)
+{
+	struct event_cause *request = &thread->request;
+
+	if (request->slot == slot && request->generation == c->generation && request->seq == seq &&
+	    request->flags & CAUSE_TAKEN && !(request->flags & CAUSE_WAITED))
+		return; /* it has taken that itself */
+	request->slot = slot;
+	request->generation = c->generation;
+	request->seq = seq;
+	request->flags = (request->flags & CAUSE_LOOPS) | CAUSE_TAKEN | CAUSE_CAME;
+}
+
 /* The thread has waited for any of several descriptors: what it does next may be
  * for any of them. */
 static __always_inline void cause_waited(struct thread_state *thread)

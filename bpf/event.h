@@ -84,6 +84,7 @@ enum event_cause_flag {
 	CAUSE_ROUTINE = 128, /* it is a goroutine's, not the thread's; with CAUSE_INHERITED: see CAUSE_START_SHIFT */
 	CAUSE_TASK = 512, /* it is an asyncio task's: see CAUSE_START_SHIFT */
 	CAUSE_STRAYED = 1024, /* with CAUSE_TASK: tasks that were started for the request call, and nobody waits for them */
+	CAUSE_CAME = 2048, /* another thread has taken it, and this one has come to it: see socket_asked in bpf/socket_call.h */
 };
 
 /* The bits above it are a digest, never 0. Of a goroutine: how it was started. Of a task:

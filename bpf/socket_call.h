@@ -108,6 +108,30 @@ static __noinline void never_connected(struct sock *sk, struct socket_name *name
 	connect_failed(&failed, bpf_ktime_get_boot_ns());
 }
 
+/* A program asks how TCP is doing (TCP_INFO). Servers do so when they come to a request that
+ * another of their threads has read: is the client still there (Puma)? */
+static __noinline void socket_asked(struct sock *sk, struct thread_state *thread)
+{
+	struct connection *c;
+	__u32 slot, seq;
+
+	if (thread->runs_routines || thread->cause.flags & CAUSE_GUARDED || !is_tcp(sk))
+		return;
+	c = connection_find((__u64)sk, &slot);
+	if (!c)
+		return;
+	seq = read_position(sk);
+	if (c->session) {
+		slot = c->session - 1;
+		c = connection_at(slot);
+		if (!c)
+			return;
+		seq = c->counted_ingress;
+	}
+	if (c->role != ROLE_CLIENT && c->direction == DIRECTION_INGRESS && is_selected(c, thread))
+		cause_came(thread, c, slot, seq);
+}
+
 /* A unix socket is about to be closed for good; nothing else tells. */
 static __noinline void unix_closing(struct sock *sk)
 {

@@ -87,6 +87,7 @@ FEXIT_ARGUMENTS(inet_accept, layer_accepted(second, again))
 FEXIT_ARGUMENTS(unix_accept, layer_accepted(second, again))
 
 FENTRY(unix_release, layer_releasing(socket))
+FENTRY(sock_common_getsockopt, layer_asked(socket, (__u64)second, third))
 
 /* The verifier knows no pointers to pointers as arguments: this one is read from memory. */
 #define CREATED_ARGUMENT 4

@@ -60,6 +60,7 @@ KPROBE(unix_accept, layer_noting(second))
 KRETPROBE(unix_accept, layer_accepted(layer_noted(), false))
 
 KPROBE(unix_release, layer_releasing(socket))
+KPROBE(sock_common_getsockopt, layer_asked(socket, (__u64)second, third))
 
 SEC("kprobe/__sock_create")
 int BPF_KPROBE(kprobe_sock_create, void *net, int family, int type, int protocol, void *created)

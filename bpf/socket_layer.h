@@ -219,6 +219,22 @@ static __noinline void layer_releasing(struct socket *socket)
 		unix_closing(sk);
 }
 
+/* A program asks about a socket, which is in process context alone. */
+static __noinline void layer_asked(struct socket *socket, __u64 level, __u64 option)
+{
+	struct thread_state *thread;
+	struct sock *sk;
+
+	if ((__u32)level != IPPROTO_TCP || (__u32)option != TCP_INFO)
+		return;
+	thread = thread_selected(bpf_get_current_pid_tgid());
+	if (!thread)
+		return;
+	sk = KERNEL_READ(struct socket, socket, sk);
+	if (sk)
+		socket_asked(sk, thread);
+}
+
 /* The thread waits for any of several descriptors. */
 static __always_inline void layer_waited(bool again)
 {

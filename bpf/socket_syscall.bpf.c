@@ -30,6 +30,7 @@ enum syscall_kind {
 	SYSCALL_WAIT, /* epoll_pwait2, select and its kin, io_uring_enter */
 	SYSCALL_POLL, /* pollfds, count */
 	SYSCALL_EPOLL, /* epfd, events, count, timeout */
+	SYSCALL_GETSOCKOPT, /* fd, level, option */
 };
 
 /* Numbers from arch/x86/entry/syscalls/syscall_64.tbl and
@@ -45,6 +46,7 @@ static const __u8 syscall_kinds[512] = {
 	[41] = SYSCALL_SOCKET,	  [232] = SYSCALL_EPOLL,   [281] = SYSCALL_EPOLL,
 	[441] = SYSCALL_WAIT,	  [23] = SYSCALL_WAIT,	   [270] = SYSCALL_WAIT,
 	[426] = SYSCALL_WAIT,	  [7] = SYSCALL_POLL,	   [271] = SYSCALL_POLL,
+	[55] = SYSCALL_GETSOCKOPT,
 #else
 	[63] = SYSCALL_READ,	  [65] = SYSCALL_READV,	   [286] = SYSCALL_READV,
 	[207] = SYSCALL_RECVFROM, [212] = SYSCALL_RECVMSG, [243] = SYSCALL_RECVMMSG,
@@ -54,6 +56,7 @@ static const __u8 syscall_kinds[512] = {
 	[242] = SYSCALL_ACCEPT,	  [203] = SYSCALL_CONNECT, [57] = SYSCALL_CLOSE,
 	[198] = SYSCALL_SOCKET,	  [22] = SYSCALL_EPOLL,	   [441] = SYSCALL_WAIT,
 	[72] = SYSCALL_WAIT,	  [426] = SYSCALL_WAIT,	   [73] = SYSCALL_POLL,
+	[209] = SYSCALL_GETSOCKOPT,
 #endif
 };
 
@@ -386,6 +389,17 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
 	if (kind == SYSCALL_POLL) {
 		if (a.second > POLL_OWN_MAX)
 			cause_waited(thread);
+		return 0;
+	}
+	if (kind == SYSCALL_GETSOCKOPT) {
+		__u32 inode;
+		struct sock *sk;
+
+		if (a.second == IPPROTO_TCP && a.third == TCP_INFO) {
+			sk = sock_at(a.fd, &inode);
+			if (sk)
+				socket_asked(sk, thread);
+		}
 		return 0;
 	}
 	if (kind == SYSCALL_ACCEPT || kind == SYSCALL_SOCKET || kind == SYSCALL_CONNECT) {

@@ -71,6 +71,7 @@ function layer(name: WayName, entry: string, exit: string): Way {
       name === 'kprobe' ? [`${entry}_${target}`, `${exit}_${target}`] : [`${exit}_${target}`],
     ),
     `${entry}_unix_release`,
+    where(entry)('sock_common_getsockopt'),
     ...SENDPAGE.flatMap(target => [where(entry)(target), where(exit)(target)]),
     ...WAITS.map(call => ({
       name: `${name === 'fentry' && POLLS.has(call) ? exit : entry}_${call}`,

@@ -1804,6 +1804,7 @@ export const CAUSE_SOLE = 256;
 export const CAUSE_ROUTINE = 128;
 export const CAUSE_TASK = 512;
 export const CAUSE_STRAYED = 1024;
+export const CAUSE_CAME = 2048;
 /** Names of enum event_cause_flag, without prefix. */
 export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
   1: 'taken',
@@ -1817,6 +1818,7 @@ export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
   128: 'routine',
   512: 'task',
   1024: 'strayed',
+  2048: 'came',
 };
 
 export const CAUSE_START_SHIFT = 16;

@@ -5,6 +5,7 @@
 import type { Connection } from '../connections/connection.js';
 import { type CauseGrade, type Exchange, KIND_CLIENT, KIND_SERVER } from '../exchanges/exchange.js';
 import {
+  CAUSE_CAME,
   CAUSE_ENDED,
   CAUSE_GUARDED,
   CAUSE_INHERITED,
@@ -274,12 +275,13 @@ export class Causes {
     return this.#requestOf(this.#request);
   }
 
-  /** The request that the thread took last, if it has not waited for several descriptors since. */
+  /** The request that the thread took or came to last, if it has not waited for several descriptors since. */
   #ofThread(exchange: Exchange, work: ProcessWork): Exchange | null {
     if (work.isInterleaved || this.#isMultiplexed(exchange, work) || (this.#request.flags & CAUSE_WAITED) !== 0)
       return null;
     const request = this.#requestOf(this.#request);
-    return request !== null && request.tid === exchange.tid && request.pid === exchange.pid ? request : null;
+    if (request === null || request.pid !== exchange.pid) return null;
+    return (request.tid === exchange.tid) === ((this.#request.flags & CAUSE_CAME) === 0) ? request : null;
   }
 
   #isMultiplexed(exchange: Exchange, work: ProcessWork): boolean {
@@ -339,11 +341,15 @@ export class Causes {
     }
     const isOneAtATime =
       last === request &&
-      connection.tid === request.tid &&
+      (connection.tid === request.tid) === ((this.#request.flags & CAUSE_CAME) === 0) &&
       (this.#request.flags & CAUSE_WAITED) === 0 &&
       !work.isInterleaved;
     if (!isOneAtATime) this.#claims.refuse(request);
-    else this.#claims.grant(request, call => call.causeGrade === 'thread' && call.responseTid === call.tid);
+    else
+      this.#claims.grant(
+        request,
+        call => call.causeGrade === 'thread' && call.tid === connection.tid && call.responseTid === call.tid,
+      );
   }
 
   /**

@@ -55,6 +55,25 @@ test('calls become children of the request that caused them, and of no other', (
     assert.ok(background.right > 0, 'calls from a timer were seen');
   }));
 
+test('a request that one thread reads and another one serves (Puma): its calls are its own; calls after the response are nobody’s', () =>
+  withChain(async (chain, receiver) => {
+    await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
+    await chain.add('puma', { kind: 'puma', calls: ['leaf', 'leaf'] });
+    await chain.add('late', { kind: 'puma', calls: ['leaf', 'leaf'], env: { MODE: 'late' } });
+    const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
+    for (const [name, floor] of [
+      ['puma', FLOOR],
+      ['late', 0],
+    ] as const) {
+      await chain.load(name, 1, 10, 1);
+      await chain.load(name, 11, 2 * REQUESTS, 12);
+      await sleep(500);
+      const { calls } = judgeSpans(chain, receiver.spans(), '');
+      assertRight(name, calls.get(name), 2 * (10 + 2 * REQUESTS), floor);
+    }
+    await agent.stop();
+  }));
+
 test('a loop whose timers nobody sees: its calls are joined where it had nothing else to do', () =>
   withChain(async (chain, receiver) => {
     await chain.add('leaf', { kind: 'go' });

@@ -144,6 +144,12 @@ export const SCENARIOS: readonly Scenario[] = [
     requests: 100,
   },
   {
+    name: 'puma, calls after the response',
+    links: { leaf: LEAF, puma: { kind: 'puma', calls: ['leaf', 'leaf'], env: { MODE: 'late' } } },
+    concurrency: [10, 50],
+    requests: 100,
+  },
+  {
     name: 'java, three calls, think time',
     links: { leaf: LEAF, java: { kind: 'java', calls: ['leaf', 'leaf', 'leaf'], env: think } },
     concurrency: ALL,
