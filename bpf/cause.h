@@ -65,7 +65,7 @@ static __always_inline void cause_taken(struct thread_state *thread, struct conn
 	cause->flags = (cause->flags & CAUSE_OF_THREAD) | CAUSE_TAKEN | flags |
 		       (thread->sole ? CAUSE_SOLE : 0);
 	if (thread->context && !(flags & CAUSE_ENDED))
-		python_takes(thread, c, cause);
+		python_takes(thread, c);
 	if (c->role == ROLE_CLIENT || flags & CAUSE_ENDED)
 		return;
 	request->slot = slot;
@@ -98,6 +98,7 @@ static __always_inline void cause_waited(struct thread_state *thread)
 	thread->cause.flags |= CAUSE_WAITED | CAUSE_LOOPS;
 	thread->request.flags |= CAUSE_WAITED | CAUSE_LOOPS;
 	thread->sole = SOLE_NONE;
+	thread->unclaimed = UNCLAIMED_NONE;
 }
 
 /* Loops round up what they wait for their next timer, some of them twice. */
@@ -134,6 +135,7 @@ static __always_inline void cause_woken(struct thread_state *thread)
 	thread->cause.flags |= CAUSE_WOKEN;
 	thread->request.flags |= CAUSE_WOKEN;
 	thread->sole = SOLE_NONE;
+	thread->unclaimed = UNCLAIMED_NONE;
 }
 
 /* It has accepted a connection: that alone sends nothing. */

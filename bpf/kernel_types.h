@@ -23,7 +23,7 @@ typedef struct {
 
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
-	unsigned long r14, r10, r9, r8, bx, cx, dx, si, di, sp, bp, ip, ax, orig_ax;
+	unsigned long r15, r14, r13, r12, r10, r9, r8, bx, cx, dx, si, di, sp, bp, ip, ax, orig_ax;
 };
 struct thread_info {
 	__u32 status; /* TS_COMPAT */

@@ -129,6 +129,14 @@ enum sole_event {
 	SOLE_TAKEN, /* bytes were taken from one connection */
 };
 
+/* Bytes that a loop took from a connection before it entered the context of the one that
+ * they are for. */
+enum unclaimed_take {
+	UNCLAIMED_NONE = 0,
+	UNCLAIMED_REQUEST,
+	UNCLAIMED_RESPONSE,
+};
+
 /* What the entry of a function of the socket layer leaves for its return. */
 struct call_start {
 	__u64 socket; /* struct socket *; 0: the thread is in no such call */
@@ -160,6 +168,8 @@ struct thread_state {
 	__u64 outer_context; /* of Python: the one before: it may have run that one */
 	__u32 has_taken; /* the run of the context at hand: a request's bytes */
 	__u32 has_called; /* likewise: it has written to somebody */
+	__u32 unclaimed; /* enum unclaimed_take: what `cause` says was taken in no context */
+	__u32 runs_handles; /* of uvloop, see bpf/uvloop.h */
 	__u32 is_done; /* what the copy of a program (socket_fentry.bpf.c) finds done */
 	__u32 padding;
 };

@@ -19,8 +19,9 @@ static __noinline void python_wakes(struct thread_state *thread, __u64 context, 
 		task = routine_find(future->context);
 		if (task)
 			python_ends(task);
-	} else if (future->turn_ns == thread->last_waited_ns) {
-		/* Callbacks are called in the turn after. */
+	} else if (future->turn_ns ==
+		   (thread->runs_handles ? thread->waited_ns : thread->last_waited_ns)) {
+		/* asyncio calls callbacks in the turn after; uvloop before it waits again. */
 		python_arrives(context, &future->request);
 	}
 	bpf_map_delete_elem(&futures, &key);
@@ -42,36 +43,57 @@ static __noinline void python_names(struct routine *task, __u64 context, __u64 s
 		count_loss(LOSS_THREADS_FULL);
 }
 
-/* context_run(context, { callable, arguments ... }, count, names) */
-SEC("uprobe")
-int python_run(struct pt_regs *ctx)
+/* The thread goes on in this context. */
+static __always_inline void python_enters(struct thread_state *thread, __u64 context)
 {
-	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
-	__u64 context = ARGUMENT1(ctx), count = ARGUMENT3(ctx), called[2] = {};
-	struct routine *task, *first;
-
-	if (!thread)
-		return 0;
 	if (thread->context != context) {
 		thread->outer_context = thread->context;
 		thread->context = context;
 	}
 	thread->has_taken = thread->has_called = 0;
-	if (count == 2 &&
-	    !bpf_probe_read_user(called, sizeof(called), (void *)ARGUMENT2(ctx)))
-		python_wakes(thread, context, called[1]);
+}
+
+/* What a context is run with: a callable and its arguments, by number; 0: not known. */
+struct python_call {
+	__u64 called[2];
+	__u64 count;
+};
+
+static __noinline void python_runs(struct thread_state *thread, __u64 context,
+				   struct python_call *call)
+{
+	struct routine *task, *first;
+
+	if (call->count == 2 && call->called[1])
+		python_wakes(thread, context, call->called[1]);
 	task = routine_find(context);
 	if (!task)
-		return 0;
-	if (count == 1 && task->starter && !task->is_named &&
-	    !bpf_probe_read_user(called, sizeof(called[0]), (void *)ARGUMENT2(ctx)))
-		python_names(task, context, called[0]);
+		return;
+	if (call->count == 1 && task->starter && !task->is_named && call->called[0])
+		python_names(task, context, call->called[0]);
 	/* It goes on although a task that it has started still calls: for whom? */
 	if (task->calling) {
 		first = python_first(task);
 		if (first)
 			first->strayed = 1;
 	}
+}
+
+/* context_run(context, { callable, arguments ... }, count, names) */
+SEC("uprobe")
+int python_run(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	__u64 context = ARGUMENT1(ctx), called = ARGUMENT2(ctx);
+	struct python_call call = { .count = ARGUMENT3(ctx) };
+
+	if (!thread)
+		return 0;
+	python_enters(thread, context);
+	if (call.count && call.count <= 2)
+		bpf_probe_read_user(call.called, call.count * sizeof(call.called[0]),
+				    (void *)called);
+	python_runs(thread, context, &call);
 	return 0;
 }
 

@@ -87,23 +87,31 @@ static __always_inline bool python_is_client(struct connection *c)
 	return !KERNEL_READ(struct sock, c->sk, sk_max_ack_backlog);
 }
 
-/* Bytes were taken: of a request, or of a response. */
-static __noinline void python_takes(struct thread_state *thread, struct connection *c,
-				     struct event_cause *take)
+/* The context at hand gets the bytes that the thread took last. */
+static __noinline void python_gets(struct thread_state *thread, __u64 context, __u32 unclaimed)
 {
-	__u64 context = python_context(thread);
 	struct routine *task;
 
-	if (!context)
-		return;
-	if (!python_is_client(c)) {
-		python_arrives(context, take);
+	if (unclaimed == UNCLAIMED_REQUEST) {
+		python_arrives(context, &thread->cause);
 		thread->has_taken = 1;
 		return;
 	}
 	task = thread->has_called ? NULL : routine_find(context);
 	if (task && task->is_copy)
 		routine_renew(context);
+}
+
+/* Bytes were taken: of a request, or of a response. */
+static __noinline void python_takes(struct thread_state *thread, struct connection *c)
+{
+	__u32 unclaimed = python_is_client(c) ? UNCLAIMED_RESPONSE : UNCLAIMED_REQUEST;
+	__u64 context = python_context(thread);
+
+	if (context)
+		python_gets(thread, context, unclaimed);
+	else
+		thread->unclaimed = unclaimed;
 }
 
 /* A started task calls somebody. */

@@ -40,6 +40,8 @@
 #include "goroutine.bpf.c"
 #include "loop.bpf.c"
 #include "python.bpf.c"
+#include "uvloop.h"
+#include "uvloop.bpf.c"
 
 /* The probe-read helpers are for GPL-compatible programs only. */
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

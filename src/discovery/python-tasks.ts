@@ -9,12 +9,17 @@ import { type Architecture, entrySiteOf } from './instructions.js';
 import { Pointers } from './pointers.js';
 
 const COPY = 'PyContext_CopyCurrent';
+const ENTER = 'PyContext_Enter';
 const CONTEXT_TYPE = 'PyContext_Type';
 const RUN = 'run';
 /** How a module of asyncio's own types begins. */
 const MODULE = 'PyInit__asyncio';
 const SETTERS = ['set_result', 'set_exception'] as const;
-export const TASK_SYMBOLS: readonly string[] = [COPY, MODULE];
+/** How uvloop begins, and what its streams are written with; other types of it have methods of these names, too. */
+const UV_MODULE = 'PyInit_loop';
+const UV_TYPE = 'uvloop.loop.Handle';
+const WRITERS = ['write', 'writelines'] as const;
+export const TASK_SYMBOLS: readonly string[] = [COPY, ENTER, MODULE, UV_MODULE];
 
 const BASIC_SIZE_AT = 32;
 const DEALLOC_AT = 48;
@@ -42,9 +47,11 @@ export function taskPlaces(
 ): readonly TaskPlace[] | string | null {
   const copy = symbols.get(COPY);
   const hasModule = symbols.has(MODULE);
-  if (copy === undefined && !hasModule) return null;
+  const mayBeUv = symbols.has(UV_MODULE);
+  if (copy === undefined && !hasModule && !mayBeUv) return null;
   const pointers = new Pointers(executable);
-  const contexts = copy === undefined ? [] : contextPlaces(executable, pointers, copy, architecture);
+  if (mayBeUv && copy === undefined) return writePlaces(executable, pointers, architecture);
+  const contexts = copy === undefined ? [] : contextPlaces(executable, pointers, copy, symbols.get(ENTER), architecture);
   if (typeof contexts === 'string') return contexts;
   const futures = hasModule ? futurePlaces(executable, pointers, architecture) : [];
   return typeof futures === 'string' ? futures : [...futures, ...contexts];
@@ -54,6 +61,7 @@ function contextPlaces(
   executable: Executable,
   pointers: Pointers,
   copy: FoundSymbol,
+  enter: FoundSymbol | undefined,
   architecture: Architecture,
 ): readonly TaskPlace[] | string {
   const type = executable.dynamicAddress(CONTEXT_TYPE);
@@ -69,7 +77,15 @@ function contextPlaces(
     { program: 'python_freed', offsets: [entry(free)], isReturn: false },
     { program: 'python_copied', offsets: [entryOf(executable, copy.offset, architecture, true)], isReturn: true },
     { program: 'python_run', offsets: [entry(run)], isReturn: false },
+    ...(enter === undefined ? [] : [{ program: 'python_entered', offsets: [entry(enter.offset)], isReturn: false }]),
   ];
+}
+
+/** Modules of other packages are called `loop`, too. */
+function writePlaces(executable: Executable, pointers: Pointers, architecture: Architecture): TaskPlace[] | null {
+  if (pointers.toText(UV_TYPE).length === 0) return null;
+  const offsets = methodsIn(executable, pointers, WRITERS).map(offset => entryOf(executable, offset, architecture, false));
+  return offsets.length === 0 ? null : [{ program: 'uvloop_write', offsets, isReturn: false }];
 }
 
 function futurePlaces(
@@ -77,12 +93,19 @@ function futurePlaces(
   pointers: Pointers,
   architecture: Architecture,
 ): readonly TaskPlace[] | string {
-  const functions = SETTERS.flatMap(name => pointers.toText(name))
+  const functions = methodsIn(executable, pointers, SETTERS);
+  if (functions.length === 0) return 'the functions of futures were not found';
+  const offsets = functions.map(offset => entryOf(executable, offset, architecture, false));
+  return [{ program: 'python_future_set', offsets, isReturn: false }];
+}
+
+/** Where the functions are that any table has as methods of these names. */
+function methodsIn(executable: Executable, pointers: Pointers, names: readonly string[]): number[] {
+  const functions = names
+    .flatMap(name => pointers.toText(name))
     .map(place => executable.offsetOf(pointers.at(place + 8)))
     .filter(offset => executable.isCode(offset));
-  if (functions.length === 0) return 'the functions of futures were not found';
-  const offsets = [...new Set(functions)].map(offset => entryOf(executable, offset, architecture, false));
-  return [{ program: 'python_future_set', offsets, isReturn: false }];
+  return [...new Set(functions)];
 }
 
 /** The function of a method, by the type's table; 0 if it has none of that name. */
