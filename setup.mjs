@@ -56,6 +56,7 @@ const TEST = [
   { has: '/usr/include/openssl/ssl.h', packages: ['libssl-dev'] },
   { has: 'wget', packages: ['wget'] },
   { has: '/usr/share/doc/python3-pycurl', packages: ['python3-pycurl'] },
+  { has: '/usr/share/doc/python3-uvloop', packages: ['python3-uvloop'] },
   { has: 'setpriv', packages: ['util-linux'] },
   { has: 'redis-server', packages: ['redis-server'], service: 'redis-server' },
   { has: 'nft', packages: ['nftables'] },

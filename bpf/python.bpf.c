@@ -43,14 +43,19 @@ static __noinline void python_names(struct routine *task, __u64 context, __u64 s
 		count_loss(LOSS_THREADS_FULL);
 }
 
-/* The thread goes on in this context. */
-static __always_inline void python_enters(struct thread_state *thread, __u64 context)
+/* The thread goes on in this context; with what it has just read, if that is why. */
+static __noinline void python_enters(struct thread_state *thread, __u64 context, bool is_callback)
 {
+	__u32 unclaimed = thread->unclaimed;
+
 	if (thread->context != context) {
 		thread->outer_context = thread->context;
 		thread->context = context;
 	}
 	thread->has_taken = thread->has_called = 0;
+	thread->unclaimed = UNCLAIMED_NONE;
+	if (unclaimed && !is_callback && thread->runs_handles)
+		python_gets(thread, context, unclaimed);
 }
 
 /* What a context is run with: a callable and its arguments, by number; 0: not known. */
@@ -89,7 +94,7 @@ int python_run(struct pt_regs *ctx)
 
 	if (!thread)
 		return 0;
-	python_enters(thread, context);
+	python_enters(thread, context, false);
 	if (call.count && call.count <= 2)
 		bpf_probe_read_user(call.called, call.count * sizeof(call.called[0]),
 				    (void *)called);

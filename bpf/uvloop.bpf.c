@@ -21,23 +21,17 @@ int python_entered(struct pt_regs *ctx)
 	__u64 kept[KEPT_COUNT] = KEPT_REGISTERS(ctx), context = ARGUMENT1(ctx);
 	struct python_call call = {};
 	struct uv_handle handle = {};
-	__u32 unclaimed;
 	char letter = 0;
 
 	if (!thread)
 		return 0;
 	for (int i = 0; i < KEPT_COUNT && !letter; i++)
 		letter = uv_handle_at(&handle, kept[i], context);
-	unclaimed = thread->unclaimed;
-	thread->unclaimed = UNCLAIMED_NONE;
-	python_enters(thread, context);
-	if (letter) {
+	if (letter)
 		thread->runs_handles = 1;
-		if (letter == 'H')
-			uv_arguments(&handle, &call);
-	} else if (unclaimed && thread->runs_handles) {
-		python_gets(thread, context, unclaimed);
-	}
+	python_enters(thread, context, letter);
+	if (letter == 'H')
+		uv_arguments(&handle, &call);
 	python_runs(thread, context, &call);
 	return 0;
 }

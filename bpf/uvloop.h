@@ -2,9 +2,10 @@
 /*
  * uvloop, a loop for asyncio's tasks in C. Like asyncio's own it runs everything in a
  * context; unlike it
- *  - it enters contexts by PyContext_Enter. What it is about to call then, is in the Handle
- *    that it is running, to which one of the registers points that a function has to
- *    keep: an object of that type, with this context, is no coincidence;
+ *  - it enters contexts by PyContext_Enter (older ones those of protocols by context_run).
+ *    What it is about to call then, is in the Handle that it is running, to which one of
+ *    the registers points that a function has to keep: an object of that type, with this
+ *    context, is no coincidence;
  *  - it reads before it enters the context of the connection's protocol;
  *  - it writes when all that was ready has run. Whose bytes those are is known when a task
  *    gives them to the connection (`handed`).

@@ -12,6 +12,7 @@ const TEXT_SECTION = '.rodata';
 const TEXT_MAX_BYTES = 32 << 20;
 /** Of a string, and of pointers to it: more are not those of a table of methods. */
 const PLACES_MAX = 16;
+const TAILS_MAX = 64;
 
 export class Pointers {
   readonly #executable: Executable;
@@ -36,9 +37,9 @@ export class Pointers {
     return bytes.length === 8 ? word(bytes, 0) : 0;
   }
 
-  /** Where pointers to this string lie. */
-  toText(text: string): number[] {
-    const strings = this.#places(text);
+  /** Where pointers to this string lie. Linkers may put a string into the end of another one: `isTail`. */
+  toText(text: string, isTail = false): number[] {
+    const strings = this.#places(text, isTail);
     if (strings.size === 0) return [];
     const found = [...this.#targets].filter(([, target]) => strings.has(target)).map(([place]) => place);
     for (const name of DATA_SECTIONS) {
@@ -49,15 +50,17 @@ export class Pointers {
     return found.slice(0, PLACES_MAX);
   }
 
-  /** Addresses of a whole string. */
-  #places(text: string): Set<number> {
+  /** Addresses of a whole string, or also of those that end with it. */
+  #places(text: string, isTail: boolean): Set<number> {
     const places = new Set<number>();
     const section = this.#executable.section(TEXT_SECTION);
     if (section === null) return places;
     const bytes = this.#executable.read(section.offset, Math.min(section.size, TEXT_MAX_BYTES));
-    const wanted = Buffer.from(`\0${text}\0`, 'latin1');
-    for (let at = bytes.indexOf(wanted); at >= 0 && places.size < PLACES_MAX; at = bytes.indexOf(wanted, at + 1)) {
-      places.add(section.address + at + 1);
+    const before = isTail ? '' : '\0';
+    const wanted = Buffer.from(`${before}${text}\0`, 'latin1');
+    const most = isTail ? TAILS_MAX : PLACES_MAX;
+    for (let at = bytes.indexOf(wanted); at >= 0 && places.size < most; at = bytes.indexOf(wanted, at + 1)) {
+      places.add(section.address + at + before.length);
     }
     return places;
   }

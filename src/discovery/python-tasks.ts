@@ -51,7 +51,8 @@ export function taskPlaces(
   if (copy === undefined && !hasModule && !mayBeUv) return null;
   const pointers = new Pointers(executable);
   if (mayBeUv && copy === undefined) return writePlaces(executable, pointers, architecture);
-  const contexts = copy === undefined ? [] : contextPlaces(executable, pointers, copy, symbols.get(ENTER), architecture);
+  const contexts =
+    copy === undefined ? [] : contextPlaces(executable, pointers, copy, symbols.get(ENTER), architecture);
   if (typeof contexts === 'string') return contexts;
   const futures = hasModule ? futurePlaces(executable, pointers, architecture) : [];
   return typeof futures === 'string' ? futures : [...futures, ...contexts];
@@ -84,7 +85,9 @@ function contextPlaces(
 /** Modules of other packages are called `loop`, too. */
 function writePlaces(executable: Executable, pointers: Pointers, architecture: Architecture): TaskPlace[] | null {
   if (pointers.toText(UV_TYPE).length === 0) return null;
-  const offsets = methodsIn(executable, pointers, WRITERS).map(offset => entryOf(executable, offset, architecture, false));
+  const offsets = methodsIn(executable, pointers, WRITERS, true).map(offset =>
+    entryOf(executable, offset, architecture, false),
+  );
   return offsets.length === 0 ? null : [{ program: 'uvloop_write', offsets, isReturn: false }];
 }
 
@@ -100,9 +103,9 @@ function futurePlaces(
 }
 
 /** Where the functions are that any table has as methods of these names. */
-function methodsIn(executable: Executable, pointers: Pointers, names: readonly string[]): number[] {
+function methodsIn(executable: Executable, pointers: Pointers, names: readonly string[], isTail = false): number[] {
   const functions = names
-    .flatMap(name => pointers.toText(name))
+    .flatMap(name => pointers.toText(name, isTail))
     .map(place => executable.offsetOf(pointers.at(place + 8)))
     .filter(offset => executable.isCode(offset));
   return [...new Set(functions)];

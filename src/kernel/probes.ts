@@ -201,14 +201,9 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
     ways: [
       way(
         'uprobe',
-        ...[
-          'python_freed',
-          'python_copied',
-          'python_run',
-          'python_entered',
-          'python_future_set',
-          'uvloop_write',
-        ].map(name => ({ name, isForFiles: true })),
+        ...['python_freed', 'python_copied', 'python_run', 'python_entered', 'python_future_set', 'uvloop_write'].map(
+          name => ({ name, isForFiles: true }),
+        ),
       ),
     ],
     isRequired: false,

@@ -97,6 +97,29 @@ export const SCENARIOS: readonly Scenario[] = [
     concurrency: ALL,
     requests: 100,
   },
+  {
+    name: 'uvloop, two calls',
+    links: { leaf: LEAF, asyncio: { kind: 'asyncio', calls: ['leaf', 'leaf'], env: { LOOP: 'uvloop' } } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  ...[
+    ['two calls at once', 'parallel', ALL],
+    ['a task for each request', 'handler', ALL],
+    ['a task for each request, without streams', 'protocol', ALL],
+    ['callbacks without tasks', 'callbacks', [1, 10]],
+    ['a call after the response', 'late', [1, 10]],
+    ['a call that nobody waits for', 'stray', [1, 10]],
+    ['a worker that comes and goes', 'workers', [1, 10]],
+  ].map(([what, MODE, concurrency]) => ({
+    name: `uvloop, ${what}`,
+    links: {
+      leaf: LEAF,
+      asyncio: { kind: 'asyncio' as const, calls: ['leaf', 'leaf'], env: { LOOP: 'uvloop', MODE: MODE as string } },
+    },
+    concurrency: concurrency as readonly number[],
+    requests: 100,
+  })),
   ...[
     ['two calls at once', 'parallel'],
     ['a task for each request', 'handler'],

@@ -1,5 +1,6 @@
 """A link of a chain on asyncio, see node.mjs: its own HTTP over streams, one pool of kept connections a service. TICK_MS: calls
 of no request. THINK_MS: a timer before the calls. SOCKETS: the most connections of the pool, requests queue for them.
+LOOP=uvloop: the loop.
 
 MODE, who makes the calls: nothing, the task of the connection, in turn; `parallel`, a task for each; `handler`, a task for the
 request, which also responds (as in aiohttp); `protocol`, the same without streams (as in uvicorn); `workers`, a task that
@@ -190,4 +191,8 @@ async def main():
     return ticking
 
 
+if os.environ.get("LOOP") == "uvloop":
+    import uvloop
+
+    uvloop.install()
 asyncio.run(main())

@@ -1,7 +1,7 @@
 // Where tasks of asyncio are followed, in the interpreter that is there and in its module: both are stripped in most systems.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test, { after } from 'node:test';
@@ -42,7 +42,7 @@ test('contexts are followed where they are freed, copied and run, in that order;
     JSON.stringify(found),
   );
   const all = (found as readonly (readonly TaskPlace[])[]).flat();
-  const expected = ['python_freed', 'python_copied', 'python_run', 'python_future_set'];
+  const expected = ['python_freed', 'python_copied', 'python_run', 'python_entered', 'python_future_set'];
   const known = [...all].sort((one, other) => expected.indexOf(one.program) - expected.indexOf(other.program));
   assert.deepEqual(
     known.map(({ program, isReturn }) => [program, isReturn]),
@@ -50,8 +50,21 @@ test('contexts are followed where they are freed, copied and run, in that order;
   );
   assert.deepEqual(
     all.map(({ program }) => program).filter(program => program !== 'python_future_set'),
-    expected.slice(0, 3),
+    expected.slice(0, 4),
   );
+});
+
+test('uvloop is followed where its streams are written, in a build whose names lie in the ends of others', () => {
+  const folder = '/usr/lib/python3/dist-packages/uvloop';
+  const module = readdirSync(folder).find(name => /^loop\..*\.so$/.test(name));
+  const found = places(path.join(folder, String(module)));
+  assert.ok(found !== null && typeof found !== 'string', String(found));
+  assert.deepEqual(
+    found.map(({ program }) => program),
+    ['uvloop_write'],
+  );
+  // write and writelines: of streams, of TLS over them, of their common ancestor.
+  assert.ok((found[0]?.offsets.length ?? 0) >= 4, JSON.stringify(found));
 });
 
 test('what is neither an interpreter nor asyncio has no such places', () =>
