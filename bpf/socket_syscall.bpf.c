@@ -392,11 +392,10 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
 		return 0;
 	}
 	if (kind == SYSCALL_GETSOCKOPT) {
-		__u32 inode;
 		struct sock *sk;
 
 		if (a.second == IPPROTO_TCP && a.third == TCP_INFO) {
-			sk = sock_at(a.fd, &inode);
+			sk = sock_at(a.fd);
 			if (sk)
 				socket_asked(sk, thread);
 		}

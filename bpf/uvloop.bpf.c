@@ -42,7 +42,7 @@ int uvloop_write(struct pt_regs *ctx)
 {
 	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
 	__u64 self = ARGUMENT1(ctx), type = 0, stream = 0;
-	__u32 slot, inode, fd = 0;
+	__u32 slot, fd = 0;
 	struct connection *c;
 	struct sock *sk;
 	char letter;
@@ -55,7 +55,7 @@ int uvloop_write(struct pt_regs *ctx)
 	    bpf_probe_read_user(&stream, sizeof(stream), (void *)(self + UV_STREAM_HANDLE)) ||
 	    bpf_probe_read_user(&fd, sizeof(fd), (void *)(stream + UV_STREAM_FD)))
 		return 0;
-	sk = sock_at(fd, &inode);
+	sk = sock_at(fd);
 	c = sk ? connection_find((__u64)sk, &slot) : NULL;
 	if (!c || !is_selected(c, thread))
 		return 0;
