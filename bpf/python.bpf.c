@@ -89,15 +89,17 @@ SEC("uprobe")
 int python_run(struct pt_regs *ctx)
 {
 	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
-	__u64 context = ARGUMENT1(ctx), called = ARGUMENT2(ctx);
-	struct python_call call = { .count = ARGUMENT3(ctx) };
+	__u64 context = ARGUMENT1(ctx), called = ARGUMENT2(ctx), count = ARGUMENT3(ctx);
+	struct python_call call = { .count = count };
 
 	if (!thread)
 		return 0;
 	python_enters(thread, context, false);
-	if (call.count && call.count <= 2)
-		bpf_probe_read_user(call.called, call.count * sizeof(call.called[0]),
-				    (void *)called);
+	/* Sizes that 5.10 sees are constant. */
+	if (count == 1)
+		bpf_probe_read_user(call.called, sizeof(call.called[0]), (void *)called);
+	else if (count == 2)
+		bpf_probe_read_user(call.called, sizeof(call.called), (void *)called);
 	python_runs(thread, context, &call);
 	return 0;
 }
