@@ -1,4 +1,4 @@
-// One kernel of the matrix in every run of the tests, since the machine's own may refuse the best front end: there the agent
+// One kernel of the matrix as a test (`npm test -- kernels`), since the machine's own may refuse the best front end: there the agent
 // takes fentry by itself and watches nginx and a server that does everything through io_uring, which only fentry and kprobe
 // can see. All kernels and front ends: `npm run test:kernels`.
 import assert from 'node:assert/strict';
