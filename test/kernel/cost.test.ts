@@ -11,7 +11,7 @@ const MOST_INSTRUCTIONS: Readonly<Record<string, number>> = {
   sys_exit: 12400,
   sk_data_ready: 200,
   inet_sock_set_state: 3750,
-  tcp_destroy_sock: 665,
+  tcp_destroy_sock: 2800,
   tcp_receive_reset: 103,
   tcp_send_reset: 103,
   sched_process_exec: 330,
