@@ -284,7 +284,8 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 	/* Until user space has seen that it is one: what follows may be requests. */
 	if (c->is_upgraded && c->verdict == VERDICT_HEAD)
 		c->capture_left = head_bytes();
-	if (!edge && !c->capture_left && !is_streamed(c) && begins_message(lane))
+	if (!edge && c->capture_left < io->bytes && c->capture_left < head_bytes() &&
+	    !is_streamed(c) && begins_message(lane))
 		c->capture_left = head_bytes();
 	if (edge || c->capture_left || is_streamed(c))
 		emit_call(slot, lane);

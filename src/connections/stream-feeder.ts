@@ -3,7 +3,7 @@
 // A call behind the captured head has no record: what the next edge, end or progress record says of the run stands for it.
 // What cannot be placed ends the connection's synchrony, which counts it.
 import { errnoName } from '../errno.js';
-import { OK } from '../protocols/protocol.js';
+import { LOST, OK } from '../protocols/protocol.js';
 import {
   CONNECTION_CLOSED_EVENT_OFFSETS,
   CONNECTION_FIN_SENT,
@@ -118,8 +118,15 @@ export class StreamFeeder {
 
   /** Bytes up to `seq` were not captured: as Stream.advance. */
   #advance(connection: Connection, stream: Stream, seq: number): number {
-    if (stream === connection.requestStream) this.#synchrony.hide(connection, stream.hiddenUpTo(seq));
-    return stream.advance(seq);
+    if (stream === connection.requestStream) {
+      this.#synchrony.hide(connection, stream.hiddenUpTo(seq));
+      return stream.advance(seq);
+    }
+    const result = stream.advance(seq);
+    // Of several answers, which one comes next can no longer be told.
+    return result === OK && stream.parser?.isEndHidden === true && connection.matcher?.owesMore === true
+      ? LOST
+      : result;
   }
 
   #setTimes(connection: Connection, event: DataEventCursor, direction: number): void {

@@ -169,6 +169,13 @@ export class Matcher {
     return sole;
   }
 
+  /** Behind the request whose response is due there is another one. */
+  get owesMore(): boolean {
+    let owed = 0;
+    for (const { isResponseDone } of this.#pending) if (!isResponseDone) owed++;
+    return owed > 1;
+  }
+
   /** A request came before the one before it was answered. */
   get isPipelined(): boolean {
     return this.#pending.length > 1;

@@ -99,6 +99,11 @@ class Http1Parser implements MessageParser {
     return this.#state === IN_OPEN_BODY;
   }
 
+  get isEndHidden(): boolean {
+    if (this.#state !== IN_OPEN_BODY) return false;
+    return this.#framing !== FRAMING_UNTIL_CLOSE && this.#framing !== FRAMING_OPAQUE;
+  }
+
   get expectedEnd(): number {
     return this.#state === IN_LENGTH_BODY ? this.#headEnd + this.#contentLength : -1;
   }

@@ -130,6 +130,8 @@ export interface MessageParser {
   readonly isIdle: boolean;
   /** The message under way ends where the caller says: finish() (until close, opaque, a gap in a head or in chunks). */
   readonly isOpenEnded: boolean;
+  /** Likewise, because bytes were not captured that would have shown its end: another message may have begun in the meantime. */
+  readonly isEndHidden: boolean;
   /** Bytes of state held. */
   readonly heldBytes: number;
   /** Position at which the current message is known to end if it is length-framed, else -1. */

@@ -569,7 +569,8 @@ export class Story {
     if (this.#isUpgraded && this.verdict === gen.VERDICT_HEAD) this.#captureLeft = this.#headBytes;
     const isStreamed = this.verdict === gen.VERDICT_STREAM || (this.#isAmidBody && this.verdict === gen.VERDICT_HEAD);
     const hasContent = step.hasNoContent !== true;
-    if (!isEdge && this.#captureLeft === 0 && !isStreamed && hasContent && beginsMessage(bytes)) {
+    const isShort = this.#captureLeft < Math.min(bytes.length, this.#headBytes);
+    if (!isEdge && isShort && !isStreamed && hasContent && beginsMessage(bytes)) {
       this.#captureLeft = this.#headBytes;
     }
     if (isEdge || this.#captureLeft > 0 || isStreamed) {

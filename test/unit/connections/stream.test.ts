@@ -9,6 +9,7 @@ class NotingParser implements MessageParser {
   skipResult: typeof OK | typeof LOST = OK;
   readonly isIdle = false;
   readonly isOpenEnded = false;
+  readonly isEndHidden = false;
   readonly heldBytes = 0;
   readonly expectedEnd = -1;
   feed(_bytes: Uint8Array, from: number, to: number, position: number): typeof OK {

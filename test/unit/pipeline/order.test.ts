@@ -98,6 +98,36 @@ test('of a pipeline in one call that is longer than what is captured, the books 
   assert.equal(harness.pipeline.connections.synchrony.hiddenBytes.gap, asked.length - captured);
 });
 
+test('answers of a pipeline that are cut by what is captured: none is given to another request', () => {
+  for (const perCall of [1, 2, 3]) {
+    for (let size = 330; size < 900; size += 23) {
+      const harness = new Harness();
+      const story = harness.server().opened();
+      const statusOf = (index: number): number => 400 + (index % 97);
+      for (let turn = 0; turn < 3; turn++) {
+        const first = 20 * turn;
+        story.read(
+          row(20, 10)
+            .map((one, index) => one.replace(`/${index} `, `/${first + index} `))
+            .join(''),
+        );
+        for (let index = 0; index < 20; index += perCall) {
+          const few = Array.from({ length: Math.min(perCall, 20 - index) }, (_, at) => first + index + at);
+          story.wrote(few.map(one => responseText(statusOf(one), 'y'.repeat(size))).join(''));
+        }
+      }
+      story.closed();
+      const spans = harness.finish();
+      for (const span of spans) {
+        const index = Number(String(attribute(span, 'url.path')).slice(1));
+        assert.equal(line(span), `GET /${index} ${statusOf(index)}`, `${perCall} a call of ${size}`);
+      }
+      // What begins with a call is always seen.
+      if (perCall === 1) assert.equal(spans.length, 60, `${size}: ${JSON.stringify(harness.drops())}`);
+    }
+  }
+});
+
 test('bytes of a pipeline that is not understood are in the books: its answers, given together, count as one', () => {
   const harness = new Harness();
   const story = harness.server().opened().read(row(10, 70).join(''));
