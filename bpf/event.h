@@ -129,7 +129,8 @@ enum event_loss {
 	LOSS_SESSIONS_FULL = 13, /* a table of TLS sessions refused an entry */
 	LOSS_MISSED_RUNS = 14, /* programs that the kernel did not run; counted by the kernel itself */
 	LOSS_REQUESTS_UNTOLD = 15, /* edges towards the server, of ended connections, that no record tells of: the rings were full */
-	LOSS_COUNT = 16,
+	LOSS_SESSION_UNKNOWN = 16, /* plaintext of rustls of which nothing told whose it was */
+	LOSS_COUNT = 17,
 };
 
 /* What the kernel side did; index of the per-CPU activity counters. */

@@ -170,8 +170,10 @@ static __noinline void rust_taken(__u64 object, __u64 buffer, __u32 bytes)
 	} else {
 		known = rust_known(object, pid_tgid);
 	}
-	if (!known)
+	if (!known) {
+		count_loss(LOSS_SESSION_UNKNOWN);
 		return;
+	}
 	call.session = known->slot + 1;
 	call.generation = known->generation;
 	tls_moved(thread, &call, bytes, bpf_ktime_get_boot_ns());
@@ -276,6 +278,8 @@ static __always_inline void rust_give(struct pt_regs *ctx, __u32 iov_count)
 		known = rust_known(rust->sink, pid_tgid);
 		if (known)
 			rust_tell(thread, rust, known);
+		else
+			count_loss(LOSS_SESSION_UNKNOWN);
 		rust->bytes = 0;
 	}
 	rust->sink = ARGUMENT1(ctx);
@@ -337,6 +341,8 @@ int rust_sent_return(struct pt_regs *ctx)
 		known = rust_known(rust->sink, pid_tgid);
 	if (known)
 		rust_tell(thread, rust, known);
+	else
+		count_loss(LOSS_SESSION_UNKNOWN);
 	rust->bytes = 0;
 	return 0;
 }

@@ -1638,7 +1638,7 @@ export class FrameReaderCursor {
 
 /** struct counters */
 export class CountersCursor {
-  static readonly SIZE = 208;
+  static readonly SIZE = 216;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1647,11 +1647,11 @@ export class CountersCursor {
     this.at = at;
   }
 
-  /** Offset of 16 elements. */
+  /** Offset of 17 elements. */
   readonly lossesOffset = 0;
 
   /** Offset of 10 elements. */
-  readonly statsOffset = 128;
+  readonly statsOffset = 136;
 }
 
 /** struct settings */
@@ -1871,7 +1871,8 @@ export const LOSS_LANES_BUSY = 12;
 export const LOSS_SESSIONS_FULL = 13;
 export const LOSS_MISSED_RUNS = 14;
 export const LOSS_REQUESTS_UNTOLD = 15;
-export const LOSS_COUNT = 16;
+export const LOSS_SESSION_UNKNOWN = 16;
+export const LOSS_COUNT = 17;
 /** Names of enum event_loss, without prefix. */
 export const EVENT_LOSS_NAMES: Readonly<Record<number, string>> = {
   0: 'data_ring_full',
@@ -1890,7 +1891,8 @@ export const EVENT_LOSS_NAMES: Readonly<Record<number, string>> = {
   13: 'sessions_full',
   14: 'missed_runs',
   15: 'requests_untold',
-  16: 'count',
+  16: 'session_unknown',
+  17: 'count',
 };
 
 export const STAT_CALLS = 0;
