@@ -391,7 +391,7 @@ struct connection {
 	__u8 role;
 	__u8 direction; /* of the open run, enum event_direction */
 	__u8 is_amid_body; /* the open run is of reads and does not begin with a message */
-	__u8 is_bodyless; /* a call of the open run began with a request that has no body */
+	__u8 bodyless; /* enum run_bodyless: requests of the open run that have no body */
 
 	struct event_tcp tcp;
 	__u64 tail; /* last 8 bytes of the run's last call once nothing more is captured */

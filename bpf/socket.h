@@ -30,10 +30,19 @@ static __always_inline __u32 pipeline_bytes(void)
 	return PIPELINE_ROUNDS * (some < ROUND_BYTES ? some : ROUND_BYTES);
 }
 
+/* Calls of a run that begin with a request that has no body. */
+enum run_bodyless {
+	BODYLESS_NONE = 0,
+	BODYLESS_ONE = 1, /* what follows it in the call, if anything does, was not captured */
+	BODYLESS_MANY = 2, /* another one follows it in the call or in the run */
+};
+
 /* Of the answer to a run of requests without bodies, which had `asked` bytes. */
-static __always_inline __u32 answer_bytes(__u64 asked)
+static __always_inline __u32 answer_bytes(__u8 bodyless, __u64 asked)
 {
-	if (asked <= head_bytes())
+	if (bodyless == BODYLESS_MANY)
+		return pipeline_bytes();
+	if (bodyless == BODYLESS_NONE || asked <= head_bytes())
 		return head_bytes();
 	return asked <= pipeline_bytes() / PIPELINE_ROUNDS ? pipeline_bytes() / PIPELINE_ROUNDS :
 							     pipeline_bytes();
@@ -130,6 +139,32 @@ static __always_inline bool begins_bodyless(const __u8 *payload)
 	return first == METHOD_GET || first == METHOD_HEAD;
 }
 
+#define HEAD_END 0x0a0d0a0dU /* an empty line behind a line */
+#define HEAD_SCAN_MAX 2048
+#define HEAD_SCAN_STEP 4 /* an end of a head has an octet at each multiple of it */
+
+/* Do the `bytes` that have been captured of a call go on behind the first end of a head?
+ * Looked for in its first HEAD_SCAN_MAX bytes. */
+__noinline int is_followed(__u32 lane, __u32 bytes)
+{
+	struct capture_scratch *scratch = scratch_at(lane);
+
+	if (!scratch)
+		return 0;
+	for (__u32 at = HEAD_SCAN_STEP; at < HEAD_SCAN_MAX; at += HEAD_SCAN_STEP) {
+		const __u8 *here = &scratch->payload[at];
+
+		if (at >= bytes)
+			return 0;
+		if (*here != '\r' && *here != '\n')
+			continue;
+		for (__u32 before = 0; before < HEAD_SCAN_STEP; before++)
+			if (*(const __u32 *)(here - before) == HEAD_END)
+				return at - before + sizeof(HEAD_END) < bytes;
+	}
+	return 0;
+}
+
 /* Does the run that begins with `got` bytes go on with a body? Only one that a server reads
  * can: of a client's, the parser knows where the next answer begins. */
 static __always_inline bool begins_amid_body(struct connection *c, struct io *io,
@@ -195,7 +230,8 @@ __noinline int emit_round(__u32 slot, __u32 lane, __u32 offset)
 				c->is_amid_body = begins_amid_body(c, io, scratch->payload, got);
 			}
 			if (got >= 4 && begins_bodyless(scratch->payload)) {
-				c->is_bodyless = 1;
+				c->bodyless = c->bodyless || is_followed(lane, got) ? BODYLESS_MANY :
+										      BODYLESS_ONE;
 				if (!is_streamed(c))
 					c->capture_left = pipeline_bytes();
 			}
@@ -262,10 +298,10 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 		scratch->event.prev = c->run;
 		scratch->event.flags = DATA_EDGE;
 		/* To a pipeline come as many answers. */
-		c->capture_left = answer_bytes(c->is_bodyless ? c->run.bytes : 0);
+		c->capture_left = answer_bytes(c->bodyless, c->run.bytes);
 		if (c->verdict == VERDICT_EDGES)
 			c->capture_left = 0;
-		c->is_bodyless = 0;
+		c->bodyless = BODYLESS_NONE;
 		c->run.first_ns = io->direction == DIRECTION_EGRESS ? io->enter_ns : io->now;
 		c->run.bytes = 0;
 		c->run.calls = 0;

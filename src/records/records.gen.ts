@@ -1291,7 +1291,7 @@ export class ConnectionCursor {
     return this.view.getUint8(this.at + 126);
   }
 
-  get isBodyless(): number {
+  get bodyless(): number {
     return this.view.getUint8(this.at + 127);
   }
 
@@ -1555,7 +1555,7 @@ export const CONNECTION_OFFSETS = {
   role: 124,
   direction: 125,
   isAmidBody: 126,
-  isBodyless: 127,
+  bodyless: 127,
   tcp: 128,
   tail: 152,
   firstReadNs: 160,

@@ -29,6 +29,11 @@ const many = Array.from({ length: 90 }, (_, index) =>
 const longer = Array.from({ length: 180 }, (_, index) =>
   talk(request('GET', `/longer/${index}`, field(200)), response(200, filler(index)), { responseBody: index }),
 );
+const large = Array.from({ length: 6 }, (_, index) =>
+  talk(request(index === 3 ? 'HEAD' : 'GET', `/large/${index}`), response(200, filler(index === 3 ? 0 : 2500)), {
+    responseBody: index === 3 ? 0 : 2500,
+  }),
+);
 const asked = three.map(one => one.request.length);
 const answered = three.map(one => one.response.length);
 const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
@@ -48,6 +53,10 @@ export const PIPELINES: readonly Story[] = [
   story('pipelined: so many that they fill tens of kilobytes', longer, {
     client: [['send'], ['receive', sum(longer.map(one => one.response.length))], ['close']],
     server: [['receive', sum(longer.map(one => one.request.length)), 5000], ['send'], ['receive_eof'], ['close']],
+  }),
+  story('pipelined: a few, whose answers are large and come in one write', large, {
+    client: [['send'], ['receive', sum(large.map(one => one.response.length))], ['close']],
+    server: [['receive', sum(large.map(one => one.request.length))], ['send'], ['receive_eof'], ['close']],
   }),
   story('pipelined: one write, answers one by one', three, {
     client: [['send'], ['receive', answer1], ['receive', answer2], ['receive', answer3]],
