@@ -43,6 +43,8 @@ static __always_inline void read_address(struct event_address *a, struct sock *s
 	if (family == AF_UNIX)
 		return;
 	a->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	if (!a->local_port) /* given back: reset before it was accepted */
+		a->local_port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 	a->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 	if (family == AF_INET6) {
 		BPF_CORE_READ_INTO(&local, sk, __sk_common.skc_v6_rcv_saddr);

@@ -146,6 +146,10 @@ struct sock {
 	__u32 sk_max_ack_backlog;
 };
 
+struct inet_sock {
+	__u16 inet_sport;
+};
+
 struct socket {
 	short type;
 	struct sock *sk;

@@ -24,13 +24,15 @@ def boot_ns():
 class Side:
     """One end of a connection, with the account of what went through it."""
 
-    def __init__(self, name, sock, pid=None):
+    def __init__(self, name, sock, pid=None, ports=None):
         self.name, self.sock, self.pid = name, sock, pid or os.getpid()
         self.sent, self.got, self.writes, self.reads = b"", b"", 0, 0
         self.facts = {}
         self.family = sock.family.name
         if sock.family == socket.AF_UNIX:
             self.local = self.remote = 0
+        elif ports:
+            self.local, self.remote = ports
         else:
             self.local, self.remote = sock.getsockname()[1], sock.getpeername()[1]
         SIDES.append(self)
@@ -437,6 +439,23 @@ def ends():
     assert refused.connect_ex(("127.0.0.1", port)) == 111
     refused.close()
     print(json.dumps({"name": "refused", "port": port}), flush=True)
+    tell()
+
+
+def abandoned():
+    """Reset before it was accepted: it has no name any more, and what had come is read all the same."""
+    listening = listener()
+    sock = socket.socket()
+    sock.connect(listening.getsockname())
+    client = Side("client", sock)
+    client.send(b"sent and gone")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+    time.sleep(0.02)
+    accepted, _ = listening.accept()
+    server = Side("server", accepted, ports=(client.remote, client.local))
+    server.recv(13)
+    accepted.close()
     tell()
 
 

@@ -54,6 +54,13 @@ test('one descriptor number, twenty connections: none is taken for another', asy
   });
 });
 
+test('reset before it was accepted: it keeps its port, by which it is selected, and what was read of it', async () => {
+  await observe('abandoned', (observer, sides) => {
+    assert.equal(sides.length, 2);
+    for (const side of sides) assertSame(observer.lifeOf(side), side);
+  });
+});
+
 test('IPv4, IPv6 and v4-mapped addresses', async () => {
   await observe('families', (observer, sides) => {
     for (const [suffix, address, type] of [
