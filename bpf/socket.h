@@ -145,7 +145,7 @@ static __always_inline bool begins_bodyless(const __u8 *payload)
 
 /* Do the `bytes` that have been captured of a call go on behind the first end of a head?
  * Looked for in its first HEAD_SCAN_MAX bytes. */
-__noinline int is_followed(__u32 lane, __u32 bytes)
+__noinline int holds_more(__u32 lane, __u32 bytes)
 {
 	struct capture_scratch *scratch = scratch_at(lane);
 
@@ -230,7 +230,7 @@ __noinline int emit_round(__u32 slot, __u32 lane, __u32 offset)
 				c->is_amid_body = begins_amid_body(c, io, scratch->payload, got);
 			}
 			if (got >= 4 && begins_bodyless(scratch->payload)) {
-				c->bodyless = c->bodyless || is_followed(lane, got) ? BODYLESS_MANY :
+				c->bodyless = c->bodyless || holds_more(lane, got) ? BODYLESS_MANY :
 										      BODYLESS_ONE;
 				if (!is_streamed(c))
 					c->capture_left = pipeline_bytes();
