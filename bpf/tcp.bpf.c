@@ -80,7 +80,7 @@ static __always_inline struct connection *tcp_unseen(struct sock *sk, __u32 *slo
 
 /* Has somebody read from a socket, or written to it, by no call that was seen? Then it has
  * been accepted, and what was not shut before is destroyed by its process: a reset or an
- * error ended it. */
+ * error ended it. (What was shut is destroyed by whoever the last packet interrupts.) */
 static __always_inline bool has_moved_unseen(struct sock *sk)
 {
 	__u64 key = (__u64)sk;
@@ -93,13 +93,16 @@ static __always_inline bool has_moved_unseen(struct sock *sk)
 
 static __always_inline void tcp_closing(struct sock *sk, int old_state, int new_state, __u64 now)
 {
+	__u64 key = (__u64)sk;
 	struct connection *c;
 	__u32 slot;
 
-	c = connection_find((__u64)sk, &slot);
+	c = connection_find(key, &slot);
 	if (!c && (new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK)) {
 		c = tcp_unseen(sk, &slot);
 		now = bpf_ktime_get_boot_ns();
+		if (!c)
+			bpf_map_delete_elem(&births, &key);
 	}
 	if (!c)
 		return;

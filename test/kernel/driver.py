@@ -459,6 +459,31 @@ def abandoned():
     tell()
 
 
+STRANGER = None
+
+
+def stranger_setup():
+    """A process that nobody has selected answers, and hangs up first."""
+    global STRANGER
+    STRANGER = listener()
+    if os.fork():
+        return
+    for _ in range(5):
+        accepted, _ = STRANGER.accept()
+        accepted.sendall(b"x" * 5000)
+        accepted.close()
+    os._exit(0)
+
+
+def stranger():
+    for turn in range(5):
+        client = Side(f"client{turn}", socket.create_connection(STRANGER.getsockname()))
+        client.recv(5000)
+        assert client.sock.recv(1) == b""
+        client.sock.close()  # what ends the other socket now runs in this process
+    tell()
+
+
 def waits():
     listening = listener()
     before = boot_ns()

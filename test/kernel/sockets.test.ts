@@ -61,6 +61,18 @@ test('reset before it was accepted: it keeps its port, by which it is selected, 
   });
 });
 
+test('a process that is not selected ends a connection: the other end is not taken for one of the process that is', async () => {
+  await observe('stranger', (observer, sides) => {
+    assert.equal(sides.length, 5);
+    for (const side of sides) assertSame(observer.lifeOf(side), side);
+    assert.equal(observer.records.opened.length, 5);
+    assert.deepEqual(
+      observer.records.closed.map(({ unseenIngress, unseenEgress }) => [unseenIngress, unseenEgress]),
+      sides.map(() => [0, 0]),
+    );
+  });
+});
+
 test('IPv4, IPv6 and v4-mapped addresses', async () => {
   await observe('families', (observer, sides) => {
     for (const [suffix, address, type] of [
