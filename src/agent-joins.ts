@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import type { Config } from './config/schema.js';
 import { AgentError, reasonOf } from './errors.js';
 import { JoinStore } from './joins/join-store.js';
-import type { RedisSettings } from './joins/redis-connection.js';
+import type { Place, RedisSettings } from './joins/redis-connection.js';
 import type { ToWorker } from './messages.js';
 import type { Counters } from './self/counters.js';
 import { clean, type Logger } from './self/log.js';
@@ -50,8 +50,7 @@ function serverOf(redis: RedisConfig, text: string): RedisSettings {
   const url = new URL(text);
   const isTls = url.protocol === 'rediss:';
   return {
-    host: url.hostname.replace(/^\[|\]$/g, ''),
-    port: url.port === '' ? DEFAULT_PORT : Number(url.port),
+    places: [placeOf(url), ...redis.also.map(furtherPlace)],
     username: redis.username ?? decodeURIComponent(url.username),
     password: redis.password ?? decodeURIComponent(url.password),
     database: Number(url.pathname.slice(1)),
@@ -63,6 +62,17 @@ function serverOf(redis: RedisConfig, text: string): RedisSettings {
         }
       : null,
   };
+}
+
+function placeOf({ hostname, port }: URL): Place {
+  return { host: hostname.replace(/^\[|\]$/g, ''), port: port === '' ? DEFAULT_PORT : Number(port) };
+}
+
+function furtherPlace(text: string): Place {
+  const url = `redis://${text}`;
+  if (!URL.canParse(url))
+    throw new AgentError('JOIN_SETTINGS', { reason: `${text} in traces.join.redis.also is no host:port` });
+  return placeOf(new URL(url));
 }
 
 function read(file: string): Buffer {

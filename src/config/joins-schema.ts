@@ -15,6 +15,13 @@ export const JOIN_SECTION = {
           isSecret: true,
           help: 'redis://host:port/database; rediss:// for TLS. Without it, nothing is shared.',
         },
+        also: {
+          type: 'words',
+          default: [],
+          pattern: '^([^\\s/:@,\\[\\]]+|\\[[0-9a-fA-F:.]+\\])(:\\d{1,5})?$',
+          patternHelp: 'host:port',
+          help: 'Further nodes of the same cluster, or replicas that may take over, as host:port: tried in turn where one cannot be used.',
+        },
         username: { type: 'text', help: 'Of the access control list; may also stand in the URL.' },
         password: { type: 'text', isSecret: true, help: 'May also stand in the URL.' },
         certificate: {

@@ -28,8 +28,8 @@ export interface JoinStoreOptions extends RedisSettings {
 }
 
 export class JoinStore {
-  /** Commands the server took, refused, and that had no way to it. */
-  readonly commands = { answered: 0, refused: 0, dropped: 0 };
+  /** Commands the server took, refused, that had no way to it, and that were under way when the connection went. */
+  readonly commands = { answered: 0, refused: 0, dropped: 0, lost: 0 };
   readonly #options: JoinStoreOptions;
   readonly #connection: RedisConnection;
   /** What stands before and behind the key in commands. */
@@ -39,11 +39,15 @@ export class JoinStore {
 
   constructor(options: JoinStoreOptions) {
     this.#options = options;
-    this.#connection = new RedisConnection(options, {
+    const key = `{${options.keyPrefix}}:`;
+    const greeting = command('SET', `${key}greeting`, '-', 'PX', String(options.ttlMs));
+    this.#connection = new RedisConnection(options, greeting, {
       onUp: () => options.onUp(this.#connection.place),
       onDown: reason => options.onDown(this.#connection.place, reason),
+      onLost: commands => {
+        this.commands.lost += commands;
+      },
     });
-    const key = `{${options.keyPrefix}}:`;
     const keyHead = `$${Buffer.byteLength(key) + 16}\r\n${key}`;
     this.#setHead = `*5\r\n$3\r\nSET\r\n${keyHead}`;
     this.#getHead = `*2\r\n$3\r\nGET\r\n${keyHead}`;

@@ -20,7 +20,7 @@ function open(port: number, options: Partial<JoinStoreOptions> = {}): Watched {
   const refusals: string[] = [];
   const answers: number[] = [];
   const store = new JoinStore({
-    ...{ host: '127.0.0.1', port, username: '', password: PASSWORD, database: 0, tls: null },
+    ...{ places: [{ host: '127.0.0.1', port }], username: '', password: PASSWORD, database: 0, tls: null },
     ...{ keyPrefix: 'test', ttlMs: 60_000 },
     onUp: () => undefined,
     onDown: (_place, reason) => downs.push(reason),
@@ -78,14 +78,19 @@ test('what is offered is found; keys live as long as configured; passwords and u
       stranger.store.close();
     }
 
-    await cli('CONFIG', 'SET', 'maxmemory', '1', 'maxmemory-policy', 'noeviction');
     const full = open(redis.port);
     await isUp(full);
+    await cli('CONFIG', 'SET', 'maxmemory', '1', 'maxmemory-policy', 'noeviction');
     full.store.onBatch({ offers: Uint32Array.from([...KEY, ...OFFERED]), questions: NOTHING });
     await until('a refusal', 5000, () => (full.refusals.length > 0 ? true : null));
     assert.match(full.refusals[0] ?? '', /OOM/);
     assert.equal(full.store.commands.refused, 1);
     full.store.close();
+    const late = open(redis.port);
+    await until('a refusal', 5000, () => (late.downs.length > 0 ? true : null));
+    assert.match(late.downs[0] ?? '', /OOM/);
+    assert.equal(late.store.isUp, false);
+    late.store.close();
   } finally {
     await redis.kill();
   }
@@ -107,6 +112,9 @@ test('a server that stalls is given up, one that dies is tried again; meanwhile 
     redis.signal('SIGCONT');
     await roundTrip(watched);
 
+    const { commands } = store;
+    assert.equal(commands.answered + commands.lost + commands.dropped, 1007, JSON.stringify(commands));
+
     await redis.kill();
     await until('the end to be noticed', 5000, () => (store.isUp ? null : true));
     await until('another try', 5000, () => (/ECONNREFUSED/.test(downs.join()) ? true : null));
@@ -116,6 +124,28 @@ test('a server that stalls is given up, one that dies is tried again; meanwhile 
     store.close();
     redis.signal('SIGCONT');
     await redis.kill();
+  }
+});
+
+test('a replica is not written to until it has taken over from a server that died', async () => {
+  const first = await Redis.start();
+  const second = await Redis.start(['--replicaof', '127.0.0.1', String(first.port), '--masterauth', PASSWORD]);
+  const places = [
+    { host: '127.0.0.1', port: first.port },
+    { host: '127.0.0.1', port: second.port },
+  ] as const;
+  const watched = open(first.port, { places });
+  try {
+    await roundTrip(watched);
+    await first.kill();
+    await until('the replica to be tried', 10_000, () => (/READONLY/.test(watched.downs.join()) ? true : null));
+    assert.equal(watched.store.isUp, false);
+    await runCommand('redis-cli', ['-p', String(second.port), '-a', PASSWORD, 'REPLICAOF', 'NO', 'ONE']);
+    await roundTrip(watched);
+  } finally {
+    watched.store.close();
+    await first.kill();
+    await second.kill();
   }
 });
 
