@@ -17,7 +17,6 @@ import {
 import { ConsoleMetrics } from './exporters/console-metrics.js';
 import { type LineOutput, openOutput } from './exporters/console-output.js';
 import { LinePrinter } from './exporters/console-printer.js';
-import type { SpanView } from './exporters/console-span.js';
 import { Style } from './exporters/console-style.js';
 import type { Exporter, Log } from './exporters/exporter.js';
 import { createOtlpExporter } from './exporters/otlp.js';
@@ -51,14 +50,7 @@ function openTerminal(options: AgentOptions): Terminal {
 }
 
 function consoleExporter(terminal: Terminal, options: AgentOptions): Exporter {
-  const matches = options.filters === undefined ? null : createFilter(options.filters);
-  const filter =
-    matches === null
-      ? {}
-      : {
-          filter: (span: SpanView) =>
-            matches({ path: span.path, status: span.status, durationNs: span.durationNs, port: span.port }),
-        };
+  const filter = options.filters === undefined ? {} : { filter: createFilter(options.filters) };
   if (options.json === true) return new ConsoleJsonExporter({ output: terminal.output, ...filter });
   return new ConsoleTraceExporter({ ...terminal, ...filter });
 }

@@ -10,8 +10,10 @@ import { type AgentSinks, createSinks } from './agent-sinks.js';
 import type { AgentOptions } from './cli/options.js';
 import type { Config } from './config/schema.js';
 import { AgentError, EXIT } from './errors.js';
+import { Handover } from './handover.js';
 import type { JoinStore } from './joins/join-store.js';
 import type { Refusal } from './kernel/probes.js';
+import { releaseMemory } from './memory.js';
 import type { FromWorker, ToWorker, WorkerStart } from './messages.js';
 import { initialPid } from './own-pid.js';
 import { type AdminListener, startAdmin } from './self/admin.js';
@@ -50,6 +52,7 @@ class Agent {
   readonly #counters = new Counters(0);
   readonly #events: Events;
   readonly #health = new Health();
+  readonly #handover = new Handover();
   readonly #version = packageVersion();
   #sinks: AgentSinks | null = null;
   #worker: Worker | null = null;
@@ -126,6 +129,7 @@ class Agent {
       agentPid: initialPid(),
       ownPeers: this.#admin === null ? [] : [{ address: this.#admin.host, port: this.#admin.port }],
       wantsSpans: this.#sinks?.wantsSpans ?? false,
+      handover: this.#handover.shared,
       wantsConnections: connections === true,
     };
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
@@ -146,6 +150,7 @@ class Agent {
   #onMessage(message: FromWorker): void {
     switch (message.type) {
       case 'traces':
+        this.#handover.taken(message.bytes.length);
         this.#sinks?.offerTraces(message.bytes, message.spanCount);
         return;
       case 'connections':
@@ -156,6 +161,9 @@ class Agent {
         return;
       case 'snapshot':
         this.#page?.onSnapshot(message);
+        return;
+      case 'release_memory':
+        releaseMemory();
         return;
       case 'beat':
         this.#health.beat('pipeline');

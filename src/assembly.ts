@@ -11,6 +11,7 @@ import { RouteTable } from './enrichment/route.js';
 import type { Service } from './enrichment/service.js';
 import type { Exchange } from './exchanges/exchange.js';
 import type { ConnectionSummary } from './exporters/console-connection.js';
+import { Handover } from './handover.js';
 import type { FromWorker, WorkerStart } from './messages.js';
 import { type ClosedConnection, Pipeline } from './pipeline.js';
 import { CONNECTION_RESET_RECEIVED, CONNECTION_RESET_SENT, ROLE_CLIENT, ROLE_SERVER } from './records/records.gen.js';
@@ -96,6 +97,8 @@ export class Assembly {
   readonly #routes: RouteTable;
   readonly #post: Post;
   readonly #startNs: number;
+  readonly #handover: Handover | null;
+  readonly #isReplay: boolean;
   #summaries: ConnectionSummary[] = [];
   #omitted = 0;
 
@@ -104,6 +107,8 @@ export class Assembly {
     const { config } = start;
     this.#post = post;
     this.#startNs = options.startNs;
+    this.#isReplay = start.mode === 'replay';
+    this.#handover = start.handover === null ? null : new Handover(start.handover);
     this.#routes = new RouteTable(routeOptions(config));
     this.#metrics = new Metrics({
       startNs: options.startNs,
@@ -158,6 +163,7 @@ export class Assembly {
     });
     this.counters = new Counters(options.startNs);
     observePipeline(this.counters, this.pipeline);
+    this.counters.observe('underspan.spans.dropped', 'handover_full', () => this.#handover?.dropped ?? 0);
     observeJoins(this.counters, this.pipeline);
   }
 
@@ -182,7 +188,9 @@ export class Assembly {
 
   /** Hands over finished spans and connection summaries. */
   flush(batches = this.pipeline.flush()): void {
-    for (const { bytes, spanCount } of batches) this.#post({ type: 'traces', bytes, spanCount }, [bytes.buffer]);
+    for (const { bytes, spanCount } of batches) {
+      if (this.#hasRoom(bytes.length, spanCount)) this.#post({ type: 'traces', bytes, spanCount }, [bytes.buffer]);
+    }
     if (this.#summaries.length === 0) return;
     this.#post({ type: 'connections', summaries: this.#summaries, omitted: this.#omitted });
     this.#summaries = [];
@@ -197,6 +205,16 @@ export class Assembly {
       ...this.counters.snapshot(),
       ...joinFamilies(this.pipeline, this.#startNs),
     ];
+  }
+
+  #hasRoom(byteLength: number, spanCount: number): boolean {
+    if (this.#handover === null) return true;
+    if (this.#isReplay) this.#handover.waitForRoom(byteLength);
+    if (this.#handover.offer(byteLength, spanCount)) return true;
+    const text =
+      'spans were dropped: the main thread, which exports them, gets too little time (underspan.spans.dropped: handover_full)';
+    this.#post({ type: 'log', level: 'warn', key: 'handover', text });
+    return false;
   }
 
   #tellInstrumented({ name }: Service): void {

@@ -2,6 +2,7 @@
 // what the step that is due says (self/budget.ts), in the pipeline and in the kernel. Each change is one log line and counted.
 import type { Config } from './config/schema.js';
 import type { Kernel } from './kernel/loader.js';
+import { releaseMemory } from './memory.js';
 import type { FromWorker } from './messages.js';
 import type { Pipeline } from './pipeline.js';
 import {
@@ -15,6 +16,7 @@ import {
   STEP_METRICS_ONLY,
   STEP_SAMPLED_SPANS,
   STEP_SHORT_HEADS,
+  type Usage,
 } from './self/budget.js';
 import type { Counters } from './self/counters.js';
 
@@ -27,12 +29,16 @@ export interface BudgetKeeperOptions {
   readonly post: (message: FromWorker) => void;
 }
 
+/** Full collections take time, too. */
+const RELEASE_INTERVAL_NS = 30e9;
+
 export class BudgetKeeper {
   readonly #options: BudgetKeeperOptions;
   #limits: Config['limits'];
   readonly #budget: Budget;
   readonly #intervalNs: number;
   #nextNs: number;
+  #nextReleaseNs = 0;
 
   constructor(options: BudgetKeeperOptions, nowNs: number) {
     this.#options = options;
@@ -52,11 +58,21 @@ export class BudgetKeeper {
   tick(nowNs: number): void {
     if (nowNs < this.#nextNs) return;
     this.#nextNs = nowNs + this.#intervalNs;
-    const change = this.#budget.check(readUsage(nowNs / 1e9));
+    const change = this.#budget.check(this.#spare(readUsage(nowNs / 1e9), nowNs));
     if (change === null) return;
     this.#apply(change.step);
     this.#options.counters.series('underspan.budget.changed', change.reason).add(1);
     this.#say(change);
+  }
+
+  /** Above the memory limit, what is unused is given back first; what is left then counts an interval later. */
+  #spare(usage: Usage, nowNs: number): Usage {
+    const { memoryBytes } = this.#limits;
+    if (memoryBytes === 0 || usage.residentBytes <= memoryBytes || nowNs < this.#nextReleaseNs) return usage;
+    this.#nextReleaseNs = nowNs + RELEASE_INTERVAL_NS;
+    this.#options.post({ type: 'release_memory' });
+    releaseMemory();
+    return { ...usage, residentBytes: memoryBytes };
   }
 
   #apply(step: number): void {

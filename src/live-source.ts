@@ -16,6 +16,7 @@ import { Drain, type Drained } from './kernel/drain.js';
 import { Kernel } from './kernel/loader.js';
 import { LostConnections } from './kernel/lost-connections.js';
 import { ProgressReader } from './kernel/progress.js';
+import { releaseMemory } from './memory.js';
 import type { ClockState, ToWorker, WorkerStart } from './messages.js';
 import { RecordingWriter } from './recording.js';
 import { Slab } from './records/dispatch.js';
@@ -181,6 +182,7 @@ export class LiveSource implements Source {
   #sayReady(nowNs: number): void {
     if (this.#isReady || (this.#tls.isReading && nowNs < this.#readyByNs)) return;
     this.#isReady = true;
+    releaseMemory();
     this.#post({ type: 'ready', probes: this.#kernel.reports, bootNs: nowNs, clock: this.#clockState() });
   }
 

@@ -19,6 +19,8 @@ export interface WorkerStart {
   readonly ownPeers: readonly { readonly address: string; readonly port: number }[];
   /** Somebody wants spans; else metrics only. */
   readonly wantsSpans: boolean;
+  /** Bytes of spans on their way (handover.ts); null: nobody bounds them. */
+  readonly handover: SharedArrayBuffer | null;
   /** Send a summary of each closed connection. */
   readonly wantsConnections: boolean;
 }
@@ -56,6 +58,8 @@ export type FromWorker =
     }
   | { readonly type: 'log'; readonly level: 'info' | 'warn' | 'error'; readonly key: string; readonly text: string }
   | { readonly type: 'beat' }
+  /** The agent is above its memory budget: give back what is unused. */
+  | { readonly type: 'release_memory' }
   | {
       readonly type: 'failed';
       readonly code: string;

@@ -13,8 +13,12 @@
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/perf_event.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <node_api.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -403,12 +407,17 @@ static napi_value host_load(napi_env env, napi_callback_info info)
 {
 	ARGUMENTS(1)
 	struct object *object = get_external(env, argv[0]);
+	sigset_t all, before;
 	int error;
 
 	if (!object)
 		return NULL;
 	log_used = 0;
+	/* The verifier gives up (EAGAIN) when a signal is pending: a profiler's clock is faster than a large program. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
 	error = bpf_object__load(object->bpf);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return error ? fail(env, "the kernel refused the BPF object", error) : NULL;
 }
 
@@ -967,6 +976,17 @@ static napi_value host_programs(napi_env env, napi_callback_info info)
 	return list;
 }
 
+/* releaseMemory(): what malloc holds and nobody uses goes back to the kernel. */
+static napi_value host_release_memory(napi_env env, napi_callback_info info)
+{
+	(void)env;
+	(void)info;
+#ifdef __GLIBC__
+	malloc_trim(0);
+#endif
+	return NULL;
+}
+
 NAPI_MODULE_INIT()
 {
 	static const struct {
@@ -999,6 +1019,7 @@ NAPI_MODULE_INIT()
 		{ "clock", host_clock },
 		{ "tickNs", host_tick_ns },
 		{ "enableStats", host_enable_stats },
+		{ "releaseMemory", host_release_memory },
 		{ "programs", host_programs },
 	};
 	napi_value function;

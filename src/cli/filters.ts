@@ -1,20 +1,10 @@
 // The filters of `underspan trace` and `replay`: text of the flags in, TraceFilters (options.ts) out, and the predicate
 // that they mean. They choose what is shown; selection (which processes are observed) is the configuration's.
 import type { PortRange } from '../config/schema.js';
+import type { SpanFacts } from '../exporters/console-span.js';
 import type { Arguments } from './command.js';
 import { usageError } from './command.js';
 import type { TraceFilters } from './options.js';
-
-/** What the filters look at in a span. */
-export interface SpanFacts {
-  /** url.path, '' if none. */
-  readonly path: string;
-  /** http.response.status_code, 0 if none. */
-  readonly status: number;
-  readonly durationNs: number;
-  /** Local port of a server, remote port of a client, 0 if none (unix sockets). */
-  readonly port: number;
-}
 
 const NANOS: Readonly<Record<string, number>> = { ns: 1, us: 1e3, µs: 1e3, ms: 1e6, s: 1e9, m: 60e9 };
 

@@ -2,7 +2,6 @@
 // parents and one process before another. Goes out: whole traces, as soon as no span came for a while, or too many wait.
 // Bounded in traces and spans; at a bound the oldest trace goes out early. Nothing is lost; what comes later is marked
 // as a continuation as long as the trace is remembered.
-import type { SpanView } from './console-span.js';
 
 export interface HoldOptions {
   /** Milliseconds without a further span after which a trace is complete; default 300. */
@@ -12,13 +11,24 @@ export interface HoldOptions {
   readonly maxSpansPerTrace?: number;
 }
 
-export interface HeldTrace {
+/** What has to be known of a span to hold it. */
+export interface HeldSpan {
   readonly traceId: string;
-  readonly spans: SpanView[];
+  readonly spanId: string;
+  readonly startUnixNs: bigint;
+  readonly isConnect: boolean;
+  readonly isFailed: boolean;
+  /** Spans that this one points at, as `traceId/spanId`: the connect that it used. */
+  readonly links: readonly string[];
+}
+
+export interface HeldTrace<Span extends HeldSpan> {
+  readonly traceId: string;
+  readonly spans: Span[];
   readonly isContinuation: boolean;
 }
 
-interface Waiting extends HeldTrace {
+interface Waiting<Span extends HeldSpan> extends HeldTrace<Span> {
   readonly firstMs: number;
   lastMs: number;
 }
@@ -29,15 +39,18 @@ const CONNECT_HOLD_MS = 1500;
 const AGE_FACTOR = 10;
 const REMEMBERED_MAX = 4096;
 
-export class TraceHold {
+export class TraceHold<Span extends HeldSpan> {
   readonly #holdMs: number;
   readonly #maxTraces: number;
   readonly #maxSpans: number;
   readonly #maxSpansPerTrace: number;
-  readonly #waiting = new Map<string, Waiting>();
+  readonly #waiting = new Map<string, Waiting<Span>>();
   /** Connects that wait alone, by `traceId/spanId`: the request that used one takes it along. */
-  readonly #connects = new Map<string, Waiting>();
+  readonly #connects = new Map<string, Waiting<Span>>();
   readonly #remembered = new Set<string>();
+  /** The same in the order in which they will be forgotten: the oldest is at `#oldest`. */
+  readonly #rememberedInTurn: string[] = [];
+  #oldest = 0;
   #spanCount = 0;
 
   constructor(options: HoldOptions = {}) {
@@ -56,24 +69,24 @@ export class TraceHold {
   }
 
   /** Takes a span; returns traces that have to make room. */
-  add(span: SpanView, nowMs: number): HeldTrace[] {
+  add(span: Span, nowMs: number): HeldTrace<Span>[] {
     const trace = this.#waiting.get(span.traceId) ?? this.#open(span.traceId, nowMs);
     trace.spans.push(span);
     trace.lastMs = nowMs;
     this.#spanCount++;
     if (isLoneConnect(trace)) this.#connects.set(`${span.traceId}/${span.spanId}`, trace);
     for (const link of span.links) this.#adopt(trace, link);
-    const out: HeldTrace[] = [];
+    const out: HeldTrace<Span>[] = [];
     if (trace.spans.length >= this.#maxSpansPerTrace) out.push(this.#release(trace));
     while (this.#waiting.size > this.#maxTraces || this.#spanCount > this.#maxSpans) {
-      out.push(this.#release(this.#waiting.values().next().value as Waiting));
+      out.push(this.#release(this.#waiting.values().next().value as Waiting<Span>));
     }
     return out;
   }
 
   /** Traces that are complete at `nowMs`, by start. */
-  takeComplete(nowMs: number): HeldTrace[] {
-    const out: HeldTrace[] = [];
+  takeComplete(nowMs: number): HeldTrace<Span>[] {
+    const out: HeldTrace<Span>[] = [];
     for (const trace of this.#waiting.values()) {
       const holdMs = isLoneConnect(trace) ? Math.max(this.#holdMs, CONNECT_HOLD_MS) : this.#holdMs;
       const isComplete = nowMs - trace.lastMs >= holdMs || nowMs - trace.firstMs >= AGE_FACTOR * holdMs;
@@ -83,19 +96,19 @@ export class TraceHold {
   }
 
   /** Everything, by start: the agent ends. */
-  takeAll(): HeldTrace[] {
+  takeAll(): HeldTrace<Span>[] {
     return [...this.#waiting.values()].map(trace => this.#release(trace)).sort(byStart);
   }
 
-  #open(traceId: string, nowMs: number): Waiting {
+  #open(traceId: string, nowMs: number): Waiting<Span> {
     const isContinuation = this.#remembered.has(traceId);
-    const trace: Waiting = { traceId, spans: [], isContinuation, firstMs: nowMs, lastMs: nowMs };
+    const trace: Waiting<Span> = { traceId, spans: [], isContinuation, firstMs: nowMs, lastMs: nowMs };
     this.#waiting.set(traceId, trace);
     return trace;
   }
 
   /** Moves a connect that waits alone to the trace whose span used it. */
-  #adopt(trace: Waiting, link: string): void {
+  #adopt(trace: Waiting<Span>, link: string): void {
     const other = this.#connects.get(link);
     if (other === undefined || other === trace) return;
     trace.spans.push(...other.spans);
@@ -103,31 +116,36 @@ export class TraceHold {
     this.#release(other);
   }
 
-  #release(trace: Waiting): HeldTrace {
+  #release(trace: Waiting<Span>): HeldTrace<Span> {
     this.#waiting.delete(trace.traceId);
     this.#spanCount -= trace.spans.length;
     for (const span of trace.spans) if (span.isConnect) this.#connects.delete(`${span.traceId}/${span.spanId}`);
-    this.#remembered.delete(trace.traceId);
-    this.#remembered.add(trace.traceId);
-    if (this.#remembered.size > REMEMBERED_MAX) {
-      this.#remembered.delete(this.#remembered.values().next().value as string);
-    }
+    this.#remember(trace.traceId);
     return trace;
+  }
+
+  #remember(traceId: string): void {
+    if (this.#remembered.has(traceId)) return;
+    const forgotten = this.#rememberedInTurn[this.#oldest];
+    if (forgotten !== undefined) this.#remembered.delete(forgotten);
+    this.#rememberedInTurn[this.#oldest] = traceId;
+    this.#remembered.add(traceId);
+    this.#oldest = (this.#oldest + 1) % REMEMBERED_MAX;
   }
 }
 
 /** A connect that succeeded and is all that is known of its trace: the request that it was made for is under way. */
-function isLoneConnect(trace: Waiting): boolean {
+function isLoneConnect(trace: Waiting<HeldSpan>): boolean {
   const only = trace.spans[0];
   return trace.spans.length === 1 && only !== undefined && only.isConnect && !only.isFailed;
 }
 
-function byStart(a: HeldTrace, b: HeldTrace): number {
+function byStart(a: HeldTrace<HeldSpan>, b: HeldTrace<HeldSpan>): number {
   const difference = earliest(a) - earliest(b);
   return difference < 0n ? -1 : difference > 0n ? 1 : 0;
 }
 
-function earliest(trace: HeldTrace): bigint {
+function earliest(trace: HeldTrace<HeldSpan>): bigint {
   let least = 1n << 64n;
   for (const span of trace.spans) if (span.startUnixNs < least) least = span.startUnixNs;
   return least;

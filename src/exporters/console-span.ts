@@ -2,6 +2,7 @@
 // in: otlp/decoded.ts. Goes out: plain values with defaults, times in nanoseconds; texts are still as they were sent.
 // Attributes by the OpenTelemetry semantic conventions 1.45 and our own (signals/semconv.ts). Lost: other attributes.
 import type { DecodedAttributes, DecodedSpan } from '../otlp/decoded.js';
+import { AttributeKeys, type ScannedSpan, scanAttributes } from '../otlp/scan.js';
 import {
   ACCEPT_WAIT,
   CONNECT_DURATION,
@@ -47,7 +48,18 @@ export interface PhaseSpan {
   readonly ns: number;
 }
 
-export interface SpanView {
+/** What the filters of the command line look at, read without decoding the span. */
+export interface SpanFacts {
+  /** `url.path` (SERVER) or the path of `url.full` (CLIENT); '' if neither is there. */
+  readonly path: string;
+  /** 0: no response. */
+  readonly status: number;
+  readonly durationNs: number;
+  /** Remote port of a client; of a server the port that its Host header names, as its own is not on the span. 0: none. */
+  readonly port: number;
+}
+
+export interface SpanView extends SpanFacts {
   readonly traceId: string;
   readonly spanId: string;
   readonly parentSpanId: string;
@@ -55,20 +67,13 @@ export interface SpanView {
   readonly service: string;
   readonly name: string;
   readonly method: string;
-  /** `url.path` (SERVER) or the path of `url.full` (CLIENT); '' if neither is there. */
-  readonly path: string;
   readonly route: string;
   /** `host:port` that the span is about: server.address, else the peer; '' if unknown. */
   readonly authority: string;
   readonly isConnect: boolean;
   readonly isFailed: boolean;
-  /** Remote port of a client; of a server the port that its Host header names, as its own is not on the span. 0: none. */
-  readonly port: number;
-  /** 0: no response. */
-  readonly status: number;
   readonly errorType: string;
   readonly startUnixNs: bigint;
-  readonly durationNs: number;
   /** Connect before the span's start, if it was this request's; 0 otherwise. */
   readonly connectNs: number;
   readonly acceptWaitNs: number;
@@ -86,6 +91,24 @@ export interface SpanView {
   readonly isHeadTruncated: boolean;
   /** Spans that this one points at, as `traceId/spanId`: the connect that it used. */
   readonly links: readonly string[];
+}
+
+const FACT_KEYS = new AttributeKeys([
+  URL_PATH.name,
+  URL_FULL.name,
+  HTTP_RESPONSE_STATUS_CODE.name,
+  SERVER_PORT.name,
+  NETWORK_PEER_PORT.name,
+]);
+
+export function toSpanFacts(span: ScannedSpan): SpanFacts {
+  const at = scanAttributes(span, FACT_KEYS);
+  return {
+    path: textOf(at, URL_PATH.name) || pathOfUrl(textOf(at, URL_FULL.name)),
+    status: numberOf(at, HTTP_RESPONSE_STATUS_CODE.name, 0),
+    durationNs: span.durationNs,
+    port: portOf(at, span.kind === SPAN_SERVER),
+  };
 }
 
 const SERVER_PHASES: readonly (readonly [string, Phase])[] = [

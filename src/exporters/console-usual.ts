@@ -1,7 +1,13 @@
 // What a kind of request usually takes, so that the view can say which ones are slow. Comes in: durations by service and
 // span name. Kept: a running median for each (moves 5 % towards every new value: two numbers, no history), for a bounded
 // number of names; beyond it the least recently seen is forgotten. An opinion for the eye, not a metric.
-import type { SpanView } from './console-span.js';
+/** A span, as far as it matters here. */
+export interface TimedSpan {
+  readonly service: string;
+  readonly kind: number;
+  readonly name: string;
+  readonly durationNs: number;
+}
 
 interface Usual {
   medianNs: number;
@@ -22,7 +28,7 @@ export class UsualDurations {
   readonly #usual = new Map<string, Usual>();
 
   /** How many times its usual duration the span took; Infinity: slow, usual not known; 0: not slow. Learns from it. */
-  judge(span: SpanView): number {
+  judge(span: TimedSpan): number {
     const key = `${span.service}\n${span.kind}\n${span.name}`;
     const known = this.#usual.get(key);
     const ns = span.durationNs;

@@ -2,15 +2,15 @@
 // bar, or one JSON object a span. Left out, and told: what a person cannot read (console-limit.ts), what a slow terminal
 // does not take (console-printer.ts), and, undecoded, what would cost the agent more time than a view is worth.
 import { reasonOf } from '../errors.js';
-import { decodeTraces } from '../otlp/decode.js';
-import type { DecodedSpan } from '../otlp/decoded.js';
-import { type HeldTrace, type HoldOptions, TraceHold } from './console-hold.js';
+import { decodeScanned, type ScannedSpan, scanTraces } from '../otlp/scan.js';
+import { SOCKET_CONNECT_SPAN_NAME } from '../signals/semconv.js';
+import { type HeldSpan, type HeldTrace, type HoldOptions, TraceHold } from './console-hold.js';
 import { spanToJson, toSafeJson } from './console-json.js';
 import { renderLegend } from './console-legend.js';
 import { type LeftOut, LineLimit } from './console-limit.js';
 import type { LineOutput } from './console-output.js';
 import { LinePrinter } from './console-printer.js';
-import { type SpanView, toSpanView } from './console-span.js';
+import { type SpanFacts, toSpanFacts, toSpanView } from './console-span.js';
 import type { Style } from './console-style.js';
 import { formatCount, truncateEnd } from './console-text.js';
 import { renderTrace } from './console-tree.js';
@@ -25,7 +25,7 @@ export interface ConsoleOptions {
   readonly hold?: HoldOptions;
   /** Lines a second on average, 0 for no limit; default 40. */
   readonly maxLinesPerSecond?: number;
-  /** Spans a second that are decoded at most; default 5000. */
+  /** Spans a second that are looked at at most; default 20000. */
   readonly maxSpansPerSecond?: number;
   /** Milliseconds of a steady clock; for tests. */
   readonly nowMs?: () => number;
@@ -34,7 +34,7 @@ export interface ConsoleOptions {
 export interface ConsoleCounts {
   /** Spans that were taken in. */
   received: number;
-  /** Not decoded: more came than a view is worth. */
+  /** Not looked at: more came than a view is worth. */
   skipped: number;
   /** Did not pass the filter. */
   filtered: number;
@@ -46,7 +46,15 @@ export interface ConsoleCounts {
 }
 
 /** What the filters of the command line (cli/filters.ts) compile to. */
-export type SpanFilter = (span: SpanView) => boolean;
+export type SpanFilter = (span: SpanFacts) => boolean;
+
+/** A span that waits for the rest of its trace: not decoded, since most are never shown. */
+interface WaitingSpan extends HeldSpan {
+  readonly scanned: ScannedSpan;
+  readonly isFailed: boolean;
+  /** How many times its usual duration it took; 0: not slow. */
+  readonly slowness: number;
+}
 
 const TICK_MS = 100;
 
@@ -58,15 +66,14 @@ export class ConsoleTraceExporter implements Exporter {
   readonly #style: Style;
   readonly #printer: LinePrinter;
   readonly #filter: SpanFilter | null;
-  readonly #hold: TraceHold;
+  readonly #hold: TraceHold<WaitingSpan>;
   readonly #limit: LineLimit;
   readonly #usual = new UsualDurations();
-  readonly #slowness = new WeakMap<SpanView, number>();
   /** Traces of which a span passed the filter while it was held. */
   readonly #passed = new Set<string>();
   readonly #maxSpansPerSecond: number;
   readonly #nowMs: () => number;
-  #decodeBudget: number;
+  #lookBudget: number;
   #budgetMs = 0;
   #timer: NodeJS.Timeout | null = null;
   #hasLegend = false;
@@ -80,38 +87,29 @@ export class ConsoleTraceExporter implements Exporter {
     this.#filter = options.filter ?? null;
     this.#hold = new TraceHold(options.hold);
     this.#limit = new LineLimit(options);
-    this.#maxSpansPerSecond = options.maxSpansPerSecond ?? 5000;
-    this.#decodeBudget = this.#maxSpansPerSecond;
+    this.#maxSpansPerSecond = options.maxSpansPerSecond ?? 20_000;
+    this.#lookBudget = this.#maxSpansPerSecond;
     this.#nowMs = options.nowMs ?? (() => performance.now());
   }
 
   async export(bytes: Uint8Array, itemCount: number): Promise<ExportResult> {
     this.counts.received += itemCount;
     const nowMs = this.#nowMs();
-    if (!this.#mayDecode(itemCount, nowMs)) {
+    if (!this.#mayLook(itemCount, nowMs)) {
       this.counts.skipped += itemCount;
       this.#limit.skip(itemCount, nowMs);
       this.#startTicking();
       return EXPORTED;
     }
+    let spans: ScannedSpan[];
     try {
-      this.show(decodeTraces(bytes));
-      return EXPORTED;
+      spans = scanTraces(bytes);
     } catch (error) {
       return { kind: 'refused', code: 'undecodable', message: reasonOf(error) };
     }
-  }
-
-  /** Takes decoded spans; they are printed when their traces are complete. */
-  show(spans: readonly DecodedSpan[]): void {
-    const nowMs = this.#nowMs();
-    for (const span of spans) {
-      const view = toSpanView(span);
-      this.#slowness.set(view, this.#usual.judge(view));
-      if (this.#filter?.(view)) this.#passed.add(span.traceId);
-      for (const trace of this.#hold.add(view, nowMs)) this.#printTrace(trace, nowMs);
-    }
+    for (const span of spans) this.#take(span, nowMs);
     this.#startTicking();
+    return EXPORTED;
   }
 
   /** Prints the traces that are complete, and once a second what was left out. Called by a timer. */
@@ -130,17 +128,26 @@ export class ConsoleTraceExporter implements Exporter {
     await this.#printer.flush(timeoutMs);
   }
 
-  #mayDecode(spans: number, nowMs: number): boolean {
+  #mayLook(spans: number, nowMs: number): boolean {
     const earned = (Math.max(0, nowMs - this.#budgetMs) * this.#maxSpansPerSecond) / 1000;
-    this.#decodeBudget = Math.min(this.#maxSpansPerSecond, this.#decodeBudget + earned);
+    this.#lookBudget = Math.min(this.#maxSpansPerSecond, this.#lookBudget + earned);
     this.#budgetMs = nowMs;
-    if (this.#decodeBudget < 1) return false;
+    if (this.#lookBudget < 1) return false;
     // May go below zero: a batch larger than the whole budget still shows something, the next ones pay for it.
-    this.#decodeBudget -= spans;
+    this.#lookBudget -= spans;
     return true;
   }
 
-  #printTrace(trace: HeldTrace, nowMs: number): void {
+  #take(scanned: ScannedSpan, nowMs: number): void {
+    const { traceId, spanId, startUnixNs, isFailed, links } = scanned;
+    if (this.#filter?.(toSpanFacts(scanned))) this.#passed.add(traceId);
+    const slowness = this.#usual.judge(scanned);
+    const isConnect = scanned.name === SOCKET_CONNECT_SPAN_NAME;
+    const span = { scanned, traceId, spanId, startUnixNs, isFailed, isConnect, links, slowness };
+    for (const trace of this.#hold.add(span, nowMs)) this.#printTrace(trace, nowMs);
+  }
+
+  #printTrace(trace: HeldTrace<WaitingSpan>, nowMs: number): void {
     const { spans } = trace;
     const hasPassed = this.#filter === null || spans.some(span => this.#passed.has(span.traceId));
     for (const span of spans) this.#passed.delete(span.traceId);
@@ -149,16 +156,17 @@ export class ConsoleTraceExporter implements Exporter {
       return;
     }
     const isFailed = spans.some(span => span.isFailed);
-    const isNotable = isFailed || spans.some(span => this.#slownessOf(span) > 0);
+    const isNotable = isFailed || spans.some(({ slowness }) => slowness > 0);
     if (!this.#limit.admit(spans.length, spans.length, isFailed, isNotable, nowMs)) {
       this.counts.leftOut += spans.length;
       return;
     }
-    const lines = renderTrace(spans, {
+    const slowness = new Map(spans.map(span => [toSpanView(decodeScanned(span.scanned)), span.slowness]));
+    const lines = renderTrace([...slowness.keys()], {
       style: this.#style,
       width: this.#printer.columns,
       isContinuation: trace.isContinuation,
-      slowness: span => this.#slownessOf(span),
+      slowness: span => slowness.get(span) ?? 0,
     });
     const legend = this.#hasLegend ? [] : renderLegend(this.#style, this.#printer.columns);
     if (!this.#printer.print([...legend, ...lines])) {
@@ -184,10 +192,6 @@ export class ConsoleTraceExporter implements Exporter {
     return this.#style.paint(truncateEnd(`${glyphs.more} ${text}`, this.#printer.columns, glyphs.ellipsis), 'dim');
   }
 
-  #slownessOf(span: SpanView): number {
-    return this.#slowness.get(span) ?? 0;
-  }
-
   #startTicking(): void {
     this.#timer ??= setInterval(() => this.tick(), TICK_MS).unref();
   }
@@ -207,11 +211,11 @@ export interface ConsoleJsonOptions {
 export class ConsoleJsonExporter implements Exporter {
   readonly name = 'console-json';
   readonly canBeAway = false;
-  readonly #filter: SpanFilter;
+  readonly #filter: SpanFilter | null;
   readonly #printer: LinePrinter;
 
   constructor(options: ConsoleJsonOptions) {
-    this.#filter = options.filter ?? (() => true);
+    this.#filter = options.filter ?? null;
     this.#printer = new LinePrinter(options.output, spans =>
       toSafeJson({ dropped_spans: spans, reason: 'slow reader' }),
     );
@@ -224,15 +228,14 @@ export class ConsoleJsonExporter implements Exporter {
 
   async export(bytes: Uint8Array): Promise<ExportResult> {
     try {
-      this.show(decodeTraces(bytes));
+      for (const span of scanTraces(bytes)) {
+        if (this.#filter === null || this.#filter(toSpanFacts(span)))
+          this.#printer.print([spanToJson(decodeScanned(span))]);
+      }
       return EXPORTED;
     } catch (error) {
       return { kind: 'refused', code: 'undecodable', message: reasonOf(error) };
     }
-  }
-
-  show(spans: readonly DecodedSpan[]): void {
-    for (const span of spans) if (this.#filter(toSpanView(span))) this.#printer.print([spanToJson(span)]);
   }
 
   async shutdown(timeoutMs: number): Promise<void> {

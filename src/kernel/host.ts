@@ -64,6 +64,8 @@ export interface Host {
   clock(out: Float64Array): void;
   tickNs(): number;
   enableStats(object: ObjectHandle): void;
+  /** Of the whole process: what malloc holds unused. */
+  releaseMemory(): void;
   programs(object: ObjectHandle): ProgramInfo[];
 }
 

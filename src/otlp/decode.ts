@@ -122,6 +122,14 @@ export function decodeTraces(bytes: Uint8Array): DecodedSpan[] {
   return spans;
 }
 
+const NO_SCOPE: DecodedScope = { name: '', version: '', attributes: new Map(), schemaUrl: '' };
+
+/** Decodes a Span and the Resource that it belongs to, which may be absent. */
+export function decodeSpan(span: Uint8Array, resource: Uint8Array | null): DecodedSpan {
+  const attributes = resource === null ? undefined : decodeAs<WireAttributes>('Resource', resource);
+  return toSpan(decodeAs<WireSpan>('Span', span), { attributes: toAttributes(attributes), schemaUrl: '' }, NO_SCOPE);
+}
+
 /** Decodes an ExportMetricsServiceRequest. */
 export function decodeMetrics(bytes: Uint8Array): DecodedMetric[] {
   const request = decodeAs<{ readonly resourceMetrics?: readonly WireResourced[] }>('MetricsRequest', bytes);

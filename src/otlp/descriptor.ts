@@ -133,10 +133,21 @@ function buildRoot({ Root, Type, Field }: typeof protobuf): protobuf.Root {
 }
 
 const load = createRequire(import.meta.url);
+let library: typeof protobuf | null = null;
 let built: protobuf.Root | null = null;
+
+function loaded(): typeof protobuf {
+  library ??= load('protobufjs/light.js') as typeof protobuf;
+  return library;
+}
 
 /** The reflected message type of that name in the table above. */
 export function messageType(name: string): protobuf.Type {
-  built ??= buildRoot(load('protobufjs/light.js') as typeof protobuf);
+  built ??= buildRoot(loaded());
   return built.lookupType(name);
+}
+
+/** Reads the wire format field by field; every read beyond `bytes` throws. */
+export function wireReader(bytes: Uint8Array): protobuf.Reader {
+  return loaded().Reader.create(bytes);
 }

@@ -71,6 +71,7 @@ class Replay {
       file: order.file,
       version: 'bench',
       agentPid: 0,
+      handover: null,
       ownPeers: [],
       wantsSpans: order.wantsSpans,
       wantsConnections: false,

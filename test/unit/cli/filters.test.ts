@@ -9,9 +9,9 @@ import {
   parseDuration,
   parsePorts,
   parseStatus,
-  type SpanFacts,
 } from '../../../src/cli/filters.js';
 import type { TraceFilters } from '../../../src/cli/options.js';
+import type { SpanFacts } from '../../../src/exporters/console-span.js';
 
 const TRACE = COMMANDS.find(command => command.name === 'trace')!;
 

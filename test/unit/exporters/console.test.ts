@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer';
 import { WallClock } from '../../../src/clock.js';
 import type { Service } from '../../../src/enrichment/service.js';
 import { ConsoleJsonExporter, type ConsoleOptions, ConsoleTraceExporter } from '../../../src/exporters/console.js';
 import type { LineOutput } from '../../../src/exporters/console-output.js';
 import { Style } from '../../../src/exporters/console-style.js';
+import { ReadableSpanFactory } from '../../../src/exporters/readable-span.js';
 import { attributeKey, TraceRequestEncoder } from '../../../src/otlp/trace-request.js';
 import { TraceContext } from '../../../src/traces/context.js';
 import { type SampleSpan, sampleSpan } from './console-samples.js';
@@ -43,9 +45,11 @@ class Bench {
   }
 
   show(...samples: readonly (Partial<SampleSpan> & { readonly id: string })[]): void {
-    this.exporter.show(
-      samples.map(sample => sampleSpan({ service: 'shop', kind: 'server', phases: [0, 0, 1], ...sample })),
-    );
+    const spans = samples.map(sample => sampleSpan({ service: 'shop', kind: 'server', phases: [0, 0, 1], ...sample }));
+    const bytes = ProtobufTraceSerializer.serializeRequest(new ReadableSpanFactory().toReadableSpans(spans));
+    assert.ok(bytes !== undefined);
+    // It takes what it is given before it returns.
+    void this.exporter.export(bytes, spans.length);
   }
 
   /** Lets `ms` pass in steps of the exporter's timer. */
@@ -128,7 +132,6 @@ test('in a flood some are left out and counted; what failed is still seen', asyn
       ...(isFailed && { status: 500, error: '500' }),
     });
   }
-  bench.exporter.counts.received += 1000;
   bench.pass(1500);
   await bench.exporter.shutdown(10);
   const { received, skipped, filtered, leftOut, dropped, shown } = bench.exporter.counts;
@@ -145,7 +148,7 @@ test('in a flood some are left out and counted; what failed is still seen', asyn
   );
 });
 
-test('a flood beyond what a view is worth is not even decoded, and told', async () => {
+test('a flood beyond what a view is worth is not even looked at, and told', async () => {
   const bench = new Bench({ maxSpansPerSecond: 100, maxLinesPerSecond: 0 });
   const { bytes, spanCount } = encode(100);
   for (let index = 0; index < 5; index++) await bench.exporter.export(bytes, spanCount);

@@ -52,6 +52,7 @@ async function replay(name: string): Promise<Replayed> {
       file,
       version: 'test',
       agentPid: 0,
+      handover: null,
       ownPeers: [],
       wantsSpans: true,
       wantsConnections: false,
