@@ -217,6 +217,8 @@ struct routine_key {
 	__u32 reserved;
 };
 
+#define PY_APART_MAX 4
+
 /* What a goroutine or a task took last, or what it inherited from the one that started
  * it. Only those that did either: the table is of requests, not of goroutines. */
 struct routine {
@@ -229,7 +231,9 @@ struct routine {
 	__u32 strayed; /* one at the request went on while such a task of its own did, too */
 	__u32 is_named; /* its task is known */
 	__u32 is_copy; /* it is so since it was made */
+	__u32 maker, runner; /* threads: which made the copy, which went on in it last */
 	__u32 padding;
+	__u64 apart[PY_APART_MAX]; /* copies of its own that have called on other threads */
 };
 
 struct {

@@ -18,7 +18,7 @@ static __noinline void python_wakes(struct thread_state *thread, __u64 context, 
 	if (future->context) {
 		task = routine_find(future->context);
 		if (task)
-			python_ends(task);
+			python_ends(task, future->context);
 	} else if (future->turn_ns ==
 		   (thread->runs_handles ? thread->waited_ns : thread->last_waited_ns)) {
 		/* asyncio calls callbacks in the turn after; uvloop before it waits again. */
@@ -67,21 +67,21 @@ struct python_call {
 static __noinline void python_runs(struct thread_state *thread, __u64 context,
 				   struct python_call *call)
 {
-	struct routine *task, *first;
+	struct routine *task;
 
 	if (call->count == 2 && call->called[1])
 		python_wakes(thread, context, call->called[1]);
 	task = routine_find(context);
 	if (!task)
 		return;
+	task->runner = python_thread();
+	if (python_is_apart(task))
+		return;
 	if (call->count == 1 && task->starter && !task->is_named && call->called[0])
 		python_names(task, context, call->called[0]);
 	/* It goes on although a task that it has started still calls: for whom? */
-	if (task->calling) {
-		first = python_first(task);
-		if (first)
-			first->strayed = 1;
-	}
+	if (task->calling || python_is_left(task, context))
+		python_strays(task);
 }
 
 /* context_run(context, { callable, arguments ... }, count, names) */
@@ -125,6 +125,7 @@ int python_copied(struct pt_regs *ctx)
 		return 0;
 	made->request = starter->request;
 	made->is_copy = 1;
+	made->maker = python_thread();
 	/* What a reader's callback makes right after it has read is at the request itself. */
 	if (!thread->has_taken) {
 		made->starter = context;

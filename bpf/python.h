@@ -12,6 +12,9 @@
  * counts as long as the one that started it sleeps until it has ended. Callbacks have
  * copies of contexts, too: they are no tasks that end, and a reader's is at what it
  * reads, not at what it was made for.
+ * A copy that runs on another thread (asyncio.to_thread, anyio, asgiref: functions that
+ * block) is entered for the one call and left when that has ended. If it wakes up the
+ * loop meanwhile, it may be a worker that has done something for somebody.
  */
 #ifndef UNDERSPAN_PYTHON_H
 #define UNDERSPAN_PYTHON_H
@@ -32,12 +35,25 @@ static __always_inline bool python_is_entered(__u64 context)
 	       entered == 1;
 }
 
+static __always_inline __u32 python_thread(void)
+{
+	return (__u32)bpf_get_current_pid_tgid();
+}
+
 /* The context in which the thread is; 0: in none that is known. */
 static __noinline __u64 python_context(struct thread_state *thread)
 {
-	if (python_is_entered(thread->context))
-		return thread->context;
-	return python_is_entered(thread->outer_context) ? thread->outer_context : 0;
+	__u64 context = thread->context;
+	struct routine *task;
+
+	if (!python_is_entered(context)) {
+		context = thread->outer_context;
+		if (!python_is_entered(context))
+			return 0;
+	}
+	/* The thread may have left it long ago, and another one be in what lies there now. */
+	task = routine_find(context);
+	return task && task->runner && task->runner != python_thread() ? 0 : context;
 }
 
 static __always_inline bool is_same_take(struct event_cause *one, struct event_cause *other)
@@ -72,6 +88,7 @@ static __always_inline void python_arrives(__u64 context, struct event_cause *re
 	task->request.generation = request->generation;
 	task->request.seq = request->seq;
 	task->request.flags = CAUSE_TAKEN;
+	task->runner = python_thread();
 }
 
 /* Does what is read from it answer its own calls? Of a connection that is older than the
@@ -114,14 +131,51 @@ static __noinline void python_takes(struct thread_state *thread, struct connecti
 		thread->unclaimed = unclaimed;
 }
 
+static __always_inline bool python_is_apart(struct routine *task)
+{
+	return task->is_copy && task->runner && task->maker != task->runner;
+}
+
+/* Is the copy, which the task at `starter` made, still run on its thread? */
+static __noinline bool python_is_run(__u64 copy, __u64 starter)
+{
+	struct routine *made = routine_find(copy);
+
+	return made && made->starter == starter && python_is_apart(made) &&
+	       python_is_entered(copy);
+}
+
+/* Does a copy of the task's, which has called, still run on another thread? */
+static __noinline bool python_is_left(struct routine *task, __u64 context)
+{
+	for (int i = 0; i < PY_APART_MAX && task->apart[i]; i++)
+		if (python_is_run(task->apart[i], context))
+			return true;
+	return false;
+}
+
+/* A copy of the task's calls on another thread. What there is no room for has no end. */
+static __noinline void python_parts(struct routine *task, __u64 context, __u64 copy)
+{
+	for (int i = 0; i < PY_APART_MAX; i++) {
+		if (task->apart[i] && python_is_run(task->apart[i], context))
+			continue;
+		task->apart[i] = copy;
+		return;
+	}
+	task->calling++;
+}
+
 /* A started task calls somebody. */
-static __always_inline void python_calls(struct routine *task)
+static __always_inline void python_calls(struct routine *task, __u64 context)
 {
 	for (int i = 0; i < PY_STARTERS_MAX && task && task->starter && !task->calls; i++) {
 		struct routine *starter = python_starter(task), *first;
 
 		task->calls = 1;
-		if (starter) {
+		if (starter && i == 0 && python_is_apart(task)) {
+			python_parts(starter, task->starter, context);
+		} else if (starter) {
 			starter->calling++;
 		} else {
 			first = python_first(task);
@@ -132,13 +186,24 @@ static __always_inline void python_calls(struct routine *task)
 	}
 }
 
+/* Somebody who was started for the request goes on for nobody who waits for him. */
+static __always_inline void python_strays(struct routine *task)
+{
+	struct routine *first = python_first(task);
+
+	if (first)
+		first->strayed = 1;
+}
+
 /* It has ended: a task that waits for it may go on. */
-static __always_inline void python_ends(struct routine *task)
+static __always_inline void python_ends(struct routine *task, __u64 context)
 {
 	struct routine *starter;
 
 	if (!task->calls)
 		return;
+	if (python_is_left(task, context))
+		python_strays(task);
 	task->calls = 0;
 	starter = python_starter(task);
 	if (starter && starter->calling)
@@ -164,19 +229,29 @@ static __noinline void python_writes(struct thread_state *thread, struct connect
 		return;
 	if (python_is_client(c)) {
 		thread->has_called = 1;
-		python_calls(task);
+		python_calls(task, context);
 	}
 	flags = CAUSE_TASK | CAUSE_TAKEN | python_name(task->starter ? task->first : context);
 	if (task->starter)
 		flags |= CAUSE_INHERITED;
 	first = python_first(task);
 	/* Of those that are to be waited for, only the one that writes may still call. */
-	if (!first || first->strayed || first->calling > (task->starter ? task->calls : 0))
+	if (!first || first->strayed || first->calling > (task->starter ? task->calls : 0) ||
+	    python_is_left(task, context))
 		flags |= CAUSE_STRAYED;
 	request->slot = task->request.slot;
 	request->generation = task->request.generation;
 	request->seq = task->request.seq;
 	request->flags = flags;
+}
+
+/* The thread wakes up a loop. */
+static __noinline void python_signals(struct thread_state *thread)
+{
+	struct routine *task = routine_find(python_context(thread));
+
+	if (task && python_is_apart(task))
+		python_strays(task);
 }
 
 #endif

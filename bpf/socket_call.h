@@ -216,6 +216,8 @@ static __noinline struct connection *call_returned(struct socket_call *call,
 	if (!c || !is_selected(c, thread)) {
 		if (!call->writes && call->result > 0)
 			cause_woken(thread);
+		else if (!c && thread->context && is_unix_stream(call->sk))
+			python_signals(thread); /* by a socketpair: asyncio */
 		return NULL;
 	}
 	if (!(c->flags & CONNECTION_ANNOUNCED)) {

@@ -119,8 +119,9 @@ static __always_inline struct sock *sock_at(__u64 fd)
 	return KERNEL_READ(struct socket, socket, sk);
 }
 
-/* Does reading it set a thread to work: a pipe, an eventfd, a timerfd, a signalfd? */
-static __always_inline bool is_wakeup(__u64 fd)
+/* Does reading it set a thread to work: a pipe, an eventfd, a timerfd, a signalfd? Of a pipe
+ * that is written to nobody knows. */
+static __always_inline bool is_wakeup(__u64 fd, bool writes)
 {
 	struct file *file = file_at(fd);
 	struct inode *inode;
@@ -128,8 +129,9 @@ static __always_inline bool is_wakeup(__u64 fd)
 	if (!file)
 		return false;
 	inode = KERNEL_READ(struct file, file, f_inode);
-	return (KERNEL_READ(struct inode, inode, i_mode) & S_IFMT) == S_IFIFO ||
-	       BPF_CORE_READ(inode, i_sb, s_magic) == ANON_INODE_FS_MAGIC;
+	if ((KERNEL_READ(struct inode, inode, i_mode) & S_IFMT) == S_IFIFO)
+		return !writes;
+	return BPF_CORE_READ(inode, i_sb, s_magic) == ANON_INODE_FS_MAGIC;
 }
 
 static __always_inline bool is_write(__u32 kind)
@@ -312,8 +314,10 @@ static __noinline bool transferred(__u32 kind, struct call_args *a, long result,
 		return false;
 	call.sk = sock_at(a->fd);
 	if (!call.sk) {
-		if (kind == SYSCALL_READ && result > 0 && is_wakeup(a->fd))
+		if (kind == SYSCALL_READ && result > 0 && is_wakeup(a->fd, false))
 			cause_woken(thread);
+		else if (kind == SYSCALL_WRITE && thread->context && is_wakeup(a->fd, true))
+			python_signals(thread); /* by an eventfd: uvloop */
 		return false;
 	}
 	c = call_returned(&call, thread);

@@ -14,11 +14,11 @@ const FLOOR = 0.95;
 /** Of a loop that serves several requests, and whose second call is put down to one only while none can be waiting for it. */
 const FLOOR_OF_LOOP = 0.7;
 
-function assertRight(name: string, verdict: Verdict | undefined, count: number, floor = FLOOR): void {
-  assert.ok(verdict !== undefined, `no call of ${name} was seen`);
+function assertRight(name: string, verdict: Verdict | undefined, count: number, floor = FLOOR, losses = ''): void {
+  assert.ok(verdict !== undefined, `no call of ${name} was seen\n${losses}`);
   const { right, none, wrong, unjudged, examples } = verdict;
   assert.equal(wrong, 0, examples.join('\n'));
-  const text = `${name}: ${right} right, ${none} without a parent, ${unjudged} not judged, of ${count}`;
+  const text = `${name}: ${right} right, ${none} without a parent, ${unjudged} not judged, of ${count}\n${losses}`;
   assert.ok(right >= floor * count, text);
 }
 
@@ -88,22 +88,26 @@ test('a loop whose timers nobody sees: its calls are joined where it had nothing
 test('tasks of asyncio: their calls are joined with the request that they serve, and with no other', () =>
   withChain(async (chain, receiver) => {
     await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
-    const own = { turns: '', parallel: 'parallel', handler: 'handler', late: 'late', workers: 'workers' };
+    const tasks = { turns: '', parallel: 'parallel', handler: 'handler', late: 'late', workers: 'workers' };
+    const own = { ...tasks, threads: 'threads', threadWorker: 'thread_worker' };
     const uv = { uvRequests: 'protocol', uvTurns: '', uvLate: 'late' };
     const modes = { ...own, ...uv };
     for (const [name, MODE] of Object.entries(modes)) {
-      const env = { MODE, TICK_MS: '5', THINK_MS: '1', LOOP: name in uv ? 'uvloop' : '' };
+      const env = { MODE, TICK_MS: '20', THINK_MS: '1', LOOP: name in uv ? 'uvloop' : '' };
       await chain.add(name, { kind: 'asyncio', calls: ['leaf', 'leaf'], env });
     }
     const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
     for (const name of Object.keys(modes)) await chain.load(name, 1, REQUESTS, 10);
     await sleep(500);
+    const losses = await agent.losses();
     await agent.stop();
     const { calls, background } = judgeSpans(chain, receiver.spans(), '');
-    for (const name of ['turns', 'parallel', 'handler', 'uvRequests']) assertRight(name, calls.get(name), 2 * REQUESTS);
+    for (const name of ['turns', 'parallel', 'handler', 'threads', 'uvRequests'])
+      assertRight(name, calls.get(name), 2 * REQUESTS, FLOOR, losses);
     // uvloop writes late: the next request may be there before the connection's task waits for it.
-    assertRight('uvTurns', calls.get('uvTurns'), 2 * REQUESTS, FLOOR_OF_LOOP);
+    assertRight('uvTurns', calls.get('uvTurns'), 2 * REQUESTS, FLOOR_OF_LOOP, losses);
     // Nobody can tell from outside whose those are that a worker makes, or a task that has answered: none is better than wrong.
-    for (const name of ['late', 'workers', 'uvLate']) assertRight(name, calls.get(name), 2 * REQUESTS, 0);
+    for (const name of ['late', 'workers', 'threadWorker', 'uvLate'])
+      assertRight(name, calls.get(name), 2 * REQUESTS, 0, losses);
     assert.equal(background.wrong, 0, background.examples.join('\n'));
   }));

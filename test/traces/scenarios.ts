@@ -111,6 +111,8 @@ export const SCENARIOS: readonly Scenario[] = [
     ['a call after the response', 'late', [1, 10]],
     ['a call that nobody waits for', 'stray', [1, 10]],
     ['a worker that comes and goes', 'workers', [1, 10]],
+    ['functions that block, on threads', 'threads', ALL],
+    ['a thread that comes and goes', 'thread_worker', [1, 10]],
   ].map(([what, MODE, concurrency]) => ({
     name: `uvloop, ${what}`,
     links: {
@@ -124,6 +126,7 @@ export const SCENARIOS: readonly Scenario[] = [
     ['two calls at once', 'parallel'],
     ['a task for each request', 'handler'],
     ['a task for each request, without streams', 'protocol'],
+    ['functions that block, on threads', 'threads'],
   ].map(([what, MODE = '']) => ({
     name: `asyncio, ${what}`,
     links: { leaf: LEAF, asyncio: { kind: 'asyncio' as const, calls: ['leaf', 'leaf'], env: { MODE } } },
@@ -136,6 +139,7 @@ export const SCENARIOS: readonly Scenario[] = [
     ['a call that nobody waits for', 'stray'],
     ['a worker that comes and goes', 'workers'],
     ['a worker that the first request starts', 'lazy'],
+    ['a thread that comes and goes', 'thread_worker'],
   ].map(([what, MODE = '']) => ({
     name: `asyncio, ${what}`,
     links: { leaf: LEAF, asyncio: { kind: 'asyncio' as const, calls: ['leaf', 'leaf'], env: { MODE } } },

@@ -5,10 +5,14 @@ LOOP=uvloop: the loop.
 MODE, who makes the calls: nothing, the task of the connection, in turn; `parallel`, a task for each; `handler`, a task for the
 request, which also responds (as in aiohttp); `protocol`, the same without streams (as in uvicorn); `workers`, a task that
 the first request starts and that ends when nobody has anything for it to do; `lazy`, one that never ends; `late`, the task of the
-connection, the last call some time after the response; `stray`, a task that nobody waits for makes the last call; `callbacks`, no task."""
+connection, the last call some time after the response; `stray`, a task that nobody waits for makes the last call; `callbacks`, no task;
+`threads`, functions that block, on threads (as in FastAPI); `thread_worker`, one such function, which a request starts and which
+serves others, too, until nobody has anything for it to do."""
 import asyncio
 import collections
+import http.client
 import os
+import threading
 from urllib.parse import urlsplit
 
 NEXT = [urlsplit(url).netloc for url in os.environ.get("NEXT", "").split(",") if url]
@@ -23,6 +27,8 @@ jobs = collections.deque()
 job_came = asyncio.Event()
 tasks = set()
 workers = []
+blocking = threading.local()
+jobs_lock = threading.Lock()
 
 
 async def read_message(reader):
@@ -80,10 +86,49 @@ async def by_worker(address, path):
     await done
 
 
+def call_blocking(address, path):
+    if not hasattr(blocking, "pool"):
+        blocking.pool = {}
+    connection = blocking.pool.setdefault(address, http.client.HTTPConnection(address, timeout=20))
+    connection.request("GET", path)
+    connection.getresponse().read()
+
+
+async def by_thread(address, path):
+    await asyncio.to_thread(call_blocking, address, path)
+
+
+def drain_jobs_blocking(loop):
+    while True:
+        with jobs_lock:
+            if not jobs:
+                workers.clear()
+                return
+            address, path, done = jobs.popleft()
+        call_blocking(address, path)
+        loop.call_soon_threadsafe(done.set_result, None)
+
+
+async def by_thread_worker(address, path):
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    with jobs_lock:
+        jobs.append((address, path, done))
+        is_first = not workers
+        if is_first:
+            workers.append(True)
+    if is_first:
+        start(asyncio.to_thread(drain_jobs_blocking, loop))
+    await done
+
+
+BY = {"workers": by_worker, "lazy": by_worker, "threads": by_thread, "thread_worker": by_thread_worker}
+
+
 async def make_calls(path):
     if THINK:
         await asyncio.sleep(THINK)
-    one = by_worker if MODE in ("workers", "lazy") else call
+    one = BY.get(MODE, call)
     calls = [(address, f"{path}.{index + 1}") for index, address in enumerate(NEXT)]
     if MODE == "late":
         calls.pop()
