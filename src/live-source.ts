@@ -159,6 +159,7 @@ export class LiveSource implements Source {
     this.#tls = new TlsAttacher({
       probes: kernel,
       isObserved: pid => this.#watcher.masksOf(pid).include !== 0,
+      expectsOthers: () => this.#selection.needsFacts || this.#selection.defaultMasks.include !== 0,
       onRoutines: pid => this.#kernel.followRoutines(pid),
       onReport: report => this.#tellLibrary(report),
       inspector: new Inspector(),

@@ -128,6 +128,7 @@ function tlsOf(pid: number, { reports, kernel }: Trial): readonly ProcessFact[] 
       },
     },
     isObserved: () => true,
+    expectsOthers: () => false,
     inspector: null,
     onRoutines: () => {},
     onReport: ({ kind, library, path, ok: isUsable, detail }) => {

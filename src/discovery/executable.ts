@@ -2,7 +2,7 @@
 // does (a few reads, however large the file), else found in a symbol table that is walked in pieces. In: a path. Out: file
 // offsets of functions, the build id, sections. Hostile files give fewer symbols, never an exception or much memory.
 // Layout: gabi "Object Files"; 64-bit little-endian files only, which is what the kernel side can observe.
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 
 export interface FoundSymbol {
   readonly name: string;
@@ -41,6 +41,8 @@ const NT_GNU_BUILD_ID = 3;
 const SYMBOL_BYTES = 24;
 const STT_FUNC = 2;
 
+/** What is no file shall not keep us. */
+const OPEN_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 const HEADERS_MAX = 256;
 const SECTIONS_MAX = 65535;
 const DYNAMIC_MAX_BYTES = 16384;
@@ -81,7 +83,7 @@ export class Executable {
   static open(path: string): Executable | null {
     let fd: number;
     try {
-      fd = openSync(path, 'r');
+      fd = openSync(path, OPEN_FLAGS);
     } catch {
       return null;
     }

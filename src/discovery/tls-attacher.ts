@@ -1,13 +1,16 @@
-// Finds the TLS libraries and the event loops that observed processes have mapped, and puts probes on them: once per file,
-// told apart by device and inode, by way of /proc/PID/map_files, which reaches files in other mount namespaces and files
-// that have been deleted, and then by the open file, which outlives the process.
+// Finds the TLS libraries and the event loops that observed processes have mapped, and puts probes on them, once per file
+// (mapped-files.ts), by the open file, which outlives the process. TLS libraries that are installed where observed
+// processes run are probed before anybody has mapped them.
 // In: processes that exist, were started or turned out to speak TLS. Out: attached probes, a report per library. Bounded:
-// files looked into, probes attached, processes looked at per turn.
-import { lstatSync, readFileSync, readlinkSync } from 'node:fs';
+// files looked into, probes attached, processes looked at per turn, mount namespaces.
+import { readlinkSync } from 'node:fs';
 import { reasonOf } from '../errors.js';
 import { Executable } from './executable.js';
 import type { Inspector } from './inspector.js';
 import type { Inspected, Question } from './inspector-thread.js';
+import { installedLibraries, isLibraryName, mountNamespaceOf } from './installed-libraries.js';
+import { LookQueue } from './look-queue.js';
+import { changedAt, identityOf, isProgramOf, isThere, type MappedFile, mappedCode } from './mapped-files.js';
 import {
   NO_LIBRARY,
   NOT_BOUND,
@@ -40,6 +43,8 @@ export interface TlsAttacherOptions {
   readonly probes: UserProbes;
   /** Is this process observed? */
   readonly isObserved: (pid: number) => boolean;
+  /** May processes be observed that do not run yet? Else nothing is probed beforehand. */
+  readonly expectsOthers: () => boolean;
   /** Its goroutines are followed. */
   readonly onRoutines: (pid: number) => void;
   readonly onReport: (report: LibraryReport) => void;
@@ -47,18 +52,18 @@ export interface TlsAttacherOptions {
   readonly inspector: Inspector | null;
 }
 
-interface MappedFile {
-  readonly key: string;
-  readonly path: string;
-  /** To open it by. */
-  readonly handle: string;
+/** What is known of a file, under whichever keys it is mapped. */
+interface KnownFile {
+  reason: OpacityReason;
+  /** A Go program whose goroutines are followed. */
+  hasRoutines: boolean;
+  /** It has probes, so that its inode cannot become another file's. */
+  isProbed: boolean;
+  readonly changedAt: number;
 }
 
 const FILES_MAX = 16384;
-const QUEUE_MAX = 65536;
-/** When a new program is looked at: libraries are mapped within a moment, some are loaded later. */
-const LOOKS_AFTER_NS = [0, 3e6, 20e6, 100e6, 1e9, 10e9] as const;
-const LOOKS_PER_TURN = 4;
+const URGENT_PER_TURN = 4;
 /** Files that are kept open while they wait to be read. */
 const OPEN_MAX = 64;
 const LOOK_AGAIN_NS = 1e9;
@@ -66,9 +71,11 @@ const SCAN_PER_TURN_MS = 10;
 const REASONS_MAX = 65536;
 /** Processes that wait for one file to be read: the others are looked at by the clock. */
 const WAITING_MAX = 4096;
+const NAMESPACES_MAX = 1024;
 
 /** A file that waits for the inspector, and the processes that wait for it. */
 interface LargeFile extends MappedFile {
+  readonly known: KnownFile;
   /** Kept open, so that the file can be read when the process has ended; null: it is opened when its turn comes. */
   readonly executable: Executable | null;
   readonly about: Question['about'];
@@ -77,24 +84,19 @@ interface LargeFile extends MappedFile {
 
 const NOT_SEEN: Opacity = { reason: NOT_LOOKED_AT, library: '' };
 
-interface Look {
-  readonly pid: number;
-  readonly attempt: number;
-  readonly dueNs: number;
-}
-
 export class TlsAttacher {
-  /** Files looked into. */
-  readonly #files = new Map<string, OpacityReason>();
-  /** Go programs whose goroutines are followed. */
-  readonly #routineFiles = new Set<string>();
+  /** Files looked into, by key. */
+  readonly #files = new Map<string, KnownFile>();
+  /** Those that have probes, by identity. */
+  readonly #probed = new Map<string, KnownFile>();
+  /** Mount namespaces whose installed libraries have been looked into. */
+  readonly #namespaces = new Set<string>();
   /** By process, as of the last look. */
   readonly #reasons = new Map<number, Opacity>();
   /** By executable: what has no library that could be found, although it speaks TLS. Null while it is being read. */
   readonly #opacities = new Map<string, Opacity | null>();
   readonly #options: TlsAttacherOptions;
-  /** By the time they are due. */
-  readonly #queues: Look[][] = LOOKS_AFTER_NS.map(() => []);
+  readonly #started = new LookQueue();
   /** Processes that ran at the start and are yet to be looked at. */
   readonly #unseen: number[] = [];
   /** Processes that speak TLS by no library that is read, and when they will be looked at again if they still do. */
@@ -111,12 +113,13 @@ export class TlsAttacher {
 
   /** All that runs now will be looked at as fast as the rings allow. */
   scan(pids: readonly number[]): void {
+    this.#lookAhead('self');
     for (const pid of pids) if (this.#options.isObserved(pid)) this.#unseen.push(pid);
   }
 
   /** A program was started. */
   onExec(pid: number, nowNs: number): void {
-    this.#later(pid, 0, nowNs);
+    this.#started.add(pid, nowNs);
   }
 
   /** A process speaks TLS: if nothing of it can be read so far, its library may have been loaded late. */
@@ -151,94 +154,106 @@ export class TlsAttacher {
   tick(nowNs: number): void {
     const endMs = performance.now() + SCAN_PER_TURN_MS;
     while (this.#unseen.length > 0 && performance.now() < endMs) this.look(this.#unseen.pop() as number);
-    for (const pid of this.#urgent.splice(0, LOOKS_PER_TURN)) if (this.#options.isObserved(pid)) this.look(pid);
-    let left = LOOKS_PER_TURN;
-    for (const [attempt, queue] of this.#queues.entries()) {
-      while (left > 0 && queue.length > 0 && (queue[0] as Look).dueNs <= nowNs) {
-        const { pid } = queue.shift() as Look;
-        if (!this.#options.isObserved(pid)) continue;
-        left--;
-        if (this.look(pid)) this.#later(pid, attempt + 1, nowNs);
-      }
-    }
+    for (const pid of this.#urgent.splice(0, URGENT_PER_TURN)) if (this.#options.isObserved(pid)) this.look(pid);
+    this.#started.run(nowNs, pid => (this.#options.isObserved(pid) ? this.look(pid) : null));
   }
 
   /** Puts probes on what this process has mapped. False if it is gone. */
   look(pid: number): boolean {
     const files = mappedCode(pid);
     if (files === null) return false;
+    this.#lookAhead(pid);
     let reason: OpacityReason = NO_LIBRARY;
     let named: Opacity | null = null;
-    for (const file of files) {
+    for (const [at, file] of files.entries()) {
       named ??= opacityOfFile(file.path);
-      let state = this.#files.get(file.key);
-      if (state === undefined) {
+      let known = this.#files.get(file.key);
+      if (known !== undefined && (at === 0 || isLibraryName(file.path)) && isOther(known, file)) known = undefined;
+      if (known === undefined) {
         if (this.#files.size >= FILES_MAX) {
           this.#reportFull(file.path);
           break;
         }
         const found = this.#inspect(file, pid);
         if (found === null) return false;
-        state = found;
-      } else if (state === NOT_LOOKED_AT) this.#await(file.key, pid);
-      if (state !== NO_LIBRARY) reason = state;
-      if (this.#routineFiles.has(file.key) && isProgramOf(pid, file.path)) this.#options.onRoutines(pid);
+        known = found;
+      } else if (known.reason === NOT_LOOKED_AT) this.#await(known, pid);
+      if (known.reason !== NO_LIBRARY) reason = known.reason;
+      if (known.hasRoutines && isProgramOf(pid, file.path)) this.#options.onRoutines(pid);
     }
     if (this.#reasons.size >= REASONS_MAX) this.#reasons.clear();
-    const known = reason === NO_LIBRARY ? (named ?? this.#opacityOfMain(pid, files[0])) : null;
-    this.#reasons.set(pid, known ?? { reason, library: '' });
+    const opacity = reason === NO_LIBRARY ? (named ?? this.#opacityOfMain(pid, files[0])) : null;
+    this.#reasons.set(pid, opacity ?? { reason, library: '' });
     return true;
+  }
+
+  /** Probes the libraries that are installed where this process runs, so that the first user of each is read as well. */
+  #lookAhead(pid: number | 'self'): void {
+    if (!this.#options.expectsOthers()) return;
+    const namespace = mountNamespaceOf(pid);
+    if (namespace === '' || this.#namespaces.has(namespace) || this.#namespaces.size >= NAMESPACES_MAX) return;
+    this.#namespaces.add(namespace);
+    for (const handle of installedLibraries(`/proc/${pid}/root`)) {
+      const executable = Executable.open(handle);
+      if (executable === null) continue;
+      try {
+        if (takesLong(executable)) continue;
+        const { path } = executable;
+        this.#attachOnce({ key: '', path: readlinkSync(path), handle: path }, executable);
+      } finally {
+        executable.close();
+      }
+    }
   }
 
   /** What is linked into a program that speaks TLS; null if that is not known, or not yet. */
   #opacityOfMain(pid: number, main: MappedFile | undefined): Opacity | null {
     if (main === undefined || !this.#speakers.has(pid)) return null;
-    const known = this.#opacities.get(main.key);
-    if (known !== undefined || this.#opacities.size >= FILES_MAX) return known ?? null;
+    const opacity = this.#opacities.get(main.key);
+    if (opacity !== undefined || this.#opacities.size >= FILES_MAX) return opacity ?? null;
     this.#opacities.set(main.key, null);
-    this.#largeFiles.push({ ...main, executable: null, about: 'opacity', pids: new Set([pid]) });
+    const known = this.#files.get(main.key) ?? newFile(main);
+    this.#largeFiles.push({ ...main, known, executable: null, about: 'opacity', pids: new Set([pid]) });
     this.#inspectNext();
     return this.#opacities.get(main.key) ?? null;
   }
 
   /** Its process is looked at again when the file has been read. */
-  #await(key: string, pid: number): void {
-    const pids = this.#largeFiles.find(file => file.key === key && file.about === 'targets')?.pids;
+  #await(known: KnownFile, pid: number): void {
+    const pids = this.#largeFiles.find(file => file.known === known && file.about === 'targets')?.pids;
     if (pids !== undefined && pids.size < WAITING_MAX) pids.add(pid);
   }
 
-  #later(pid: number, attempt: number, nowNs: number): void {
-    const queue = this.#queues[attempt];
-    const after = LOOKS_AFTER_NS[attempt];
-    if (queue === undefined || after === undefined || queue.length >= QUEUE_MAX) return;
-    queue.push({ pid, attempt, dueNs: nowNs + after });
-  }
-
   /** What became of a new file; null if the process has ended, and the way to the file with it. */
-  #inspect(file: MappedFile, pid: number): OpacityReason | null {
+  #inspect(file: MappedFile, pid: number): KnownFile | null {
     const executable = Executable.open(file.handle);
     if (executable === null && !isThere(file.handle)) return null;
-    let state: OpacityReason = NO_LIBRARY;
+    let known = newFile(file);
     if (executable !== null && this.#options.inspector !== null && takesLong(executable)) {
-      state = NOT_LOOKED_AT;
-      const isKept = this.#largeFiles.length < OPEN_MAX;
+      known = this.#probed.get(identityOf(executable.descriptor)) ?? known;
+      const isKept = !known.isProbed && this.#largeFiles.length < OPEN_MAX;
       if (!isKept) executable.close();
-      this.#largeFiles.push({
-        ...file,
-        executable: isKept ? executable : null,
-        about: 'targets',
-        pids: new Set([pid]),
-      });
+      if (!known.isProbed) {
+        known.reason = NOT_LOOKED_AT;
+        const kept = isKept ? executable : null;
+        this.#largeFiles.push({ ...file, known, executable: kept, about: 'targets', pids: new Set([pid]) });
+      }
     } else if (executable !== null) {
       try {
-        state = this.#attach(file, executable, targetsIn(executable));
+        known = this.#attachOnce(file, executable);
       } finally {
         executable.close();
       }
     }
-    this.#files.set(file.key, state);
-    if (state === NOT_LOOKED_AT) this.#inspectNext();
-    return state;
+    this.#files.set(file.key, known);
+    if (known.reason === NOT_LOOKED_AT) this.#inspectNext();
+    return known;
+  }
+
+  #attachOnce(file: MappedFile, executable: Executable): KnownFile {
+    const known = this.#probed.get(identityOf(executable.descriptor)) ?? newFile(file);
+    if (!known.isProbed) this.#attach(file, known, executable, targetsIn(executable));
+    return known;
   }
 
   /** Hands the next large file to the inspector. */
@@ -254,7 +269,7 @@ export class TlsAttacher {
       return;
     }
     const done = (inspected: Inspected) => {
-      if (file.about === 'targets') this.#files.set(file.key, this.#attachInspected(file, executable, inspected));
+      if (file.about === 'targets') this.#attachInspected(file, executable, inspected);
       else this.#opacities.set(file.key, inspected.opacity);
       executable.close();
       this.#endReading(file);
@@ -263,9 +278,12 @@ export class TlsAttacher {
     else inspector.inspect(executable, file.about, done);
   }
 
-  #attachInspected(file: MappedFile, executable: Executable, { targets, detail }: Inspected): OpacityReason {
+  #attachInspected(file: LargeFile, executable: Executable, { targets, detail }: Inspected): void {
     const unread: Target = { kind: 'tls', library: 'an executable', attachments: [], detail };
-    return this.#attach(file, executable, detail === '' ? targets : [unread]);
+    // By another key it may have been probed while it waited.
+    const probed = this.#probed.get(identityOf(executable.descriptor));
+    if (probed === undefined) this.#attach(file, file.known, executable, detail === '' ? targets : [unread]);
+    else this.#files.set(file.key, probed);
   }
 
   #endReading(file: LargeFile): void {
@@ -274,16 +292,17 @@ export class TlsAttacher {
     this.#inspectNext();
   }
 
-  #attach(file: MappedFile, executable: Executable, targets: readonly Target[]): OpacityReason {
-    let state: OpacityReason = NO_LIBRARY;
+  #attach(file: MappedFile, known: KnownFile, executable: Executable, targets: readonly Target[]): void {
+    known.reason = NO_LIBRARY;
+    known.isProbed = targets.length > 0;
+    if (known.isProbed) this.#probed.set(identityOf(executable.descriptor), known);
     for (const { kind, library, attachments, detail } of targets) {
       const refusal = detail === '' ? this.#attachAll(executable, attachments) : detail;
       if (kind === 'buffer') continue;
-      if (kind === 'tls') state = refusal === '' ? NOT_BOUND : REFUSED;
-      if (kind === 'routines' && refusal === '') this.#routineFiles.add(file.key);
+      if (kind === 'tls') known.reason = refusal === '' ? NOT_BOUND : REFUSED;
+      if (kind === 'routines' && refusal === '') known.hasRoutines = true;
       this.#options.onReport({ kind, library, path: file.path, ok: refusal === '', detail: refusal });
     }
-    return state;
   }
 
   /** The reason of a refusal, else ''. */
@@ -306,39 +325,11 @@ export class TlsAttacher {
   }
 }
 
-/** Is it the program that the process runs, and not a library? */
-function isProgramOf(pid: number, file: string): boolean {
-  try {
-    return readlinkSync(`/proc/${pid}/exe`) === file;
-  } catch {
-    return false;
-  }
+function newFile({ handle }: MappedFile): KnownFile {
+  return { reason: NO_LIBRARY, hasRoutines: false, isProbed: false, changedAt: changedAt(handle) };
 }
 
-function isThere(handle: string): boolean {
-  try {
-    lstatSync(handle);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Files of which the process has mapped code; null if it is gone. */
-function mappedCode(pid: number): MappedFile[] | null {
-  let text: string;
-  try {
-    text = readFileSync(`/proc/${pid}/maps`, 'latin1');
-  } catch {
-    return null;
-  }
-  const files = new Map<string, MappedFile>();
-  for (const line of text.split('\n')) {
-    const match = /^0*([0-9a-f]+)-0*([0-9a-f]+) ..x. [0-9a-f]+ ([0-9a-f]+:[0-9a-f]+) (\d+) +(\/.*)$/.exec(line);
-    if (match === null || match[4] === '0') continue;
-    const key = `${match[3]}:${match[4]}`;
-    if (files.has(key)) continue;
-    files.set(key, { key, path: match[5] as string, handle: `/proc/${pid}/map_files/${match[1]}-${match[2]}` });
-  }
-  return [...files.values()];
+/** Has the inode become another file's since? */
+function isOther({ isProbed, changedAt: before }: KnownFile, { handle }: MappedFile): boolean {
+  return !isProbed && before !== changedAt(handle);
 }

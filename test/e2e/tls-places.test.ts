@@ -5,19 +5,23 @@ import assert from 'node:assert/strict';
 import { copyFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import test, { after, before } from 'node:test';
-import { type Agent, collectSpans, get, startAgent } from '../support/agent.js';
+import { type Agent, collectSpans, get, onlyPorts, startAgent } from '../support/agent.js';
 import { type Certificate, makeCertificate } from '../support/certificate.js';
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.js';
-import { Child, freePort, isListening, runCommand, temporaryDirectory, until } from '../support/processes.js';
-import { type DecodedSpan, describe, flag, number, pathOfSpan, pidOf, SERVER, text } from '../support/spans.js';
+import { Child, freePorts, isListening, runCommand, temporaryDirectory, until } from '../support/processes.js';
+import { buildGo } from '../support/servers.js';
+import { CLIENT, type DecodedSpan, describe, flag, number, pathOfSpan, pidOf, SERVER, text } from '../support/spans.js';
 
 const SOURCE = path.resolve('test/services/tls-static.c');
 const REQUESTS = 3;
+const SERVERS = 8;
 
 let receiver: OtlpReceiver;
 let certificate: Certificate;
 let agent: Agent;
 let directory: string;
+/** All that servers will listen on. */
+let free: number[];
 /** Older than the agent, its library already deleted. */
 let deleted: Server;
 let deletedFolder: string;
@@ -29,7 +33,7 @@ interface Server {
 }
 
 async function start(command: string, args: readonly string[], env: Record<string, string> = {}): Promise<Server> {
-  const port = await freePort();
+  const port = free.shift() as number;
   const all = [...args, String(port), certificate.key, certificate.file];
   const child = new Child(command, all, { env });
   running.push(child);
@@ -93,13 +97,15 @@ before(async () => {
   receiver = await startOtlpReceiver({ grpc: true, http: false });
   certificate = await makeCertificate();
   directory = temporaryDirectory('places');
+  free = await freePorts(SERVERS);
+  const config = onlyPorts(free);
   await compile('shared');
   await compile('linked', '-static');
   await compile('stripped', '-static', '-s');
   deletedFolder = await copyLibraries();
   deleted = await start(path.join(directory, 'shared'), [], { LD_LIBRARY_PATH: deletedFolder });
   rmSync(deletedFolder, { recursive: true });
-  agent = await startAgent({ endpoint: receiver.grpcUrl });
+  agent = await startAgent({ endpoint: receiver.grpcUrl, config });
 });
 
 after(async () => {
@@ -128,6 +134,42 @@ test('a library in a mount namespace of its own', async () => {
   const server = await start('unshare', run);
   await isRead(path.basename(hidden));
   await judge(server, await ask(server, 'hidden'));
+});
+
+test('one file in two containers of one image, to which overlayfs gives a device each: probed once', async () => {
+  const [image, empty] = [temporaryDirectory('image'), temporaryDirectory('empty')];
+  await buildGo('go-server', image);
+  const env = { TLS_KEY: certificate.key, TLS_CERTIFICATE: certificate.file };
+  const wanted: string[] = [];
+  const ports: number[] = [];
+  for (const name of ['one', 'other']) {
+    const [root, port] = [temporaryDirectory('container'), free.shift() as number];
+    const script = `mount -t overlay none -o lowerdir=${image}:${empty} ${root} && exec ${root}/go-server "$@"`;
+    const log = path.join(empty, `${name}.log`);
+    const child = new Child('unshare', ['--mount', 'sh', '-c', script, 'sh', String(port), log], { env });
+    running.push(child);
+    await until('the server to listen', 20_000, () => {
+      assert.ok(child.isRunning, child.describe());
+      return isListening({ port });
+    });
+    await until('the program to be followed', 20_000, () => agent.child.stderr.includes('/go-server: read') || null);
+    ports.push(port);
+    wanted.push(...Array.from({ length: REQUESTS }, (_, index) => `/bytes/5/${name}-${index}`));
+  }
+  for (const [at, port] of ports.entries()) {
+    const urls = wanted.slice(at * REQUESTS, (at + 1) * REQUESTS).map(one => `https://127.0.0.1:${port}${one}`);
+    const child = await runCommand('curl', ['--silent', '--insecure', '--http1.1', ...urls]);
+    assert.equal(child.stdout, 'xxxxx'.repeat(REQUESTS), child.describe());
+  }
+  const isOurs = (span: DecodedSpan) =>
+    (span.kind === SERVER || span.kind === CLIENT) && wanted.includes(pathOfSpan(span));
+  const spans = await collectSpans(receiver, isOurs, 2 * wanted.length);
+  for (const one of wanted) {
+    const both = spans.filter(span => pathOfSpan(span) === one);
+    const [asClient, asServer] = [CLIENT, SERVER].map(kind => both.find(span => span.kind === kind));
+    assert.ok(both.length === 2 && asClient && asServer, `${both.map(describe).join('\n')}\n${await agent.losses()}`);
+    assert.equal(asServer.parentSpanId, asClient.spanId, describe(asServer));
+  }
 });
 
 test('a library that is loaded long after the start: from the connection on that comes after the first', async () => {

@@ -6,11 +6,11 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import test, { after, before } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Agent, collectSpans, startAgent } from '../support/agent.js';
+import { type Agent, collectSpans, onlyPorts, startAgent } from '../support/agent.js';
 import { type Certificate, makeCertificate } from '../support/certificate.js';
 import { head } from '../support/compare.js';
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.js';
-import { Child, freePort, isListening, PATIENCE, temporaryDirectory, until } from '../support/processes.js';
+import { Child, freePorts, isListening, PATIENCE, temporaryDirectory, until } from '../support/processes.js';
 import { CLIENT, type DecodedSpan, describe, number, pathOfSpan, SERVER } from '../support/spans.js';
 
 interface Request {
@@ -20,6 +20,7 @@ interface Request {
 }
 
 const PORTS = 3;
+const SERVERS = 7;
 const SESSIONS = 100;
 const REQUESTS = 6;
 /** More than there will be. */
@@ -29,6 +30,9 @@ let receiver: OtlpReceiver;
 let certificate: Certificate;
 let agent: Agent;
 let directory: string;
+/** All that servers will listen on. */
+let free: number[];
+let ports: number[];
 let files = 0;
 const running: Child[] = [];
 
@@ -42,14 +46,13 @@ function run(kind: 'mjs' | 'py', args: readonly string[]): Child {
 
 /** A server on some ports. */
 async function startServer(kind: 'mjs' | 'py'): Promise<string> {
-  const ports: number[] = [];
-  for (let count = 0; count < PORTS; count++) ports.push(await freePort());
-  const child = run(kind, ['server', ports.join(','), path.join(directory, `server-${files++}`)]);
+  const own = free.splice(0, PORTS);
+  const child = run(kind, ['server', own.join(','), path.join(directory, `server-${files++}`)]);
   await until('the server to listen', 20_000, async () => {
     assert.ok(child.isRunning, child.describe());
-    return isListening({ port: ports[PORTS - 1] as number });
+    return isListening({ port: own.at(-1) as number });
   });
-  return ports.join(',');
+  return own.join(',');
 }
 
 function startClient(kind: 'mjs' | 'py', ports: string, tag: string, rest: readonly string[]) {
@@ -96,6 +99,8 @@ before(async () => {
   receiver = await startOtlpReceiver({ grpc: true, http: false });
   certificate = await makeCertificate();
   directory = temporaryDirectory('sessions');
+  ports = await freePorts(PORTS * SERVERS);
+  free = [...ports];
 });
 
 after(async () => {
@@ -118,7 +123,7 @@ test('sessions that are older than the probes, in Node.js and asyncio: from the 
   }
   for (const { log } of clients)
     await until('the sessions to begin', 20_000, () => (readRequests(log).length >= 50 ? true : null));
-  agent = await startAgent({ endpoint: receiver.grpcUrl });
+  agent = await startAgent({ endpoint: receiver.grpcUrl, config: onlyPorts(ports) });
   for (const file of [process.execPath, 'libssl\\.so\\S*']) {
     const line = new RegExp(`TLS of openssl in \\S*${file}: read`);
     await until('the libraries to be read', 20_000, () => (line.test(agent.child.stderr) ? true : null));
@@ -160,7 +165,7 @@ test("OpenSSL's functions one by one: one object on many sockets, descriptors ag
   const log = path.join(directory, 'calls');
   const env = { TLS_KEY: certificate.key, TLS_CERTIFICATE: certificate.file };
   const script = path.resolve('test/services/tls-calls.py');
-  const child = new Child('python3', [script, String(await freePort()), log], { env });
+  const child = new Child('python3', [script, String(free.shift()), log], { env });
   await child.exited;
   assert.equal(child.exitCode, 0, child.describe());
   const requests = readRequests(log);

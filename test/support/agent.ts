@@ -95,6 +95,12 @@ export class Agent {
   }
 }
 
+/** Configuration for an agent that has to do with these ports only, however busy the machine is otherwise. */
+export function onlyPorts(ports: readonly number[]): string {
+  const list = `[${ports.join(', ')}]`;
+  return `selection: { include: [{ listen_port: ${list} }, { peer_port: ${list} }] }\n`;
+}
+
 /** Starts `underspan run` and waits until its probes are attached. */
 export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
   const adminPort = options.adminPort ?? (await freePort());

@@ -192,6 +192,31 @@ export function freePort(): Promise<number> {
   });
 }
 
+const RANGE_FIRST = 10_000;
+const RANGE_LAST = 30_000;
+
+/**
+ * `count` ports in a row that are free, of those that the kernel does not give to clients: for tests whose agent has to know
+ * all ports before there are servers on them.
+ */
+export async function freePorts(count: number): Promise<number[]> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const first = RANGE_FIRST + Math.floor(Math.random() * (RANGE_LAST - RANGE_FIRST));
+    const ports = Array.from({ length: count }, (_, index) => first + index);
+    const areFree = await Promise.all(ports.map(canListen));
+    if (areFree.every(Boolean)) return ports;
+  }
+  throw new Error(`no ${count} free ports in a row`);
+}
+
+function canListen(port: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const server = net.createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+}
+
 /** Connects and hangs up without a word: no request, hence no log entry and no span. */
 export function isListening(target: { port: number; host?: string } | { path: string }): Promise<true | null> {
   return new Promise(resolve => {

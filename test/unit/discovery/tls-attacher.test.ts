@@ -1,7 +1,11 @@
 // Finding TLS libraries in the memory of real processes, here this one: Node.js has OpenSSL built in.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { copyFileSync, readlinkSync, unlinkSync } from 'node:fs';
+import path from 'node:path';
 import test from 'node:test';
 import { type LibraryReport, TlsAttacher } from '../../../src/discovery/tls-attacher.js';
+import { temporaryDirectory } from '../../support/processes.js';
 
 interface Attached {
   readonly program: string;
@@ -10,7 +14,7 @@ interface Attached {
   readonly isReturn: boolean;
 }
 
-function attacher(refuse = false) {
+function attacher({ refuse = false, expectsOthers = false } = {}) {
   const attached: Attached[] = [];
   const reports: LibraryReport[] = [];
   const tls = new TlsAttacher({
@@ -21,6 +25,7 @@ function attacher(refuse = false) {
       },
     },
     isObserved: pid => pid === process.pid,
+    expectsOthers: () => expectsOthers,
     onRoutines: () => {},
     onReport: report => reports.push(report),
     inspector: null,
@@ -62,8 +67,39 @@ test('a file is looked into once', () => {
   assert.equal(attached.length, count);
 });
 
+test('libraries that are installed and that nobody has mapped are probed where others may come, each once', () => {
+  const { tls, attached, reports } = attacher({ expectsOthers: true });
+  tls.scan([]);
+  const files = reports.map(report => report.path);
+  assert.ok(
+    files.some(file => /\/libssl\.so/.test(file)),
+    files.join(' '),
+  );
+  assert.equal(new Set(files).size, files.length, files.join(' '));
+  const count = attached.length;
+  tls.scan([]);
+  assert.equal(attached.length, count);
+});
+
+test('a file that takes the place of another one, inode and all, is looked into', () => {
+  const { tls, attached } = attacher();
+  const file = path.join(temporaryDirectory('inode'), 'program');
+  const run = (from: string, ...args: string[]): number => {
+    copyFileSync(from, file);
+    const child = spawn(file, args, { stdio: 'ignore' });
+    while (!readlinkSync(`/proc/${child.pid}/exe`).endsWith('/program'));
+    assert.ok(tls.look(child.pid as number));
+    child.kill('SIGKILL');
+    unlinkSync(file);
+    return attached.length;
+  };
+  const before = run('/bin/sleep', '60');
+  // Where the file system gives the number away again; elsewhere it is just another file.
+  assert.ok(run(process.execPath, '-e', 'setTimeout(() => {}, 60000)') > before);
+});
+
 test('a refusal is told, and nothing else of it', () => {
-  const { tls, reports } = attacher(true);
+  const { tls, reports } = attacher({ refuse: true });
   tls.look(process.pid);
   assert.ok(reports.length > 0);
   for (const report of reports) assert.deepEqual([report.ok, report.detail], [false, 'not permitted']);
@@ -94,6 +130,7 @@ test('a process that turns out to speak TLS is looked at at once, whoever waits,
       looks++;
       return true;
     },
+    expectsOthers: () => false,
     onRoutines: () => undefined,
     onReport: () => undefined,
     inspector: null,
