@@ -9,9 +9,9 @@
 #ifndef UNDERSPAN_SOCKET_H
 #define UNDERSPAN_SOCKET_H
 
-#define CHUNKS_PER_ROUND 4
-#define ROUND_BYTES (CHUNKS_PER_ROUND * EVENT_CHUNK_MAX)
+#define ROUND_BYTES (4 * EVENT_CHUNK_MAX)
 #define PIPELINE_ROUNDS 4 /* of a call on a connection that pipelines */
+#define CALL_BYTES_MAX (PIPELINE_ROUNDS * ROUND_BYTES)
 #define PIPELINE_HEADS 4 /* times head_bytes is captured of a run that may be a pipeline */
 
 static __always_inline __u32 head_bytes(void)
@@ -143,6 +143,20 @@ static __always_inline bool begins_bodyless(const __u8 *payload)
 #define HEAD_SCAN_MAX 2048
 #define HEAD_SCAN_STEP 4 /* an end of a head has an octet at each multiple of it */
 
+/* Where a head ends that has octet `at` in its end; 0 if none does. A function of its own, for
+ * the verifier: it walks this once, not once for each place that is looked at. */
+__noinline int end_of_head(__u32 lane, __u32 at)
+{
+	struct capture_scratch *scratch = scratch_at(lane);
+
+	if (!scratch || at < HEAD_SCAN_STEP || at >= HEAD_SCAN_MAX)
+		return 0;
+	for (__u32 before = 0; before < HEAD_SCAN_STEP; before++)
+		if (*(const __u32 *)&scratch->payload[at - before] == HEAD_END)
+			return at - before + sizeof(HEAD_END);
+	return 0;
+}
+
 /* Do the `bytes` that have been captured of a call go on behind the first end of a head?
  * Looked for in its first HEAD_SCAN_MAX bytes. */
 __noinline int holds_more(__u32 lane, __u32 bytes)
@@ -153,14 +167,15 @@ __noinline int holds_more(__u32 lane, __u32 bytes)
 		return 0;
 	for (__u32 at = HEAD_SCAN_STEP; at < HEAD_SCAN_MAX; at += HEAD_SCAN_STEP) {
 		const __u8 *here = &scratch->payload[at];
+		__u32 end;
 
 		if (at >= bytes)
 			return 0;
 		if (*here != '\r' && *here != '\n')
 			continue;
-		for (__u32 before = 0; before < HEAD_SCAN_STEP; before++)
-			if (*(const __u32 *)(here - before) == HEAD_END)
-				return at - before + sizeof(HEAD_END) < bytes;
+		end = end_of_head(lane, at);
+		if (end)
+			return end < bytes;
 	}
 	return 0;
 }
@@ -191,72 +206,65 @@ static __always_inline int finish_call(struct connection *c, __u32 captured)
 	return 0;
 }
 
-/* Emits records of the call at hand, from byte `offset` on: up to CHUNKS_PER_ROUND
- * chunks. The event has been filled. Returns where the next round begins, 0 if none does. */
-__noinline int emit_round(__u32 slot, __u32 lane, __u32 offset)
+/* Emits a record of the call at hand, from byte `offset` on. The event has been filled.
+ * Returns where the next record begins, 0 if there is none. */
+__noinline int emit_chunk(__u32 slot, __u32 lane, __u32 offset)
 {
 	struct capture_scratch *scratch = scratch_at(lane);
 	struct connection *c = connection_at(slot);
-	__u32 left, want;
-	bool is_first = !offset, is_last, more;
 	struct data_event *e;
+	__u32 left, want, got;
 	struct io *io;
+	bool more;
 
 	if (!scratch || !c)
 		return 0;
 	e = &scratch->event;
 	io = &scratch->io;
 	left = capture_limit(c, io);
-	/* As a loop, older kernels refuse it: see test/unit/kernel/loops.test.ts. */
-#pragma unroll
-	for (int i = 0; i < CHUNKS_PER_ROUND; i++) {
-		__u32 got;
-
-		want = left > offset ? left - offset : 0;
-		if (want > EVENT_CHUNK_MAX)
-			want = EVENT_CHUNK_MAX;
-		got = want ? copy_user(scratch, io, offset, want, lane) : 0;
-		e->seq = io->seq + offset;
-		e->call_bytes = io->bytes - offset;
-		e->chunk_bytes = got;
-		if (!got)
-			e->flags |= DATA_NO_CONTENT;
-		if (got < e->call_bytes)
-			e->flags |= DATA_TRUNCATED;
-		if (i == 0 && is_first) {
-			if (e->flags & DATA_EDGE) {
-				if (is_upgrade(scratch->payload, got) && may_be_answer(c, io->direction))
-					c->is_upgraded = 1;
-				c->is_amid_body = begins_amid_body(c, io, scratch->payload, got);
-			}
-			if (got >= 4 && begins_bodyless(scratch->payload)) {
-				c->bodyless = c->bodyless || holds_more(lane, got) ? BODYLESS_MANY :
-										      BODYLESS_ONE;
-				if (!is_streamed(c))
-					c->capture_left = pipeline_bytes();
-			}
-			left = capture_limit(c, io);
-		}
-		offset += got;
-		is_last = i == CHUNKS_PER_ROUND - 1 && offset >= PIPELINE_ROUNDS * ROUND_BYTES;
-		more = offset < left && want && got == want && !is_last;
-		if (more)
-			e->flags |= DATA_MORE;
-		emit(scratch, c);
-		if (!more)
-			return finish_call(c, offset);
+	want = left > offset ? left - offset : 0;
+	if (want > EVENT_CHUNK_MAX)
+		want = EVENT_CHUNK_MAX;
+	got = want ? copy_user(scratch, io, offset, want, lane) : 0;
+	e->seq = io->seq + offset;
+	e->call_bytes = io->bytes - offset;
+	e->chunk_bytes = got;
+	if (offset)
 		e->flags = 0;
+	if (!got)
+		e->flags |= DATA_NO_CONTENT;
+	if (got < e->call_bytes)
+		e->flags |= DATA_TRUNCATED;
+	if (!offset) {
+		if (e->flags & DATA_EDGE) {
+			if (is_upgrade(scratch->payload, got) && may_be_answer(c, io->direction))
+				c->is_upgraded = 1;
+			c->is_amid_body = begins_amid_body(c, io, scratch->payload, got);
+		}
+		if (got >= 4 && begins_bodyless(scratch->payload)) {
+			c->bodyless = c->bodyless || holds_more(lane, got) ? BODYLESS_MANY :
+									      BODYLESS_ONE;
+			if (!is_streamed(c))
+				c->capture_left = pipeline_bytes();
+		}
+		left = capture_limit(c, io);
 	}
-	return offset;
+	offset += got;
+	more = offset < left && want && got == want && offset < CALL_BYTES_MAX;
+	if (more)
+		e->flags |= DATA_MORE;
+	emit(scratch, c);
+	return more ? offset : finish_call(c, offset);
 }
 
 static __always_inline void emit_call(__u32 slot, __u32 lane)
 {
 	__u32 offset = 0;
 
+	/* As a loop, older kernels refuse it: see test/unit/kernel/loops.test.ts. */
 #pragma unroll
-	for (int round = 0; round < PIPELINE_ROUNDS; round++) {
-		offset = emit_round(slot, lane, offset);
+	for (int chunk = 0; chunk < CALL_BYTES_MAX / EVENT_CHUNK_MAX; chunk++) {
+		offset = emit_chunk(slot, lane, offset);
 		if (!offset)
 			break;
 	}
