@@ -290,17 +290,19 @@ struct {
 	__type(value, struct counters);
 } counters SEC(".maps");
 
-/* Which programs are under way on this CPU: tcp.bpf.c. */
-struct under_way {
-	__u32 state_change, destruction;
+/* What has been done on this CPU and has not been looked at by the program's copy: tcp.bpf.c. */
+#define DONE_MAX 4
+struct done_here {
+	__u64 events[DONE_MAX];
+	__u32 next;
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct under_way);
-} programs_under_way SEC(".maps");
+	__type(value, struct done_here);
+} done SEC(".maps");
 
 struct exec_scratch {
 	struct process_exec_event event;

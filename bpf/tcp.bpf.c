@@ -183,38 +183,55 @@ static __noinline int tcp_destroyed(struct sock *sk)
 /* While a program runs on a CPU, the kernel skips runs of the same one there: for a packet
  * that interrupts it, or a task that preempts it (Linux 7). A connection would lose its
  * beginning or its end so. Each of these two programs has a copy that is called right
- * after it, and does what was skipped. */
-static __always_inline struct under_way *under_way(void)
+ * after it, and does what was skipped: what has not been marked as done. (A mark that says
+ * that the program is under way would not do: it may be interrupted before it has set it.) */
+#define DESTRUCTION 0xff /* no state of TCP */
+
+static __always_inline __u64 event_of(struct sock *sk, int what)
+{
+	return address_of(sk) << 8 | (__u8)what;
+}
+
+static __always_inline int mark_done(struct sock *sk, int what)
 {
 	__u32 zero = 0;
+	struct done_here *here = bpf_map_lookup_elem(&done, &zero);
 
-	return bpf_map_lookup_elem(&programs_under_way, &zero);
+	if (here)
+		here->events[here->next++ & (DONE_MAX - 1)] = event_of(sk, what);
+	return 0;
+}
+
+static __always_inline bool take_done(struct sock *sk, int what)
+{
+	__u32 zero = 0;
+	struct done_here *here = bpf_map_lookup_elem(&done, &zero);
+	__u64 event = event_of(sk, what);
+
+	if (!here)
+		return true;
+#pragma unroll
+	for (int i = 0; i < DONE_MAX; i++) {
+		if (here->events[i] != event)
+			continue;
+		here->events[i] = 0;
+		return true;
+	}
+	count_stat(STAT_RUNS_REPEATED, 1);
+	return false;
 }
 
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(inet_sock_set_state, struct sock *sk, int old_state, int new_state)
 {
-	struct under_way *here = under_way();
-
-	if (!here)
-		return 0;
-	here->state_change = 1;
-	barrier();
 	tcp_changed(sk, old_state, new_state);
-	barrier();
-	here->state_change = 0;
-	return 0;
+	return mark_done(sk, new_state);
 }
 
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(again_sock_state, struct sock *sk, int old_state, int new_state)
 {
-	struct under_way *here = under_way();
-
-	if (!here || !here->state_change)
-		return 0;
-	count_stat(STAT_RUNS_REPEATED, 1);
-	return tcp_changed(sk, old_state, new_state);
+	return take_done(sk, new_state) ? 0 : tcp_changed(sk, old_state, new_state);
 }
 
 /* The first one ends the connection; another may cross it. */
@@ -259,27 +276,14 @@ int BPF_PROG(tcp_send_reset, struct sock *sk)
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(tcp_destroy_sock, struct sock *sk)
 {
-	struct under_way *here = under_way();
-
-	if (!here)
-		return 0;
-	here->destruction = 1;
-	barrier();
 	tcp_destroyed(sk);
-	barrier();
-	here->destruction = 0;
-	return 0;
+	return mark_done(sk, DESTRUCTION);
 }
 
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(again_destroy, struct sock *sk)
 {
-	struct under_way *here = under_way();
-
-	if (!here || !here->destruction)
-		return 0;
-	count_stat(STAT_RUNS_REPEATED, 1);
-	return tcp_destroyed(sk);
+	return take_done(sk, DESTRUCTION) ? 0 : tcp_destroyed(sk);
 }
 
 static __always_inline void data_ready(struct sock *sk)
