@@ -139,7 +139,7 @@ export class Assembly {
       traceLimits: { maxRequests: config.traces.maxRequestsPerTrace, maxAgeNs: config.traces.maxTraceAgeMs * 1e6 },
       propagators: propagatorsOf(config),
       skipsInstrumented: config.traces.instrumentedServices === 'skip',
-      onInstrumented: service => this.#tellInstrumented(service),
+      onInstrumented: (service, what) => this.#tellInstrumented(service, what),
       joinWaitNs:
         start.mode === 'live' && config.traces.join.redis.url !== undefined ? config.traces.join.waitMs * 1e6 : 0,
       headBytes: options.headBytes,
@@ -177,6 +177,16 @@ export class Assembly {
   /** After a batch: lets go of what has waited, hands over what is to be told to other hosts. */
   tick(nowNs: number): void {
     this.pipeline.tick(nowNs);
+    this.#handJoins();
+  }
+
+  /** The end of the input: what waited leaves, and other hosts are told of the last calls. */
+  finish(): void {
+    this.flush(this.pipeline.finish());
+    this.#handJoins();
+  }
+
+  #handJoins(): void {
     const batch = this.pipeline.remoteJoins?.take() ?? null;
     if (batch !== null) this.#post({ type: 'join', batch }, [batch.offers.buffer, batch.questions.buffer]);
   }
@@ -217,9 +227,12 @@ export class Assembly {
     return false;
   }
 
-  #tellInstrumented({ name }: Service): void {
-    const text = `${name} exports traces itself: they are left to it, only metrics are taken (traces.instrumented_services)`;
-    this.#post({ type: 'log', level: 'info', key: `instrumented:${name}`, text });
+  #tellInstrumented({ name }: Service, what: 'all' | 'calls'): void {
+    const text =
+      what === 'all'
+        ? `${name} exports traces itself: they are left to it, only metrics are taken (traces.instrumented_services)`
+        : `${name} exports traces of its calls and not of what it serves: that is told here`;
+    this.#post({ type: 'log', level: 'info', key: `instrumented:${what}:${name}`, text });
   }
 
   #keepSummary(closed: ClosedConnection): void {

@@ -244,8 +244,7 @@ export class LiveSource implements Source {
     this.#pass(nowNs, true);
     this.#queryProgress(this.#clock.now());
     for (const _ of ['suspect', 'know']) this.#lookForLost(this.#clock.now());
-    const { pipeline } = this.#assembly;
-    this.#assembly.flush(pipeline.finish());
+    this.#assembly.finish();
     this.#recording?.close();
     // Who asks from here on gets the last one: the kernel's counters are gone.
     this.#last = this.#snapshot();

@@ -71,8 +71,8 @@ export interface PipelineOptions {
   readonly propagators?: readonly Propagator[];
   /** Spans of services that export traces themselves are left to these. */
   readonly skipsInstrumented: boolean;
-  /** A service was found to do so. */
-  readonly onInstrumented?: ((service: Service) => void) | undefined;
+  /** A service was found to do so, or to do so of its calls only. */
+  readonly onInstrumented?: ((service: Service, what: 'all' | 'calls') => void) | undefined;
   /** How long a span waits for a client on another host; 0: nobody keeps the keys of other hosts. */
   readonly joinWaitNs: number;
   /** The weakest evidence that makes a parent inside a process. */
@@ -531,7 +531,9 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     if (exchange.discardReason !== '') return;
     this.#options.metrics.requestStarted(exchange);
     exchange.requestId = head.traceHeaders?.requestId ?? '';
-    this.correlator.onHead(exchange, head);
+    const named = this.correlator.onHead(exchange, head);
+    if (named !== null && exchange.hasOwnHeader && this.#instrumented?.noteCall(exchange, named) === true)
+      this.#options.onInstrumented?.(exchange.service as Service, 'calls');
     if (exchange.parentEvidence === '') this.causes.settle(exchange);
     this.remoteJoins?.onHead(exchange);
   }
@@ -547,7 +549,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   #noteOtlp(kind: ExchangeKind, service: Service): void {
     if (kind === KIND_SERVER) this.#instrumented?.receives(service);
-    else if (this.#instrumented?.sends(service) === true) this.#options.onInstrumented?.(service);
+    else if (this.#instrumented?.sends(service) === true) this.#options.onInstrumented?.(service, 'all');
   }
 
   /** Does somebody else tell this exchange? */

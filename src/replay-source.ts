@@ -102,7 +102,7 @@ export class ReplaySource implements Source {
   stop(): void {
     if (this.#isStopped) return;
     this.#isStopped = true;
-    this.#assembly.flush(this.#assembly.pipeline.finish());
+    this.#assembly.finish();
     this.#reader.close();
     this.#post({ type: 'stopped', ...this.#snapshot() });
     this.#post({ type: 'ended' });

@@ -7,6 +7,7 @@ import type { TlsHandshake } from '../protocols/tls/handshake.js';
 import type { ClientSight } from '../traces/client-sight.js';
 import type { TraceContext } from '../traces/context.js';
 import type { CallCount, ProcessWork } from '../traces/process-work.js';
+import type { RemoteParent } from '../traces/propagation.js';
 
 /** Values are OTLP's SpanKind. */
 export const KIND_SERVER = 2;
@@ -189,6 +190,8 @@ export class Exchange {
   parentExchange: Exchange | null = null;
   /** CLIENT: its process wrote the header that names the parent, it did not hand it on. */
   hasOwnHeader = false;
+  /** SERVER: the context that it came with, else that of the first header that its process wrote for it. */
+  toldContext: RemoteParent | null = null;
   /** CLIENT: its server's exchange was seen on this host. */
   isJoined = false;
 

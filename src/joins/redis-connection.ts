@@ -120,11 +120,12 @@ export class RedisConnection {
     return true;
   }
 
+  /** What was sent still leaves. */
   close(): void {
     this.#isClosed = true;
     if (this.#retry !== null) clearTimeout(this.#retry);
     if (this.#watch !== null) clearInterval(this.#watch);
-    this.#socket?.destroy();
+    this.#socket?.destroySoon();
   }
 
   #address(): Place {

@@ -94,19 +94,21 @@ export class Correlator {
     exchange.trace.isDetached = true;
   }
 
-  /** The request's head may say where it belongs. */
-  onHead(exchange: Exchange, head: MessageHead): void {
+  /** The request's head may say where it belongs: the context that it names, null if none. */
+  onHead(exchange: Exchange, head: MessageHead): RemoteParent | null {
     const parent = this.#propagation.read(head);
-    if (parent === null) return;
+    if (parent === null) return null;
     const { trace } = exchange;
-    if (trace.isDetached) return;
-    if (!this.#limits.admits(parent, exchange.requestTakenNs)) {
+    const isNamed = (parent.id0 | parent.id1 | parent.id2 | parent.id3) !== 0;
+    if (isNamed && exchange.kind === KIND_SERVER) exchange.toldContext = parent;
+    if (trace.isDetached) return parent;
+    if (isNamed && !this.#limits.admits(parent, exchange.requestTakenNs)) {
       this.#detach(exchange, parent, head);
-      return;
+      return parent;
     }
     trace.flags = parent.flags;
     trace.isRemote = !parent.isDeferred;
-    if ((parent.id0 | parent.id1 | parent.id2 | parent.id3) === 0) return;
+    if (!isNamed) return null;
     trace.id0 = parent.id0 | 0;
     trace.id1 = parent.id1 | 0;
     trace.id2 = parent.id2 | 0;
@@ -115,7 +117,7 @@ export class Correlator {
     if (exchange.kind === KIND_SERVER) {
       this.#received.add(exchange, parent);
       // The client's span, where we have it, stands between the header's span and the server's.
-      if (exchange.parentEvidence === 'sequence') return;
+      if (exchange.parentEvidence === 'sequence') return parent;
     }
     const bringer = exchange.kind === KIND_CLIENT ? this.#received.find(exchange.pid, parent) : null;
     exchange.parent0 = bringer?.span0 ?? parent.span0 | 0;
@@ -123,5 +125,6 @@ export class Correlator {
     exchange.parentEvidence = 'header';
     exchange.parentExchange = bringer;
     exchange.hasOwnHeader = exchange.kind === KIND_CLIENT && bringer === null;
+    return parent;
   }
 }

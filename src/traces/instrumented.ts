@@ -1,13 +1,28 @@
 // Services that tell their traces themselves: a process that sends traces by OTLP has an SDK, unless it only hands on what
 // others send it (a collector, a proxy). In: OTLP requests and calls, by the process that sends or takes them. Out: whether a
 // span would tell again what the process's SDK tells. Known from its first export on; nothing is kept of a service that ended.
+// Some SDKs know the calls of a process and not its server (a library without instrumentation). It shows in the headers that
+// they write: the trace that a request came with is not continued, or two calls for one request are in two traces.
 import { type Exchange, KIND_SERVER } from '../exchanges/exchange.js';
+import type { RemoteParent } from './propagation.js';
 
 type Service = NonNullable<Exchange['service']>;
+
+/** So many calls that go on in no known trace, and none that does, show that the SDK does not tell what is served. */
+const APART_ENOUGH = 3;
+
+/** Calls whose header goes on in their request's trace, and those whose does not. */
+interface Continuity {
+  together: number;
+  apart: number;
+}
 
 export class InstrumentedServices {
   readonly #exporters = new WeakSet<Service>();
   readonly #relays = new WeakSet<Service>();
+  readonly #continuities = new WeakMap<Service, Continuity>();
+  /** Their SDKs tell calls only. For good: spans may already name what they serve as their parent. */
+  readonly #callers = new WeakSet<Service>();
   /** Most hosts have none, and every exchange asks. */
   #hasAny = false;
 
@@ -29,11 +44,34 @@ export class InstrumentedServices {
     return this.#hasAny && service !== null && this.#exporters.has(service);
   }
 
+  /** The header of a call that the SDK wrote. True where it shows, and is news, that the SDK does not tell what is served. */
+  noteCall(call: Exchange, header: RemoteParent): boolean {
+    const { service, cause } = call;
+    if (service === null || cause === null || !this.has(service) || this.#callers.has(service)) return false;
+    if (cause.toldContext === null) {
+      cause.toldContext = header;
+      return false;
+    }
+    const continuity = this.#continuities.get(service) ?? { together: 0, apart: 0 };
+    this.#continuities.set(service, continuity);
+    if (isSameTrace(cause.toldContext, header)) continuity.together++;
+    else continuity.apart++;
+    if (continuity.together > 0 || continuity.apart < APART_ENOUGH) return false;
+    this.#callers.add(service);
+    return true;
+  }
+
   /**
    * Does the process's SDK tell this exchange? What it serves, and the calls that it wrote a header into; a call without
    * one is not known to the SDK.
    */
   tells(exchange: Exchange): boolean {
-    return this.has(exchange.service) && (exchange.kind === KIND_SERVER || exchange.hasOwnHeader);
+    const { service } = exchange;
+    if (service === null || !this.has(service)) return false;
+    return exchange.kind === KIND_SERVER ? !this.#callers.has(service) : exchange.hasOwnHeader;
   }
+}
+
+function isSameTrace(one: RemoteParent, other: RemoteParent): boolean {
+  return one.id0 === other.id0 && one.id1 === other.id1 && one.id2 === other.id2 && one.id3 === other.id3;
 }

@@ -53,7 +53,7 @@ export class Harness {
       tail: null,
       traceLimits: { maxRequests: 1e9, maxAgeNs: 1e18 },
       skipsInstrumented: true,
-      onInstrumented: service => this.instrumented.push(service.name),
+      onInstrumented: ({ name }, what) => this.instrumented.push(what === 'all' ? name : `${name}: ${what}`),
       joinWaitNs: 0,
       headBytes: 4096,
       maxExchanges: 10_000,

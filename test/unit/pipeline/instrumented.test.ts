@@ -80,3 +80,62 @@ test('an export over gRPC is a sign, too', () => {
   assert.equal(made.finish().length, 0);
   assert.deepEqual(made.instrumented, ['shop']);
 });
+
+/** The shop exports traces and serves `count` requests; `callTraces` gives the trace of each call that one makes. */
+function serve(
+  made: Harness,
+  count: number,
+  incoming: readonly string[],
+  callTraces: (index: number) => string[],
+): void {
+  made.client({ slot: 1, pid: SHOP }).opened().wrote(EXPORT).read(responseText());
+  for (let index = 0; index < count; index++) {
+    const server = made.server({ slot: 10 + index, pid: SHOP, tid: SHOP }).opened();
+    server.read(requestText(`GET /order/${index}`, ['Host: a', ...incoming]));
+    for (const [call, trace] of callTraces(index).entries()) {
+      const header = `traceparent: 00-${trace}-000000000000000${call + 1}-01`;
+      const client = made.client({ slot: 100 + 10 * index + call, pid: SHOP, tid: SHOP }).opened();
+      client.wrote(requestText(`GET /stock/${index}.${call}`, ['Host: a', header])).read(responseText());
+    }
+    server.wrote(responseText());
+  }
+}
+
+const FORWARDED = [`traceparent: 00-${TRACE}-${SDK_SPAN}-01`];
+const ofIts = (index: number): string => (index + 1).toString(16).padStart(32, '0');
+
+test('what a service’s SDK does not tell of what it serves is told: the trace of the request is not continued', () => {
+  const made = harness();
+  serve(made, 5, FORWARDED, index => [ofIts(index)]);
+  const spans = made.finish();
+  // Known by the third request, when the first ones have not left yet; calls are the SDK's from first to last.
+  assert.deepEqual(
+    spans.map(span => [span.kind, attribute(span, 'url.path'), span.traceId, span.parentSpanId]),
+    [0, 1, 2, 3, 4].map(index => [2, `/order/${index}`, TRACE, SDK_SPAN]),
+  );
+  assert.deepEqual(made.instrumented, ['shop', 'shop: calls']);
+});
+
+test('the same without a header: two calls for one request are in two traces', () => {
+  const made = harness();
+  serve(made, 4, [], index => [ofIts(2 * index), ofIts(2 * index + 1)]);
+  assert.deepEqual(
+    made.finish().map(span => [span.kind, attribute(span, 'url.path')]),
+    [0, 1, 2, 3].map(index => [2, `/order/${index}`]),
+  );
+});
+
+test('an SDK that continues a trace, or says nothing, tells what its service serves', () => {
+  for (const [incoming, calls] of [
+    [FORWARDED, () => [TRACE]],
+    [FORWARDED, (index: number) => (index === 0 ? [TRACE] : [ofIts(index)])],
+    [[], (index: number) => [ofIts(index), ofIts(index)]],
+    [[], (index: number) => [ofIts(index)]],
+    [FORWARDED, () => []],
+  ] as const) {
+    const made = harness();
+    serve(made, 6, incoming, index => [...calls(index)]);
+    assert.deepEqual(made.finish(), []);
+    assert.deepEqual(made.instrumented, ['shop']);
+  }
+});

@@ -21,6 +21,14 @@ test('by number and by age, each trace for itself', () => {
   assert.equal(limits.refused, 2);
 });
 
+test('headers that only decide on sampling name no trace that could grow', () => {
+  const harness = new Harness({ hasConnectSpans: false, traceLimits: { maxRequests: 2, maxAgeNs: 1e18 } });
+  const server = harness.server({ slot: 1 }).opened();
+  for (let turn = 0; turn < 5; turn++) server.read(requestText('GET /a', ['Host: a', 'b3: 0'])).wrote(responseText());
+  assert.deepEqual(harness.finish(), [], 'each one is denied, however many there are');
+  assert.deepEqual(harness.drops(), { sampled: 5 });
+});
+
 test('beyond the limit a trace of its own begins on both sides, with a link to the span that the header names', () => {
   const harness = new Harness({ hasConnectSpans: false, traceLimits: { maxRequests: 2, maxAgeNs: 1e18 } });
   const [trace, span] = ['0af7651916cd43dd8448eb211c80319c', 'b7ad6b7169203331'];
