@@ -57,6 +57,15 @@ const FOR_FILES: ReadonlySet<string> = new Set(
     .filter(({ isForFiles }) => isForFiles === true)
     .map(({ name }) => name),
 );
+/**
+ * What tells that a socket is gone: attached before any process is selected. Of a connection that is followed sooner the end
+ * may go unseen, and the next socket at its address is taken for it.
+ */
+const ENDS: ReadonlySet<string> = new Set(
+  PROBE_GROUPS.filter(({ name }) => name === 'tcp states')
+    .flatMap(({ ways }) => ways.flatMap(({ programs }) => programs))
+    .map(({ name }) => name),
+);
 /** An LRU map keeps entries by CPU, and lets go of some before it is full. */
 const SESSIONS_TO_SPARE = 8192;
 /** In struct event_lost. */
@@ -114,8 +123,8 @@ export class Kernel {
   }
 
   /**
-   * Loads what this kernel takes, and attaches the programs to which there are alternatives: only that shows whether
-   * they can be. No process is selected yet, so nothing is observed. Throws AgentError when nothing can work.
+   * Loads what this kernel takes, and attaches the programs to which there are alternatives (only that shows whether they
+   * can be) and `ENDS`. No process is selected yet, so nothing is observed. Throws AgentError when nothing can work.
    */
   static load(options: KernelOptions): Kernel {
     const host = loadHost();
@@ -144,7 +153,7 @@ export class Kernel {
         continue;
       }
       const kernel = new Kernel(host, object, selection, options);
-      if (kernel.#attachAll(name => selection.hasAlternative(name))) return kernel;
+      if (kernel.#attachAll(name => ENDS.has(name) || selection.hasAlternative(name))) return kernel;
       kernel.close();
     }
   }
