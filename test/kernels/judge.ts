@@ -22,6 +22,7 @@ export type Fact =
 
 export interface Finding {
   readonly what: string;
+  readonly told: string;
   readonly faults: readonly string[];
 }
 
@@ -50,6 +51,7 @@ export async function judge(kernel: string, parts: readonly string[], seconds: n
     if (fact.fact !== 'finding') return;
     findings.push(fact);
     say(`${kernel} ${fact.what}: ${fact.told}${fact.faults.length === 0 ? '' : ', FAIL'}`);
+    for (const fault of fact.faults) say(fault.replace(/^/gm, '  '));
   };
   const command = [process.execPath, path.join(ROOT, 'dist/test/kernels/guest.js'), ...parts];
   const guest = spawn(path.join(ROOT, 'test/kernels/boot.sh'), [kernel, String(seconds), ...command], {
@@ -66,6 +68,6 @@ export async function judge(kernel: string, parts: readonly string[], seconds: n
   });
   const status = await new Promise<number | null>(resolve => guest.once('close', resolve));
   const faults = status === 0 && hasEnded ? [] : [`it ended with ${status}:\n${errors.slice(-60).join('\n')}`];
-  findings.push({ what: 'the guest', faults });
+  findings.push({ what: 'the guest', told: `ended with ${status}`, faults });
   return { kernel, findings, figures };
 }

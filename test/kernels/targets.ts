@@ -1,11 +1,18 @@
-// The servers of the kernel matrix, and one client for all of them whose account is the ground truth.
+// The servers of the kernel matrix, each with its client.
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { makeCertificate } from '../support/certificate.js';
-import type { Witness } from '../support/compare.js';
-import { Child, freePort, runCommand } from '../support/processes.js';
-import { type Server, startNginx, startNodeServer, startPythonHttpServer } from '../support/servers.js';
+import { type Certificate, makeCertificate } from '../support/certificate.js';
+import { Child, freePort } from '../support/processes.js';
+import {
+  type Server,
+  startApache,
+  startGo,
+  startNginx,
+  startNodeServer,
+  startPythonHttpServer,
+  startPythonTls,
+} from '../support/servers.js';
+import { BUILT, type Client, CURL, GO, NODE, PYCURL, WGET } from './clients.js';
 
 /** Of each server. */
 export const REQUESTS = 20;
@@ -13,8 +20,11 @@ export const REQUESTS = 20;
 interface Watched {
   readonly name: string;
   readonly paths: readonly string[];
+  readonly client: Client;
   /** Front ends that cannot see this server. */
   readonly unseenBy: readonly string[];
+  /** Watched by the agent's own choice only: what a front end does for it, it does for another server. */
+  readonly isOnlyAuto?: true;
 }
 
 export interface Target extends Watched {
@@ -28,10 +38,7 @@ class Uring {
 
   constructor(port: number, folder: string) {
     this.port = port;
-    this.child = new Child(fileURLToPath(new URL('../../../build/uring-server', import.meta.url)), [
-      String(port),
-      path.join(folder, 'uring.log'),
-    ]);
+    this.child = new Child(path.join(BUILT, 'uring-server'), [String(port), path.join(folder, 'uring.log')]);
   }
 
   get url(): string {
@@ -57,64 +64,78 @@ function paths(pathOf: (n: number) => string): readonly string[] {
   return Array.from({ length: REQUESTS }, (_, index) => pathOf(index));
 }
 
-const TARGETS: readonly (Watched & { readonly start: (folder: string) => Promise<Server | Uring> })[] = [
+interface Planned extends Watched {
+  readonly start: (folder: string, certificate: Certificate) => Promise<Server | Uring>;
+}
+
+const FILES = (tag: string) => paths(n => (n % 2 === 0 ? `/bytes/20000/${tag}${n}` : `/status/404/${tag}${n}`));
+
+const TARGETS: readonly Planned[] = [
+  { name: 'nginx', start: () => startNginx(), paths: FILES(''), client: CURL, unseenBy: [] },
   {
-    name: 'nginx',
-    start: () => startNginx(),
-    paths: paths(n => (n % 2 === 0 ? `/bytes/20000/${n}` : `/status/404/${n}`)),
+    name: 'node',
+    start: () => startNodeServer(),
+    paths: paths(n => `/bytes/5000/${n}`),
+    client: CURL,
+    unseenBy: [],
+    isOnlyAuto: true,
+  },
+  {
+    name: 'python',
+    start: () => startPythonHttpServer(1, 0),
+    paths: paths(n => `/none/${n}`),
+    client: CURL,
     unseenBy: [],
   },
-  { name: 'node', start: () => startNodeServer(), paths: paths(n => `/bytes/5000/${n}`), unseenBy: [] },
-  { name: 'python', start: () => startPythonHttpServer(1, 0), paths: paths(n => `/none/${n}`), unseenBy: [] },
-  { name: 'io_uring', start: startUring, paths: paths(n => `/uring/${n}`), unseenBy: ['syscall'] },
+  { name: 'io_uring', start: startUring, paths: paths(n => `/uring/${n}`), client: CURL, unseenBy: ['syscall'] },
   {
     name: 'nginx over TLS',
-    start: async () => startNginx({ certificate: await makeCertificate('ec') }),
-    paths: paths(n => `/bytes/20000/tls-${n}`),
+    start: (_, certificate) => startNginx({ certificate }),
+    paths: FILES('tls-'),
+    client: CURL,
     unseenBy: [],
+    isOnlyAuto: true,
   },
   {
     name: 'node over TLS',
-    start: async () => startNodeServer({ certificate: await makeCertificate('ec') }),
-    paths: paths(n => `/bytes/5000/tls-${n}`),
+    start: (_, certificate) => startNodeServer({ certificate }),
+    paths: FILES('tls-'),
+    client: CURL,
     unseenBy: [],
   },
 ];
 
+/** Every library whose plaintext is read, as a server has it and as a client has it. */
+const TLS_TARGETS: readonly Planned[] = (
+  [
+    ['nginx by Node.js', certificate => startNginx({ certificate }), NODE],
+    ['Apache by curl', certificate => startApache({ certificate }), CURL],
+    ['Node.js by wget', certificate => startNodeServer({ certificate }), WGET],
+    ["Python's threads by pycurl", certificate => startPythonTls('threads', certificate), PYCURL],
+    ['asyncio by Go', certificate => startPythonTls('asyncio', certificate), GO],
+    ['Go by Go', certificate => startGo({ certificate, binary: path.join(BUILT, 'go-server') }), GO],
+  ] as const satisfies readonly (readonly [string, (certificate: Certificate) => Promise<Server>, Client])[]
+).map(([name, start, client], index) => {
+  return {
+    name,
+    start: (_: string, certificate: Certificate) => start(certificate),
+    paths: FILES(`suite-${index}-`),
+    client,
+    unseenBy: [],
+  };
+});
+
 /** Those whose names are given, all if none is. */
-export async function startTargets(folder: string, names: readonly string[]): Promise<readonly Target[]> {
+export async function startTargets(
+  suite: 'servers' | 'tls',
+  folder: string,
+  names: readonly string[],
+): Promise<readonly Target[]> {
+  const certificate = await makeCertificate('ec');
   const targets: Target[] = [];
-  for (const { start, ...target } of TARGETS)
-    if (names.length === 0 || names.includes(target.name)) targets.push({ ...target, server: await start(folder) });
+  for (const { start, ...target } of suite === 'tls' ? TLS_TARGETS : TARGETS) {
+    const isWanted = names.length === 0 || names.includes(target.name);
+    if (isWanted) targets.push({ ...target, server: await start(folder, certificate) });
+  }
   return targets;
-}
-
-export interface Requested {
-  readonly pid: number;
-  readonly witnesses: Witness[];
-  /** Of HTTP, both ways. */
-  readonly bytes: number;
-}
-
-/** One curl for all paths; its account is what is to be found in the spans. */
-export async function request({ server, paths }: Target): Promise<Requested> {
-  const urls = paths.flatMap(where => ['--output', '/dev/null', `${server.url}${where}`]);
-  const format = '%{http_code} %{size_request} %{size_header} %{size_download}\\n';
-  const child = await runCommand('curl', ['--silent', '--insecure', '--http1.1', '--write-out', format, ...urls]);
-  if (child.exitCode !== 0) throw new Error(`curl failed: ${child.describe()}`);
-  const lines = child.stdout
-    .trim()
-    .split('\n')
-    .map(line => line.split(' ').map(Number));
-  const witnesses = paths.map((where, index) => {
-    return {
-      method: 'GET',
-      path: where,
-      status: lines[index]?.[0] as number,
-      startMs: Number.NaN,
-      durationMs: Number.NaN,
-    };
-  });
-  const bytes = lines.flatMap(([, ...sizes]) => sizes).reduce((sum, size) => sum + size, 0);
-  return { pid: child.pid, witnesses, bytes };
 }

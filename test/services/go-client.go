@@ -1,5 +1,5 @@
-// An HTTPS client of Go's net/http: go-client URL... asks for each in turn over kept connections and fails with the first that
-// cannot be had.
+// An HTTPS client of Go's net/http: go-client URL... asks for each in turn over kept connections, prints the statuses and fails
+// with the first that cannot be had.
 package main
 
 import (
@@ -17,6 +17,7 @@ func main() {
 		if err == nil {
 			_, err = io.Copy(io.Discard, response.Body)
 			response.Body.Close()
+			fmt.Println(response.StatusCode)
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -300,10 +300,12 @@ export async function buildGo(name: string, directory: string, flags: readonly s
   return binary;
 }
 
-/** Compiles test/services/go-server.go (the compiler's own cache makes the second time quick) and starts it. */
-export async function startGo(options: { certificate?: Certificate; flags?: readonly string[] } = {}): Promise<Server> {
+/** Compiles test/services/go-server.go (the compiler's own cache makes the second time quick), if it is not, and starts it. */
+export async function startGo(
+  options: { certificate?: Certificate; flags?: readonly string[]; binary?: string } = {},
+): Promise<Server> {
   const directory = serverDirectory('go');
-  const binary = await buildGo('go-server', directory, options.flags);
+  const binary = options.binary ?? (await buildGo('go-server', directory, options.flags));
   const port = await freePort();
   const { logPath, readLog } = logFile(directory);
   const child = new Child(binary, [String(port), logPath], { env: environmentOf(options.certificate) });
