@@ -116,7 +116,8 @@ struct tls_call {
 	__u32 generation;
 	__u32 counted; /* bytes that the positions of the session include since the entry */
 	__u32 seq, other_seq; /* with counted: the positions at the entry */
-	__u32 is_told;
+	__u16 is_told;
+	__u16 is_inner; /* one of the same session goes on around it: bpf/tls.h */
 	__u32 iov_count; /* the buffer is that many iovecs, 0: it is one address */
 };
 

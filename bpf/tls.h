@@ -24,6 +24,35 @@ struct tls_args {
 	__u32 kind; /* enum tls_call_kind */
 };
 
+/* Calls that go on around another one of their own session, by thread id. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, struct tls_call);
+} outer_calls SEC(".maps");
+
+/* A program that is told of the end of a handshake, from within the library, may write
+ * there and then (Node.js). A library that calls its own functions does it otherwise:
+ * a write writes, a read reads. */
+static __always_inline bool is_reentrant(__u32 outer, __u32 inner)
+{
+	return inner == TLS_CALL_WRITE ? outer != TLS_CALL_WRITE :
+					 inner == TLS_CALL_READ && outer == TLS_CALL_HANDSHAKE;
+}
+
+/* The one within has ended: on with the one around it. */
+static __always_inline void tls_resume(struct tls_call *call, __u32 tid)
+{
+	struct tls_call *outer = bpf_map_lookup_elem(&outer_calls, &tid);
+
+	call->is_inner = 0;
+	if (!outer)
+		return;
+	__builtin_memcpy(call, outer, sizeof(*call));
+	bpf_map_delete_elem(&outer_calls, &tid);
+}
+
 static __noinline void tls_entered(struct tls_args *args)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
@@ -31,20 +60,28 @@ static __noinline void tls_entered(struct tls_args *args)
 	struct session_key key = { .session = args->session, .pid = pid_tgid >> 32 };
 	struct connection *s;
 	struct tls_call *call;
-	__u32 slot;
+	bool is_inner = false;
+	__u32 slot, tid = pid_tgid;
 
 	if (!thread || !args->session)
 		return;
 	call = &thread->tls;
-	/* Within another call, unless that one's frame is gone: its return was missed.
-	 * Libraries call their own functions too, with the same session. */
+	/* Within another call, unless that one's frame is gone: its return was missed. */
 	if (call->kind && args->stack < call->stack) {
 		s = connection_at(call->session - 1);
-		if (!call->nested_stack && s && s->sk != args->session)
+		if (call->nested_stack || !s)
+			return;
+		if (s->sk != args->session) {
 			call->nested_stack = args->stack;
-		return;
+			return;
+		}
+		if (call->is_inner || !is_reentrant(call->kind, args->kind) ||
+		    bpf_map_update_elem(&outer_calls, &tid, call, BPF_ANY))
+			return;
+		is_inner = true;
 	}
 	call->kind = 0;
+	call->is_inner = is_inner;
 	call->nested_stack = 0;
 	s = session_find(&key, &slot);
 	if (!s)
@@ -155,7 +192,8 @@ static __noinline void tls_moved(struct thread_state *thread, struct tls_call *c
  * the return address where that lies on the stack. */
 static __noinline void tls_left(__s64 result, __u64 stack)
 {
-	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct thread_state *thread = thread_selected(pid_tgid);
 	__u64 bytes = result;
 	struct tls_call *call;
 
@@ -166,6 +204,8 @@ static __noinline void tls_left(__s64 result, __u64 stack)
 		call->nested_stack = 0;
 		return;
 	}
+	if (stack - call->stack > sizeof(__u64) && call->is_inner)
+		tls_resume(call, pid_tgid); /* the return of the one within was missed */
 	if (stack - call->stack > sizeof(__u64))
 		return;
 	/* An _ex function returns 0 for whatever went wrong. */
@@ -182,6 +222,8 @@ static __noinline void tls_left(__s64 result, __u64 stack)
 	}
 	call->kind = 0;
 	call->nested_stack = 0;
+	if (call->is_inner)
+		tls_resume(call, pid_tgid);
 }
 
 /* The library made ciphertext of `length` bytes and gave it to its buffer. */

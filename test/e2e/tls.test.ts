@@ -161,6 +161,22 @@ for url in sys.argv[1:]:
   await judgeClient('pycurl', paths);
 });
 
+test('Node.js, requests that are written from within the call that ends the handshake, as fetch does', async () => {
+  const paths = pathsOf('written-within', 20);
+  const script = `
+import tls from 'node:tls';
+const [port, ...paths] = process.argv.slice(1);
+for (const path of paths) await new Promise((resolve, reject) => {
+  const socket = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false }, () =>
+    socket.write('GET ' + path + ' HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n'));
+  socket.on('error', reject).on('close', resolve).resume();
+});
+`;
+  const { port } = older[0] as Server;
+  await runClient(process.execPath, ['--input-type=module', '--eval', script, String(port), ...paths]);
+  await judgeClient('written-within', paths);
+});
+
 for (const [name, flags] of [
   ['Go', []],
   ['Go, stripped', STRIPPED],
