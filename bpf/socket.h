@@ -148,12 +148,15 @@ static __always_inline bool begins_bodyless(const __u8 *payload)
 __noinline int end_of_head(__u32 lane, __u32 at)
 {
 	struct capture_scratch *scratch = scratch_at(lane);
+	__u64 from = at - (HEAD_SCAN_STEP - 1);
 
-	if (!scratch || at < HEAD_SCAN_STEP || at >= HEAD_SCAN_MAX)
+	if (!scratch)
 		return 0;
-	for (__u32 before = 0; before < HEAD_SCAN_STEP; before++)
-		if (*(const __u32 *)&scratch->payload[at - before] == HEAD_END)
-			return at - before + sizeof(HEAD_END);
+	/* Before 7 a verifier forgets what a comparison said of another register's value. */
+	asm volatile("%0 &= %1" : "+r"(from) : "i"(HEAD_SCAN_MAX - 1));
+	for (int after = HEAD_SCAN_STEP - 1; after >= 0; after--)
+		if (*(const __u32 *)&scratch->payload[from + after] == HEAD_END)
+			return from + after + sizeof(HEAD_END);
 	return 0;
 }
 
