@@ -616,19 +616,25 @@ static void unmap_finalize(napi_env env, void *data, void *hint)
 	munmap(data, (size_t)hint);
 }
 
-/* mapMemory(handle, map) -> ArrayBuffer over an mmapable array map */
+/* mapMemory(handle, map, bytes) -> ArrayBuffer over so many bytes of an mmapable array
+ * map, 0: over all */
 static napi_value host_map_memory(napi_env env, napi_callback_info info)
 {
-	ARGUMENTS(2)
+	ARGUMENTS(3)
 	struct object *object = get_external(env, argv[0]);
 	struct bpf_map *map = get_map(env, object, argv[1]);
+	uint32_t wanted;
 	napi_value out;
 
-	if (!map)
+	if (!map || !get_uint32(env, argv[2], &wanted))
 		return NULL;
 	size_t page = sysconf(_SC_PAGESIZE);
 	size_t value = (bpf_map__value_size(map) + 7) & ~(size_t)7;
-	size_t bytes = (value * bpf_map__max_entries(map) + page - 1) & ~(page - 1);
+	size_t bytes = value * bpf_map__max_entries(map);
+
+	if (wanted && wanted < bytes)
+		bytes = wanted;
+	bytes = (bytes + page - 1) & ~(page - 1);
 	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
 
 	if (memory == MAP_FAILED)
@@ -987,6 +993,18 @@ static napi_value host_release_memory(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
+/* Spans leave in buffers of some 100 kB to 1 MB, several a second. glibc would soon take these from its
+ * heaps, which keep what they once had: 50 MB at 4,000 spans a second. A mapping goes with its buffer. */
+#define MAPPED_FROM_BYTES (128 << 10)
+
+static void keep_heaps_small(void)
+{
+#ifdef __GLIBC__
+	mallopt(M_MMAP_THRESHOLD, MAPPED_FROM_BYTES);
+	mallopt(M_TRIM_THRESHOLD, 1 << 20);
+#endif
+}
+
 NAPI_MODULE_INIT()
 {
 	static const struct {
@@ -1024,6 +1042,7 @@ NAPI_MODULE_INIT()
 	};
 	napi_value function;
 
+	keep_heaps_small();
 	libbpf_set_print(print);
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		napi_create_function(env, table[i].name, NAPI_AUTO_LENGTH, table[i].function, NULL,

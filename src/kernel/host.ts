@@ -49,7 +49,8 @@ export interface Host {
   ): void;
   detachProgram(object: ObjectHandle, program: string): void;
   log(): string;
-  mapMemory(object: ObjectHandle, map: string): ArrayBuffer;
+  /** The first so many bytes of an array, 0: all of it. */
+  mapMemory(object: ObjectHandle, map: string, bytes: number): ArrayBuffer;
   mapSet(object: ObjectHandle, map: string, key: Uint8Array, value: Uint8Array): void;
   /** Pushes the numbers below `count`, the lowest last. */
   fillStack(object: ObjectHandle, map: string, count: number): void;

@@ -15,6 +15,7 @@ import {
   SETTINGS_OFFSETS,
   STAT_RUNS_REPEATED,
 } from '../records/records.gen.js';
+import { ConnectionMap } from './connection-map.js';
 import { buildPath, type Host, loadHost, type ObjectHandle, type ProgramInfo, type RingHandle } from './host.js';
 import { Kretprobes } from './kretprobes.js';
 import { isPreempting, kernelWords, skippedRuns } from './preemption.js';
@@ -83,8 +84,7 @@ function lastLines(log: string, count: number): string {
 export class Kernel {
   readonly dataRing: RingHandle;
   readonly controlRing: RingHandle;
-  /** The `connections` map, shared with the kernel. */
-  readonly connections: DataView;
+  readonly connections: ConnectionMap;
   readonly #host: Host;
   readonly #object: ObjectHandle;
   readonly #settings: Uint32Array;
@@ -114,8 +114,8 @@ export class Kernel {
     this.#returnProbes = new Map(returns.map(({ name, section }) => [name, section.slice(RETURN_PROBE.length)]));
     this.dataRing = host.ring(object, 'data_ring');
     this.controlRing = host.ring(object, 'control_ring');
-    this.connections = new DataView(host.mapMemory(object, 'connections'));
-    this.#settings = new Uint32Array(host.mapMemory(object, 'settings'));
+    this.connections = new ConnectionMap(options.maxConnections, bytes => host.mapMemory(object, 'connections', bytes));
+    this.#settings = new Uint32Array(host.mapMemory(object, 'settings', 0));
     this.#settings[SETTINGS_OFFSETS.headBytes / 4] = options.headBytes;
     // Before Linux 5.12 no program can take the next number off a shared counter.
     host.fillStack(object, 'free_slots', options.maxConnections);
@@ -241,14 +241,15 @@ export class Kernel {
   /** User space's word on a connection; ignored if the slot has a new tenant. */
   setVerdict(slot: number, generation: number, verdict: number): void {
     const at = slot * ConnectionCursor.SIZE;
-    if (this.connections.getUint32(at + CONNECTION_OFFSETS.generation, true) !== generation) return;
-    this.connections.setUint32(at + CONNECTION_OFFSETS.verdict, verdict, true);
+    const view = this.connections.viewOf(slot);
+    if (view.getUint32(at + CONNECTION_OFFSETS.generation, true) !== generation) return;
+    view.setUint32(at + CONNECTION_OFFSETS.verdict, verdict, true);
   }
 
   /** Bytes that a connection has moved; null if the slot has another tenant. */
   bytesOf(slot: number, generation: number): { readonly ingress: number; readonly egress: number } | null {
     const at = slot * ConnectionCursor.SIZE;
-    const view = this.connections;
+    const view = this.connections.viewOf(slot);
     if (view.getUint32(at + CONNECTION_OFFSETS.generation, true) !== generation) return null;
     const read = (offset: number): number =>
       view.getUint32(at + offset, true) + view.getUint32(at + offset + 4, true) * 4294967296;
@@ -262,7 +263,7 @@ export class Kernel {
    */
   evict(slot: number, generation: number): void {
     const at = slot * ConnectionCursor.SIZE;
-    const view = this.connections;
+    const view = this.connections.viewOf(slot);
     if (view.getUint32(at + CONNECTION_OFFSETS.generation, true) !== generation) return;
     const isSession = (view.getUint16(at + CONNECTION_OFFSETS.flags, true) & CONNECTION_TLS) !== 0;
     if (isSession) {
@@ -279,22 +280,15 @@ export class Kernel {
   reclaim(): void {
     for (const { slot, generation } of this.#reclaimable) {
       const at = slot * ConnectionCursor.SIZE;
-      this.#untold += this.#untoldRequests(at);
-      this.connections.setBigUint64(at + CONNECTION_OFFSETS.sk, 0n, true);
-      this.connections.setUint32(at + CONNECTION_OFFSETS.generation, generation + 1, true);
+      const view = this.connections.viewOf(slot);
+      this.#untold += untoldRequests(view, at);
+      view.setBigUint64(at + CONNECTION_OFFSETS.sk, 0n, true);
+      view.setUint32(at + CONNECTION_OFFSETS.generation, generation + 1, true);
       this.#keyView.setUint32(0, slot, true);
       this.#host.mapSet(this.#object, 'free_slots', EMPTY_KEY, this.#key);
     }
     this.#reclaimable = this.#evicted;
     this.#evicted = [];
-  }
-
-  /** As connection_end of bpf/connection.h counts them. */
-  #untoldRequests(at: number): number {
-    const view = this.connections;
-    const isClient = view.getUint8(at + CONNECTION_OFFSETS.role) === ROLE_CLIENT;
-    const lost = view.getUint16(at + CONNECTION_OFFSETS.lost + (isClient ? LOST_EGRESS : LOST_INGRESS), true);
-    return (lost - view.getUint16(at + CONNECTION_OFFSETS.toldRequests, true)) & 0xffff;
   }
 
   /** Which selectors a process meets; takes effect at its next system call. */
@@ -443,4 +437,11 @@ function loadError(error: NodeJS.ErrnoException, log: string, btfPath: string): 
     return new AgentError('BTF_MISSING', { file: btfPath === '' ? KERNEL_BTF : btfPath });
   }
   return new AgentError('KERNEL_REFUSED', { what: 'the probes', reason: `${error.message}\n${lastLines(log, 12)}` });
+}
+
+/** As connection_end of bpf/connection.h counts them. */
+function untoldRequests(view: DataView, at: number): number {
+  const isClient = view.getUint8(at + CONNECTION_OFFSETS.role) === ROLE_CLIENT;
+  const lost = view.getUint16(at + CONNECTION_OFFSETS.lost + (isClient ? LOST_EGRESS : LOST_INGRESS), true);
+  return (lost - view.getUint16(at + CONNECTION_OFFSETS.toldRequests, true)) & 0xffff;
 }

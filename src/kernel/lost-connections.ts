@@ -10,6 +10,7 @@ import {
   EVENT_CONNECTION_LOST,
   EVENT_HEADER_OFFSETS,
 } from '../records/records.gen.js';
+import type { ConnectionView } from './connection-map.js';
 
 export interface LiveConnection {
   readonly slot: number;
@@ -20,13 +21,13 @@ export interface LiveConnection {
 type ForEach = (visit: (connection: LiveConnection) => void) => void;
 
 export class LostConnections {
-  readonly #map: DataView;
+  readonly #map: ConnectionView;
   /** Live at the last look although the slot had moved on. */
   #suspects: readonly LiveConnection[] = [];
   #lookNs = 0;
   #countedLosses = 0;
 
-  constructor(connections: DataView) {
+  constructor(connections: ConnectionView) {
     this.#map = connections;
   }
 
@@ -60,7 +61,8 @@ export class LostConnections {
 
   #generationOf(slot: number): number {
     const at = slot * ConnectionCursor.SIZE + CONNECTION_OFFSETS.generation;
-    return at + 4 <= this.#map.byteLength ? this.#map.getUint32(at, true) : 0;
+    const view = this.#map.viewOf(slot);
+    return at + 4 <= view.byteLength ? view.getUint32(at, true) : 0;
   }
 }
 

@@ -9,6 +9,7 @@ import {
   PROGRESS_EVENT_OFFSETS,
   ProgressEventCursor,
 } from '../records/records.gen.js';
+import type { ConnectionView } from './connection-map.js';
 
 /** What is asked about: a run that user space knows by its first call. */
 export interface ProgressQuery {
@@ -35,10 +36,13 @@ export class ProgressReader {
   readonly view = new DataView(this.bytes.buffer);
   /** Bytes of records made since `reset`. */
   length = 0;
-  readonly #map: DataView;
+  readonly #connections: ConnectionView;
+  /** Where the connection lies that is asked about. */
+  #map: DataView;
 
-  constructor(connections: DataView) {
-    this.#map = connections;
+  constructor(connections: ConnectionView) {
+    this.#connections = connections;
+    this.#map = connections.viewOf(0);
   }
 
   reset(): void {
@@ -48,7 +52,8 @@ export class ProgressReader {
   /** Appends a record if the run has moved. False when there is no room left in this pass. */
   query(query: ProgressQuery, nowNs: number): boolean {
     if (this.length + ProgressEventCursor.SIZE > this.bytes.length) return false;
-    const map = this.#map;
+    const map = this.#connections.viewOf(query.slot);
+    this.#map = map;
     const at = query.slot * ConnectionCursor.SIZE;
     const endSeq = map.getUint32(at + RUN_END, true);
     if (

@@ -12,7 +12,7 @@ import { writeField } from '../../support/record-builder.js';
 
 class Machine {
   readonly map = new DataView(new ArrayBuffer(ConnectionCursor.SIZE * 8));
-  readonly lost = new LostConnections(this.map);
+  readonly lost = new LostConnections({ viewOf: () => this.map });
   live: LiveConnection[] = [];
 
   slot(slot: number, generation: number): void {

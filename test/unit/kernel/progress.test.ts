@@ -34,7 +34,7 @@ function map(): DataView {
 const QUERY = { slot: SLOT, generation: 5, direction: DIRECTION_EGRESS, runFirstNs: FIRST_NS, knownSeq: 100 };
 
 test('a run that has moved gives a record with its state', () => {
-  const reader = new ProgressReader(map());
+  const reader = new ProgressReader({ viewOf: map });
   assert.equal(reader.query(QUERY, FIRST_NS + 1000), true);
   assert.equal(reader.length, ProgressEventCursor.SIZE);
   const cursor = new ProgressEventCursor();
@@ -50,7 +50,7 @@ test('a run that has moved gives a record with its state', () => {
 });
 
 test('another tenant, another direction, a newer run, nothing new: no record', () => {
-  const reader = new ProgressReader(map());
+  const reader = new ProgressReader({ viewOf: map });
   for (const other of [
     { generation: 7 },
     { direction: 0 },
@@ -67,7 +67,7 @@ test('the last bytes are asked for even if no more have come', () => {
   const view = map();
   const tail = Buffer.from('x\r\n0\r\n\r\n');
   new Uint8Array(view.buffer).set(tail, SLOT * ConnectionCursor.SIZE + CONNECTION_OFFSETS.tail);
-  const reader = new ProgressReader(view);
+  const reader = new ProgressReader({ viewOf: () => view });
   reader.query({ ...QUERY, knownSeq: 0xffff_ffff }, FIRST_NS);
   assert.deepEqual(
     Buffer.from(reader.bytes.subarray(PROGRESS_EVENT_OFFSETS.tail, PROGRESS_EVENT_OFFSETS.tail + 8)),
@@ -76,7 +76,7 @@ test('the last bytes are asked for even if no more have come', () => {
 });
 
 test('a pass has an end: what finds no room is refused, not forgotten, and reset makes room', () => {
-  const reader = new ProgressReader(map());
+  const reader = new ProgressReader({ viewOf: map });
   let taken = 0;
   while (reader.query(QUERY, FIRST_NS)) taken++;
   assert.equal(reader.length, taken * ProgressEventCursor.SIZE);
