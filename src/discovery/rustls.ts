@@ -10,15 +10,15 @@ type Part = 'write' | 'vectored' | 'send' | 'receive' | 'taken' | 'reader' | 'ol
 
 /** By the legacy mangling and by that of RFC 2603 (v0), which writes the last names of a path as they are. */
 const NAMES: readonly (readonly [RegExp, Part])[] = [
-  [/PlaintextSink(\$GT\$)?5write(17h|B|$)/, 'write'],
-  [/PlaintextSink(\$GT\$)?14write_vectored(17h|B|$)/, 'vectored'],
-  [/6vecbuf\w*14ChunkVecBuffer8write_to(17h|B|$)/, 'send'],
-  [/8deframer\w*(15MessageDeframer|17DeframerVecBuffer)4read(17h|B|$)/, 'receive'],
-  [/12common_state\w*11CommonState23take_received_plaintext(17h|B|$)/, 'taken'],
+  [/PlaintextSink(\$GT\$)?5write(17h|[BC]|$)/, 'write'],
+  [/PlaintextSink(\$GT\$)?14write_vectored(17h|[BC]|$)/, 'vectored'],
+  [/6vecbuf\w*14ChunkVecBuffer8write_to(17h|[BC]|$)/, 'send'],
+  [/8deframer\w*(15MessageDeframer|17DeframerVecBuffer)4read(17h|[BC]|$)/, 'receive'],
+  [/12common_state\w*11CommonState23take_received_plaintext(17h|[BC]|$)/, 'taken'],
   [/rustls\.\.conn\.\.connection\.\.Reader\$u20\$as\$u20\$std\.\.io\.\.Read\$GT\$4read17h/, 'reader'],
   [/rustls\.\.conn\.\.Reader\$u20\$as\$u20\$std\.\.io\.\.Read\$GT\$4read17h/, 'old reader'],
-  [/^_RNvX.*6rustls4conn10connection\w*6Reader.*4Read4read(B|$)/, 'reader'],
-  [/^_RNvX.*6rustls4conn\w*6Reader.*4Read4read(B|$)/, 'old reader'],
+  [/^_RNvX.*6rustls4conn10connection\w*6Reader.*4Read4read([BC]|$)/, 'reader'],
+  [/^_RNvX.*6rustls4conn\w*6Reader.*4Read4read([BC]|$)/, 'old reader'],
 ];
 /** One of them is in every name above. */
 const WORDS = [

@@ -97,8 +97,9 @@ async function judge(server: Server, requests: readonly Request[]): Promise<void
     }
   }
   assert.equal(faults.length, 0, `${faults.length} of ${requests.length}: ${head(faults)}\n${await agent.losses()}`);
-  // A server's span waits 30 ms for its client's record, which a busy machine may take longer to come to.
-  assert.ok(joined >= 0.9 * requests.length, `only ${joined} of ${requests.length} are joined`);
+  // A request is told of when it has gone to the socket. A client that is put aside just then, on a busy machine for longer
+  // than the 30 ms that a server's span waits, is too late: 1 of 1,600 at a load of 9 on two cores.
+  assert.ok(joined >= 0.95 * requests.length, `only ${joined} of ${requests.length} are joined`);
 }
 
 async function ask(version: Version, server: Server, tag: string): Promise<Request[]> {
