@@ -22,8 +22,11 @@ import { Events } from './self/events.js';
 import { Health } from './self/health.js';
 import { Logger } from './self/log.js';
 
-/** SIGTERM to the last span: the worker's last drain, then the queues (issue: within 5 s). */
+/** SIGTERM to the last span: the worker's last drain, then the queues; 5 s, but on a machine that gives the worker no time. */
 const WORKER_STOP_MS = 2000;
+const BUSY_WORKER_STOP_MS = 10_000;
+/** Ctrl-C comes from the terminal and, once more, from npm. */
+const SECOND_STOP_MS = 1000;
 const FLUSH_MS = 2500;
 /** Meanwhile the probes go: fentry on Linux 6.12 takes 4.6 s, since the kernel waits for itself with each. */
 const DETACH_MS = 30_000;
@@ -61,6 +64,7 @@ class Agent {
   #joins: JoinStore | null = null;
   #metricsTimer: NodeJS.Timeout | null = null;
   #hasStopped = false;
+  #stopMs = 0;
   #onWorkerStopped: () => void = () => undefined;
   /** The worker has no more to do; null while it was not asked to stop, or did not answer. */
   #workerEnd: Promise<void> | null = null;
@@ -250,17 +254,32 @@ class Agent {
     this.#events.configReloaded();
   }
 
-  /** Asks the worker for its last spans; its answer ends the agent. A second request, or silence, ends it at once. */
+  /** Asks the worker for its last spans; its answer ends the agent. A second request, or long silence, ends it at once. */
   #stop(): void {
-    if (this.#hasStopped) return;
+    const nowMs = performance.now();
+    if (this.#hasStopped) {
+      if (nowMs - this.#stopMs > SECOND_STOP_MS) this.#giveUp('the pipeline was asked twice to stop');
+      return;
+    }
     this.#hasStopped = true;
+    this.#stopMs = nowMs;
     this.#health.markNotReady('stopping');
     this.#tell({ type: 'stop' });
-    const timer = setTimeout(() => {
-      this.#log.error('the pipeline did not stop in time: its last spans are lost');
-      this.#end(EXIT.failed);
+    const warning = setTimeout(() => {
+      const seconds = BUSY_WORKER_STOP_MS / 1000;
+      this.#log.warn(`the pipeline is busy: its last spans are waited for, ${seconds} s at most`);
     }, WORKER_STOP_MS);
-    this.#onWorkerStopped = () => clearTimeout(timer);
+    const timer = setTimeout(() => this.#giveUp('the pipeline did not stop in time'), BUSY_WORKER_STOP_MS);
+    this.#onWorkerStopped = () => {
+      clearTimeout(warning);
+      clearTimeout(timer);
+    };
+  }
+
+  #giveUp(why: string): void {
+    this.#log.error(`${why}: its last spans are lost`);
+    this.#onWorkerStopped();
+    this.#end(EXIT.failed);
   }
 
   async #shutDown(): Promise<void> {
