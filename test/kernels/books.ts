@@ -5,12 +5,17 @@ import type { Coverage } from '../../src/cli/coverage.js';
 
 type Counts = Readonly<Record<string, number>>;
 
+/** Bytes that went through no call that was seen, whatever the cause. */
+export function missedBytes({ bytesMissed }: Coverage): number {
+  return Object.values(bytesMissed).reduce((sum, bytes) => sum + bytes, 0);
+}
+
 /**
  * `unseenBytes`: all that clients exchanged with servers whose calls this front end cannot see. Of these it counts what
  * went over connections that it knows, and never more: a larger figure was never transferred.
  */
 export function faultsOfBooks(coverage: Coverage, unseenBytes: number): string[] {
-  const { total, open, recordsDropped, connectionsDropped, callsUnread, spansDropped, bytesMissed } = coverage;
+  const { total, open, recordsDropped, connectionsDropped, callsUnread, spansDropped } = coverage;
   const faults = [
     ...linesOf('records lost', recordsDropped),
     ...linesOf('connections not followed', followable(connectionsDropped)),
@@ -20,7 +25,7 @@ export function faultsOfBooks(coverage: Coverage, unseenBytes: number): string[]
   if (total.seen === 0) faults.push('no exchange was seen');
   if (total.lost > 0) faults.push(...linesOf('exchanges', total.dropped));
   if (!coverage.isBalanced) faults.push(`${total.open} exchanges should be open and ${open} are`);
-  const missed = Object.values(bytesMissed).reduce((sum, bytes) => sum + bytes, 0);
+  const missed = missedBytes(coverage);
   if (missed > unseenBytes) faults.push(`${missed} bytes are missed, and ${unseenBytes} went by unseen`);
   return faults;
 }

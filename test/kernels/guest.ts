@@ -18,7 +18,7 @@ import { runCommand, until } from '../support/processes.js';
 import { startNginx } from '../support/servers.js';
 import { CLIENT, type DecodedSpan, pidOf, SERVER } from '../support/spans.js';
 import { askDoctor } from './ask-doctor.js';
-import { faultsOfBooks } from './books.js';
+import { faultsOfBooks, missedBytes } from './books.js';
 import { ask, type Client } from './clients.js';
 import type { Fact } from './judge.js';
 import { REQUESTS, startTargets, type Target } from './targets.js';
@@ -156,8 +156,10 @@ async function watchServers(
       UNDERSPAN_KERNEL_DRAIN_INTERVAL_MS: '50',
     },
   });
-  let unseenBytes = 0;
   try {
+    // Whoever asked whether it is ready did so while its probes were attached, one after another.
+    await sleep(1500);
+    let unseenBytes = missedBytes(await booksOf(agent));
     for (const target of targets) {
       if (target.isOnlyAuto && frontEnd !== 'auto') continue;
       await introduce(target.client, plainUrl, agent);
