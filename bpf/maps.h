@@ -233,7 +233,7 @@ struct routine {
 	__u32 is_named; /* its task is known */
 	__u32 is_copy; /* it is so since it was made */
 	__u32 maker, runner; /* threads: which made the copy, which went on in it last */
-	__u32 padding;
+	__u32 writes; /* how often it has called */
 	__u64 apart[PY_APART_MAX]; /* copies of its own that have called on other threads */
 };
 
@@ -257,6 +257,9 @@ struct future {
 	struct event_cause request; /* it was set when these bytes had been taken, */
 	__u64 turn_ns; /* in this turn of the loop */
 	__u64 context; /* of a task: its own */
+	__u64 setter; /* context of the task that set it, 0: one that had just taken the bytes */
+	__u64 first; /* of the first one that was at its request */
+	__u64 writes; /* how often the setter had called */
 };
 
 /* by address of the future, and process. */

@@ -19,6 +19,10 @@ static __noinline void python_wakes(struct thread_state *thread, __u64 context, 
 		task = routine_find(future->context);
 		if (task)
 			python_ends(task, future->context);
+	} else if (future->setter) {
+		if (future->turn_ns == thread->waited_ns ||
+		    future->turn_ns == thread->last_waited_ns)
+			python_reports(future, context);
 	} else if (future->turn_ns ==
 		   (thread->runs_handles ? thread->waited_ns : thread->last_waited_ns)) {
 		/* asyncio calls callbacks in the turn after; uvloop before it waits again. */
@@ -152,16 +156,23 @@ int python_future_set(struct pt_regs *ctx)
 	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
 	struct routine_key key = routine_key_of(ARGUMENT1(ctx));
 	struct future future = {};
-	struct routine *reader;
+	struct routine *setter;
+	__u64 context;
 
 	if (!thread || !thread->context)
 		return 0;
-	reader = thread->has_taken ? routine_find(python_context(thread)) : NULL;
-	if (!reader) {
+	context = python_context(thread);
+	setter = routine_find(context);
+	if (!setter || !(setter->request.flags & CAUSE_TAKEN)) {
 		bpf_map_delete_elem(&futures, &key);
 		return 0;
 	}
-	future.request = reader->request;
+	future.request = setter->request;
+	if (!thread->has_taken) {
+		future.setter = context;
+		future.first = setter->starter ? setter->first : context;
+		future.writes = setter->writes;
+	}
 	future.turn_ns = thread->waited_ns;
 	if (bpf_map_update_elem(&futures, &key, &future, BPF_ANY))
 		count_loss(LOSS_THREADS_FULL);

@@ -9,9 +9,9 @@
  *  - that the context was at from which its own was copied: the task that started it.
  * Whether a task was at nothing else meanwhile is known when the response is given
  * (src/traces/claims.ts). One that was started may go on for others: what it calls
- * counts as long as the one that started it sleeps until it has ended. Callbacks have
- * copies of contexts, too: they are no tasks that end, and a reader's is at what it
- * reads, not at what it was made for.
+ * counts as long as the one that started it sleeps until it has ended, or set it to
+ * work. Callbacks have copies of contexts, too: they are no tasks that end, and a
+ * reader's is at what it reads, not at what it was made for.
  * A copy that runs on another thread (asyncio.to_thread, anyio, asgiref: functions that
  * block) is entered for the one call and left when that has ended. If it wakes up the
  * loop meanwhile, it may be a worker that has done something for somebody.
@@ -229,6 +229,7 @@ static __noinline void python_writes(struct thread_state *thread, struct connect
 		return;
 	if (python_is_client(c)) {
 		thread->has_called = 1;
+		task->writes++;
 		python_calls(task, context);
 	}
 	flags = CAUSE_TASK | CAUSE_TAKEN | python_name(task->starter ? task->first : context);
@@ -243,6 +244,28 @@ static __noinline void python_writes(struct thread_state *thread, struct connect
 	request->generation = task->request.generation;
 	request->seq = task->request.seq;
 	request->flags = flags;
+}
+
+/* A task has set a future, which sets another one to work: the one that started it, then
+ * what it has called so far is what that has waited for (Starlette's middleware); or one at
+ * another request, and who serves whom? */
+static __noinline void python_reports(struct future *future, __u64 context)
+{
+	struct routine *task = routine_find(context), *setter, *first;
+
+	if (!task || !(task->request.flags & CAUSE_TAKEN))
+		return;
+	if (!is_same_take(&future->request, &task->request)) {
+		first = routine_find(future->first);
+		if (first && is_same_take(&future->request, &first->request))
+			first->strayed = 1;
+		python_strays(task);
+		return;
+	}
+	setter = routine_find(future->setter);
+	if (setter && setter->starter == context && setter->writes == future->writes &&
+	    is_same_take(&future->request, &setter->request) && !setter->calling)
+		python_ends(setter, future->setter);
 }
 
 /* The thread wakes up a loop. */

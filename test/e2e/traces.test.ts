@@ -89,7 +89,7 @@ test('tasks of asyncio: their calls are joined with the request that they serve,
   withChain(async (chain, receiver) => {
     await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
     const tasks = { turns: '', parallel: 'parallel', handler: 'handler', late: 'late', workers: 'workers' };
-    const own = { ...tasks, threads: 'threads', threadWorker: 'thread_worker' };
+    const own = { ...tasks, relay: 'relay', threads: 'threads', threadWorker: 'thread_worker' };
     const uv = { uvRequests: 'protocol', uvTurns: '', uvLate: 'late' };
     const modes = { ...own, ...uv };
     for (const [name, MODE] of Object.entries(modes)) {
@@ -102,7 +102,7 @@ test('tasks of asyncio: their calls are joined with the request that they serve,
     const losses = await agent.losses();
     await agent.stop();
     const { calls, background } = judgeSpans(chain, receiver.spans(), '');
-    for (const name of ['turns', 'parallel', 'handler', 'threads', 'uvRequests'])
+    for (const name of ['turns', 'parallel', 'handler', 'relay', 'threads', 'uvRequests'])
       assertRight(name, calls.get(name), 2 * REQUESTS, FLOOR, losses);
     // uvloop writes late: the next request may be there before the connection's task waits for it.
     assertRight('uvTurns', calls.get('uvTurns'), 2 * REQUESTS, FLOOR_OF_LOOP, losses);

@@ -111,6 +111,7 @@ export const SCENARIOS: readonly Scenario[] = [
     ['a call after the response', 'late', [1, 10]],
     ['a call that nobody waits for', 'stray', [1, 10]],
     ['a worker that comes and goes', 'workers', [1, 10]],
+    ['a task that hands the response on', 'relay', [1, 10]],
     ['functions that block, on threads', 'threads', ALL],
     ['a thread that comes and goes', 'thread_worker', [1, 10]],
   ].map(([what, MODE, concurrency]) => ({
@@ -126,6 +127,7 @@ export const SCENARIOS: readonly Scenario[] = [
     ['two calls at once', 'parallel'],
     ['a task for each request', 'handler'],
     ['a task for each request, without streams', 'protocol'],
+    ['a task that hands the response on', 'relay'],
     ['functions that block, on threads', 'threads'],
   ].map(([what, MODE = '']) => ({
     name: `asyncio, ${what}`,

@@ -6,6 +6,7 @@ MODE, who makes the calls: nothing, the task of the connection, in turn; `parall
 request, which also responds (as in aiohttp); `protocol`, the same without streams (as in uvicorn); `workers`, a task that
 the first request starts and that ends when nobody has anything for it to do; `lazy`, one that never ends; `late`, the task of the
 connection, the last call some time after the response; `stray`, a task that nobody waits for makes the last call; `callbacks`, no task;
+`relay`, a task that hands the response to the one that started it, and goes on (as below Starlette's middleware);
 `threads`, functions that block, on threads (as in FastAPI); `thread_worker`, one such function, which a request starts and which
 serves others, too, until nobody has anything for it to do."""
 import asyncio
@@ -141,8 +142,20 @@ async def make_calls(path):
             await one(*each)
 
 
+async def hand_response(path, responses, written):
+    await make_calls(path)
+    responses.put_nowait(RESPONSE)
+    await written.wait()
+
+
 async def answer(head, writer):
     path = head.split(b" ", 2)[1].decode()
+    if MODE == "relay":
+        responses, written = asyncio.Queue(), asyncio.Event()
+        start(hand_response(path, responses, written))
+        writer.write(await responses.get())
+        written.set()
+        return
     await make_calls(path)
     writer.write(RESPONSE)
     if MODE == "late":
