@@ -66,7 +66,7 @@ static __always_inline void cause_taken(struct thread_state *thread, struct conn
 		       (thread->sole ? CAUSE_SOLE : 0);
 	if (thread->context && !(flags & CAUSE_ENDED))
 		python_takes(thread, c);
-	if (c->role == ROLE_CLIENT || flags & CAUSE_ENDED)
+	if (is_client(c) || flags & CAUSE_ENDED)
 		return;
 	request->slot = slot;
 	request->generation = c->generation;

@@ -91,19 +91,6 @@ static __always_inline void python_arrives(__u64 context, struct event_cause *re
 	task->runner = python_thread();
 }
 
-/* Does what is read from it answer its own calls? Of a connection that is older than the
- * agent the socket tells: one that was accepted is a copy of its listener. Where that
- * is out of reach, the first call that was seen does. */
-static __always_inline bool python_is_client(struct connection *c)
-{
-	if (c->role != ROLE_UNKNOWN)
-		return c->role == ROLE_CLIENT;
-	if (c->flags & (CONNECTION_UNIX | CONNECTION_TLS))
-		return c->first_write_ns &&
-		       (!c->first_read_ns || c->first_write_ns < c->first_read_ns);
-	return !KERNEL_READ(struct sock, c->sk, sk_max_ack_backlog);
-}
-
 /* The context at hand gets the bytes that the thread took last. */
 static __noinline void python_gets(struct thread_state *thread, __u64 context, __u32 unclaimed)
 {
@@ -122,7 +109,7 @@ static __noinline void python_gets(struct thread_state *thread, __u64 context, _
 /* Bytes were taken: of a request, or of a response. */
 static __noinline void python_takes(struct thread_state *thread, struct connection *c)
 {
-	__u32 unclaimed = python_is_client(c) ? UNCLAIMED_RESPONSE : UNCLAIMED_REQUEST;
+	__u32 unclaimed = is_client(c) ? UNCLAIMED_RESPONSE : UNCLAIMED_REQUEST;
 	__u64 context = python_context(thread);
 
 	if (context)
@@ -227,7 +214,7 @@ static __noinline void python_writes(struct thread_state *thread, struct connect
 
 	if (!task || !(task->request.flags & CAUSE_TAKEN))
 		return;
-	if (python_is_client(c)) {
+	if (is_client(c)) {
 		thread->has_called = 1;
 		task->writes++;
 		python_calls(task, context);

@@ -60,4 +60,17 @@ static __always_inline __u32 unseen_bytes(__u32 from, __u32 to, __u64 seen)
 	return unseen < 0xf0000000 ? unseen : 0;
 }
 
+/* Does what is read from it answer its own calls? Of a connection that is older than the
+ * agent the socket tells: one that was accepted is a copy of its listener. Where that
+ * is out of reach, the first call that was seen does. */
+static __always_inline bool is_client(struct connection *c)
+{
+	if (c->role != ROLE_UNKNOWN)
+		return c->role == ROLE_CLIENT;
+	if (c->flags & (CONNECTION_UNIX | CONNECTION_TLS))
+		return c->first_write_ns &&
+		       (!c->first_read_ns || c->first_write_ns < c->first_read_ns);
+	return !KERNEL_READ(struct sock, c->sk, sk_max_ack_backlog);
+}
+
 #endif
