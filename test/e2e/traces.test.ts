@@ -55,6 +55,22 @@ test('calls become children of the request that caused them, and of no other', (
     assert.ok(background.right > 0, 'calls from a timer were seen');
   }));
 
+test('connections of pools that are older than the agent answer calls, and bring no requests', () =>
+  withChain(async (chain, receiver) => {
+    await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
+    await chain.add('gunicorn', { kind: 'gunicorn', calls: ['leaf', 'leaf'] });
+    await chain.add('node', { kind: 'node', calls: ['gunicorn'] });
+    await chain.load('node', 1, 30, 3);
+    const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
+    await chain.load('node', 31, REQUESTS, 1);
+    await sleep(1000);
+    await agent.stop();
+    const { calls, requests } = judgeSpans(chain, receiver.spans(), 'node');
+    for (const [name, times] of Object.entries({ gunicorn: 2, node: 1 }))
+      assertRight(name, calls.get(name), times * REQUESTS);
+    assertRight('requests', requests, 3 * REQUESTS);
+  }));
+
 test('a request that one thread reads and another one serves (Puma): its calls are its own; calls after the response are nobody’s', () =>
   withChain(async (chain, receiver) => {
     await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
