@@ -20,7 +20,7 @@ interface Request {
 }
 
 const PORTS = 3;
-const SERVERS = 7;
+const SERVERS = 8;
 const SESSIONS = 100;
 const REQUESTS = 6;
 /** More than there will be. */
@@ -170,5 +170,16 @@ test("OpenSSL's functions one by one: one object on many sockets, descriptors ag
   assert.equal(child.exitCode, 0, child.describe());
   const requests = readRequests(log);
   assert.equal(requests.length, 43);
+  await judge(requests);
+});
+
+test("GnuTLS's sessions: one address again and again, descriptors that come again while their session still exists", async () => {
+  const own = (await startServer('mjs')).split(',')[0] as string;
+  const log = path.join(directory, 'gnutls');
+  const child = new Child('python3', [path.resolve('test/services/gnutls-calls.py'), own, log, 'gnutls']);
+  await child.exited;
+  assert.equal(child.exitCode, 0, child.describe());
+  const requests = readRequests(log);
+  assert.equal(requests.length, 60);
   await judge(requests);
 });
