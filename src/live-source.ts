@@ -22,7 +22,8 @@ import { RecordingWriter } from './recording.js';
 import { Slab } from './records/dispatch.js';
 import { DIRECTION_EGRESS, DIRECTION_INGRESS, LOSS_CONTROL_RING_FULL } from './records/records.gen.js';
 import { Redactor } from './redaction.js';
-import { KernelCounters, observeKernel } from './self/agent-metrics.js';
+import { KernelCounters, lossesOf, observeKernel } from './self/agent-metrics.js';
+import { LossTeller } from './self/losses.js';
 import type { JoinMessage, Source } from './worker.js';
 
 const NOTHING = new Uint8Array(0);
@@ -65,6 +66,7 @@ export class LiveSource implements Source {
   readonly #tls: TlsAttacher;
   readonly #pids: () => readonly number[];
   readonly #kernelCounters = new KernelCounters();
+  readonly #losses = new LossTeller();
   readonly #recording: RecordingWriter | null;
   readonly #redactor: Redactor | null;
   /** None while recording: a recording is to hold everything. */
@@ -248,6 +250,7 @@ export class LiveSource implements Source {
     this.#recording?.close();
     // Who asks from here on gets the last one: the kernel's counters are gone.
     this.#last = this.#snapshot();
+    this.#tellLosses(this.#clock.now(), true);
     this.#post({ type: 'stopped', ...this.#last });
     this.#tls.close();
     this.#kernel.close();
@@ -325,12 +328,18 @@ export class LiveSource implements Source {
   /** Tells of connections whose end was lost. */
   #lookForLost(nowNs: number): void {
     this.#kernel.readCounters(this.#kernelCounters.values);
+    this.#tellLosses(nowNs);
     const { pipeline } = this.#assembly;
     const losses = this.#kernelCounters.loss(LOSS_CONTROL_RING_FULL);
     const records = this.#lost.look(visit => pipeline.connections.forEach(visit), losses, this.#handedNs, nowNs);
     if (records.length === 0) return;
     pipeline.dispatcher.runOne(new Slab(records));
     this.#recording?.batch({ nowNs, cutNs: 0, data: NOTHING, control: NOTHING, progress: records });
+  }
+
+  #tellLosses(nowNs: number, isEnd = false): void {
+    const text = this.#losses.tell(lossesOf(this.#kernelCounters, this.#assembly.pipeline), nowNs, isEnd);
+    if (text !== null) this.#post({ type: 'log', level: 'warn', key: isEnd ? 'last losses' : 'losses', text });
   }
 
   /** Asks how far the runs have come that connections wait for. */

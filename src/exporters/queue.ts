@@ -155,10 +155,10 @@ export class ExportQueue {
     while (!this.#hasRoom(bytes.length, itemCount)) {
       const oldest = this.#waiting.shift();
       if (oldest === undefined) {
-        this.counts.dropped.full += itemCount;
+        this.#dropFull(itemCount);
         return;
       }
-      this.counts.dropped.full += oldest.itemCount;
+      this.#dropFull(oldest.itemCount);
       this.#release(oldest);
     }
     this.#heldBytes += bytes.length;
@@ -229,6 +229,11 @@ export class ExportQueue {
 
   #hasRoom(bytes: number, itemCount: number): boolean {
     return this.#heldBytes + bytes <= this.#maxBytes && this.#heldItems + itemCount <= this.#maxItems;
+  }
+
+  #dropFull(itemCount: number): void {
+    this.counts.dropped.full += itemCount;
+    this.#log('warn', `${this.name}: slower than what comes in: what waits longest is dropped (reason queue_full)`);
   }
 
   #release(request: Request): void {

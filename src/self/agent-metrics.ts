@@ -6,12 +6,17 @@ import type { Pipeline } from '../pipeline.js';
 import {
   EVENT_LOSS_NAMES,
   EVENT_STAT_NAMES,
+  LOSS_CONTROL_RING_FULL,
   LOSS_COUNT,
+  LOSS_DATA_RING_FULL,
   LOSS_REQUESTS_UNTOLD,
+  LOSS_SLOTS_EXHAUSTED,
+  LOSS_SOCKETS_FULL,
   STAT_COUNT,
   STAT_EDGES,
 } from '../records/records.gen.js';
 import type { Counters } from './counters.js';
+import type { Losses } from './losses.js';
 
 /** Kernel losses that lose no record: they are told as connections that were missed. */
 const CONNECTION_LOSSES: ReadonlySet<string> = new Set([
@@ -69,6 +74,16 @@ export function observePipeline(counters: Counters, pipeline: Pipeline): void {
     const { lost, ended } = ledger.total;
     return ended === 0 ? 1 : 1 - lost / ended;
   });
+}
+
+/** What is told of in the log. */
+export function lossesOf(kernel: KernelCounters, { ledger, connections }: Pipeline): Losses {
+  return {
+    dropped: ledger.dropped,
+    untold: kernel.loss(LOSS_REQUESTS_UNTOLD) + connections.synchrony.untoldRequests,
+    records: kernel.loss(LOSS_DATA_RING_FULL) + kernel.loss(LOSS_CONTROL_RING_FULL),
+    connections: kernel.loss(LOSS_SLOTS_EXHAUSTED) + kernel.loss(LOSS_SOCKETS_FULL),
+  };
 }
 
 /** Registers what the kernel side counts. */

@@ -51,11 +51,10 @@ test('a fact is counted each time and logged once an interval', () => {
   const lines: string[] = [];
   const log = new Logger({ level: 'debug', format: 'text', write: line => lines.push(line), now: () => 0 });
   const events = new Events(counters, log);
-  for (let index = 0; index < 3; index++) events.spansDropped('queue_full', 10);
-  events.spansDropped('refused', 1);
-  events.exportFailed('otlp', 'line\nbreak');
-  assert.equal(counters.series('underspan.spans.dropped', 'queue_full').value, 30);
-  assert.equal(counters.series('underspan.exports.failed', 'otlp').value, 1);
-  assert.equal(lines.length, 3);
-  assert.match(lines[2]!, /an export failed exporter=otlp reason=line \| break\n$/);
+  for (let index = 0; index < 3; index++) events.pointsDropped('oversized', 10);
+  events.configRejected('line\nbreak');
+  assert.equal(counters.series('underspan.points.dropped', 'oversized').value, 30);
+  assert.equal(counters.series('underspan.config.reloaded', 'rejected').value, 1);
+  assert.equal(lines.length, 2);
+  assert.match(lines[1]!, /stays in force reason=line \| break\n$/);
 });
