@@ -220,7 +220,7 @@ export class Causes {
     else if ((flags & CAUSE_INHERITED) !== 0) this.#setCause(exchange, this.#ofFork(), 'fork');
     if (exchange.causeGrade !== 'fork') this.#findOfLoop(connection, exchange, work);
     const { loopCause, loopGrade } = exchange;
-    if (exchange.cause === null && loopGrade === 'loop')
+    if (exchange.cause === null && (loopGrade === 'loop' || loopCause === null))
       this.#setCause(exchange, this.#ofThread(exchange, work), 'thread');
     if (exchange.cause === null) this.#setCause(exchange, loopCause, loopGrade);
   }

@@ -71,14 +71,16 @@ test('connections of pools that are older than the agent answer calls, and bring
     assertRight('requests', requests, 3 * REQUESTS);
   }));
 
-test('a request that one thread reads and another one serves (Puma): its calls are its own; calls after the response are nobody’s', () =>
+test('threads of a pool (Puma, Jetty): their calls are those of the request at hand; calls after the response are nobody’s', () =>
   withChain(async (chain, receiver) => {
     await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
     await chain.add('puma', { kind: 'puma', calls: ['leaf', 'leaf'] });
+    await chain.add('leaders', { kind: 'leaders', calls: ['leaf', 'leaf'] });
     await chain.add('late', { kind: 'puma', calls: ['leaf', 'leaf'], env: { MODE: 'late' } });
     const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
     for (const [name, floor] of [
       ['puma', FLOOR],
+      ['leaders', FLOOR],
       ['late', 0],
     ] as const) {
       await chain.load(name, 1, 10, 1);

@@ -10,7 +10,17 @@ import { fillTemplate } from './templates.js';
 
 const SERVICES = path.resolve('test/services/chain');
 
-export type LinkKind = 'nginx' | 'node' | 'gunicorn' | 'gthread' | 'puma' | 'go' | 'java' | 'cgi' | 'asyncio';
+export type LinkKind =
+  | 'nginx'
+  | 'node'
+  | 'gunicorn'
+  | 'gthread'
+  | 'puma'
+  | 'go'
+  | 'java'
+  | 'cgi'
+  | 'asyncio'
+  | 'leaders';
 
 export interface LinkOptions {
   readonly kind: LinkKind;
@@ -77,6 +87,8 @@ async function commandOf(
     }
     case 'asyncio':
       return [options.PYTHON ?? '/usr/bin/python3', [path.join(SERVICES, 'asyncio_link.py')]];
+    case 'leaders':
+      return ['python3', [path.join(SERVICES, 'leaders.py')]];
     case 'puma':
       return ['puma', ['-C', path.join(SERVICES, 'puma.rb')]];
     case 'go':

@@ -185,6 +185,12 @@ export const SCENARIOS: readonly Scenario[] = [
     requests: 100,
   },
   {
+    name: 'threads that take turns at waiting, two calls',
+    links: { leaf: LEAF, leaders: { kind: 'leaders', calls: ['leaf', 'leaf'] } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
     name: 'apache prefork, CGI',
     links: { leaf: LEAF, cgi: { kind: 'cgi', calls: ['leaf', 'leaf'] } },
     concurrency: [1, 10],
