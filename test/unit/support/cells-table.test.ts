@@ -1,5 +1,6 @@
-// The table of what was seen on each kernel: it reads back as it was written.
+// The committed table of what was seen on each kernel: it reads back as it was written, and nothing in it is wrong.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import { cellsOf, parseCells, renderCells } from '../../kernels/cells-table.js';
 
@@ -25,4 +26,15 @@ test('a finding with a fault is wrong, whatever it tells', () => {
     'auto, nginx': '20 SERVER and 20 CLIENT spans',
     'auto, node': 'wrong',
   });
+});
+
+test('on each kernel, as the agent starts by itself, every request of every server has its spans and the books are in order', () => {
+  const table = parseCells(readFileSync('test/kernels/cells.md', 'utf8'));
+  assert.deepEqual([...table.keys()], ['5.10', '6.1', '6.12', '7.2']);
+  for (const [series, cells] of table) {
+    for (const server of ['nginx', 'node', 'python', 'io_uring', 'nginx over TLS', 'node over TLS'])
+      assert.equal(cells[`auto, ${server}`], '20 SERVER and 20 CLIENT spans', `${series}: ${server}`);
+    assert.equal(cells['auto, books'], 'in order', series);
+    for (const [what, told] of Object.entries(cells)) assert.notEqual(told, 'wrong', `${series}: ${what}`);
+  }
 });
