@@ -220,8 +220,10 @@ export class Causes {
     else if ((flags & CAUSE_INHERITED) !== 0) this.#setCause(exchange, this.#ofFork(), 'fork');
     if (exchange.causeGrade !== 'fork') this.#findOfLoop(connection, exchange, work);
     const { loopCause, loopGrade } = exchange;
-    if (exchange.cause === null && (loopGrade === 'loop' || loopCause === null))
-      this.#setCause(exchange, this.#ofThread(exchange, work), 'thread');
+    // What the loop is at for certain goes before the thread; that it is at nothing does not speak against it (Jetty), unless
+    // it was woken.
+    const isOthers = loopGrade === 'slice' && (loopCause !== null || (this.#request.flags & CAUSE_WOKEN) !== 0);
+    if (exchange.cause === null && !isOthers) this.#setCause(exchange, this.#ofThread(exchange, work), 'thread');
     if (exchange.cause === null) this.#setCause(exchange, loopCause, loopGrade);
   }
 
