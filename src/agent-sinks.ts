@@ -50,7 +50,8 @@ function openTerminal(options: AgentOptions): Terminal {
 }
 
 function consoleExporter(terminal: Terminal, options: AgentOptions): Exporter {
-  const filter = options.filters === undefined ? {} : { filter: createFilter(options.filters) };
+  const matches = options.filters === undefined ? null : createFilter(options.filters);
+  const filter = matches === null ? {} : { filter: matches };
   if (options.json === true) return new ConsoleJsonExporter({ output: terminal.output, ...filter });
   return new ConsoleTraceExporter({ ...terminal, ...filter });
 }

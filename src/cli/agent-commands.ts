@@ -57,7 +57,7 @@ export function replayCommand(args: Arguments): Promise<number> {
 
 async function startAgent(args: Arguments, mode: AgentMode): Promise<number> {
   const settings = settingsFrom(args, mode);
-  const filters = filtersFrom(args);
+  const filters = filtersFrom(args, mode === 'replay');
   const file = args.last('config');
   const load = (): Config => {
     const loaded = loadConfig({ environment: process.env, settings, ...(file === undefined ? {} : { file }) });

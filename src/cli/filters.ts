@@ -49,8 +49,11 @@ export function compilePathGlob(glob: string): RegExp {
   return new RegExp(`^${source}$`, 's');
 }
 
-/** Reads the filter flags that are given. */
-export function filtersFrom(args: Arguments): TraceFilters {
+/**
+ * Reads the filter flags that are given. Ports are among them in a replay only: elsewhere they select connections, of
+ * which a server's spans may name another port (that of the Host header).
+ */
+export function filtersFrom(args: Arguments, isReplay: boolean): TraceFilters {
   const path = args.last('path');
   const status = required(args, 'status', parseStatus, 'a status like 500, 5xx or 400-499');
   const minDurationNs = required(args, 'min-duration', parseDuration, 'a duration like 200ms, 1.5s or 500us');
@@ -59,12 +62,13 @@ export function filtersFrom(args: Arguments): TraceFilters {
     ...(path === undefined ? {} : { path }),
     ...(status === undefined ? {} : { status }),
     ...(minDurationNs === undefined ? {} : { minDurationNs }),
-    ...(ports.length === 0 ? {} : { ports }),
+    ...(ports.length === 0 || !isReplay ? {} : { ports }),
   };
 }
 
-/** Whether a span is shown; all given filters must hold. */
-export function createFilter(filters: TraceFilters): (facts: SpanFacts) => boolean {
+/** Whether a span is shown; all given filters must hold. null: every span is. */
+export function createFilter(filters: TraceFilters): ((facts: SpanFacts) => boolean) | null {
+  if (Object.keys(filters).length === 0) return null;
   const path = filters.path === undefined ? null : compilePathGlob(filters.path);
   const { status, ports, minDurationNs = 0 } = filters;
   return facts =>

@@ -55,7 +55,10 @@ export interface SpanFacts {
   /** 0: no response. */
   readonly status: number;
   readonly durationNs: number;
-  /** Remote port of a client; of a server the port that its Host header names, as its own is not on the span. 0: none. */
+  /**
+   * Remote port of a client; of a server the port that its Host header names, as its own is not on the span; of a
+   * handshake the server's. 0: none.
+   */
   readonly port: number;
 }
 
@@ -107,7 +110,7 @@ export function toSpanFacts(span: ScannedSpan): SpanFacts {
     path: textOf(at, URL_PATH.name) || pathOfUrl(textOf(at, URL_FULL.name)),
     status: numberOf(at, HTTP_RESPONSE_STATUS_CODE.name, 0),
     durationNs: span.durationNs,
-    port: portOf(at, span.kind === SPAN_SERVER),
+    port: portOf(at, span.kind),
   };
 }
 
@@ -140,7 +143,7 @@ export function toSpanView(span: DecodedSpan): SpanView {
     path: textOf(at, URL_PATH.name) || pathOfUrl(textOf(at, URL_FULL.name)),
     route: textOf(at, HTTP_ROUTE.name),
     authority: authorityOf(at),
-    port: portOf(at, isServer),
+    port: portOf(at, span.kind),
     isConnect: span.name === SOCKET_CONNECT_SPAN_NAME,
     isFailed: span.status.code === STATUS_ERROR,
     status: numberOf(at, HTTP_RESPONSE_STATUS_CODE.name, 0),
@@ -180,9 +183,11 @@ function authorityOf(attributes: DecodedAttributes): string {
   return address.includes(':') && !address.startsWith('[') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-function portOf(attributes: DecodedAttributes, isServer: boolean): number {
+function portOf(attributes: DecodedAttributes, kind: number): number {
   const named = numberOf(attributes, SERVER_PORT.name, 0);
-  return isServer ? named : numberOf(attributes, NETWORK_PEER_PORT.name, named);
+  const ofPeer = numberOf(attributes, NETWORK_PEER_PORT.name, 0);
+  if (kind === SPAN_SERVER) return named;
+  return (kind === SPAN_CLIENT && ofPeer > 0) || named === 0 ? ofPeer : named;
 }
 
 /** Path of an absolute URL without query and fragment; '' if there is none. Not `new URL`: it would rewrite the path. */

@@ -16,7 +16,7 @@ import type { SpanFacts } from '../../../src/exporters/console-span.js';
 const TRACE = COMMANDS.find(command => command.name === 'trace')!;
 
 function filters(...words: string[]): TraceFilters {
-  return filtersFrom(parseArguments(TRACE, words)!);
+  return filtersFrom(parseArguments(TRACE, words)!, true);
 }
 
 test('durations', () => {
@@ -57,7 +57,7 @@ test('globs on paths', () => {
 
 test('all filters that are given must hold', () => {
   const facts: SpanFacts = { path: '/api/x', status: 503, durationNs: 300e6, port: 8080 };
-  const shows = (...words: string[]) => createFilter(filters(...words))(facts);
+  const shows = (...words: string[]) => createFilter(filters(...words))?.(facts) ?? true;
   assert.ok(shows());
   assert.ok(shows('--path', '/api/**', '--status', '5xx', '--min-duration', '300ms', '--port', '8000-9000'));
   assert.ok(!shows('--path', '/web/**'));
@@ -65,6 +65,12 @@ test('all filters that are given must hold', () => {
   assert.ok(!shows('--min-duration', '301ms'));
   assert.ok(!shows('--port', '80', '--port', '443'));
   assert.ok(shows('--port', '80', '--port', '8080'));
+});
+
+test('of a kernel, ports select connections: what these say of their port does not matter', () => {
+  const live = filtersFrom(parseArguments(TRACE, ['--port', '8080'])!, false);
+  assert.deepEqual(live, {});
+  assert.equal(createFilter(live), null);
 });
 
 test('a wrong filter is a usage error that says what is expected', () => {
