@@ -103,6 +103,7 @@ test('more than twice what the agent can take', async t => {
     const wrong = spans.filter(span => !isTrue(span)).map(span => JSON.stringify([...span.attributes]));
     assert.equal(wrong.length, 0, head(wrong));
     assert.equal(spans.length, exported);
+    assert.match(agent.child.stderr, /\d+ records found a ring full: .*kernel\.data_ring_bytes/);
   });
 
   await t.test('every request is in the books', inner => {

@@ -3,6 +3,7 @@
 // Apache, Python's threads), OpenSSL between memory buffers (Node.js, asyncio), Go's crypto/tls, stripped and not; clients
 // with OpenSSL, GnuTLS and crypto/tls. One agent watches all; some servers are older than it.
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import test, { after, before } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Agent, collectSpans, startAgent } from '../support/agent.js';
@@ -145,19 +146,8 @@ test('wget, GnuTLS', async () => {
 
 test('pycurl, GnuTLS under libcurl', async () => {
   const paths = pathsOf('pycurl', 20);
-  const script = `
-import pycurl, sys
-assert 'GnuTLS' in pycurl.version, pycurl.version
-handle = pycurl.Curl()
-handle.setopt(pycurl.SSL_VERIFYPEER, 0)
-handle.setopt(pycurl.SSL_VERIFYHOST, 0)
-handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-handle.setopt(pycurl.WRITEFUNCTION, lambda data: None)
-for url in sys.argv[1:]:
-    handle.setopt(pycurl.URL, url)
-    handle.perform()
-`;
-  await runClient('/usr/bin/python3', ['-c', script, ...paths.map(path => `${(older[0] as Server).url}${path}`)]);
+  const script = path.resolve('test/services/pycurl-client.py');
+  await runClient('/usr/bin/python3', [script, ...paths.map(target => `${(older[0] as Server).url}${target}`)]);
   await judgeClient('pycurl', paths);
 });
 

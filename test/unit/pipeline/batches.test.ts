@@ -6,6 +6,7 @@ import path from 'node:path';
 import test from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { loadConfig } from '../../../src/config/load.js';
+import { Handover } from '../../../src/handover.js';
 import type { FromWorker } from '../../../src/messages.js';
 import { decodeTraces } from '../../../src/otlp/decode.js';
 import { ReplaySource } from '../../../src/replay-source.js';
@@ -24,21 +25,28 @@ interface Replayed {
   /** Of all services: begun, and ended by outcome. */
   readonly begun: number;
   readonly ended: Readonly<Record<string, number>>;
+  /** Spans that were written and not handed over. */
+  readonly dropped: number;
+  readonly logged: readonly string[];
 }
 
-async function replay(name: string): Promise<Replayed> {
+async function replay(name: string, handover: SharedArrayBuffer | null = null): Promise<Replayed> {
   const directory = temporaryDirectory('batches');
   const file = path.join(directory, name);
   writeFileSync(file, gunzipSync(readFileSync(path.join(FOLDER, `${name}.bin.gz`))));
   const spans: DecodedSpan[] = [];
   const ended: Record<string, number> = {};
+  const logged: string[] = [];
   let begun = 0;
+  let dropped = 0;
   const post = (message: FromWorker): void => {
     if (message.type === 'traces') spans.push(...decodeTraces(message.bytes));
+    if (message.type === 'log') logged.push(message.text);
     if (message.type !== 'stopped') return;
     for (const { name: family, points } of message.families) {
       for (const { attributes, value } of points) {
         if (family === 'underspan.exchanges.begun') begun += value as number;
+        if (family === 'underspan.spans.dropped') dropped += value as number;
         if (family !== 'underspan.exchanges.ended') continue;
         const outcome = String(attributes.find(([key]) => key === 'outcome')?.[1]);
         ended[outcome] = (ended[outcome] ?? 0) + (value as number);
@@ -47,12 +55,13 @@ async function replay(name: string): Promise<Replayed> {
   };
   const source = new ReplaySource(
     {
-      mode: 'replay',
+      // Where nobody takes spans, a replay would wait.
+      mode: handover === null ? 'replay' : 'live',
       config: loadConfig({ environment: {} }).config,
       file,
       version: 'test',
       agentPid: 0,
-      handover: null,
+      handover,
       ownPeers: [],
       wantsSpans: true,
       wantsConnections: false,
@@ -61,7 +70,7 @@ async function replay(name: string): Promise<Replayed> {
   );
   await source.run();
   rmSync(directory, { recursive: true });
-  return { spans, begun, ended };
+  return { spans, begun, ended, dropped, logged };
 }
 
 function logOf(name: string): AccessEntry[] {
@@ -96,3 +105,15 @@ for (const name of NAMES) {
     assert.deepEqual([begun, ended], [2 * log.length, { exported: 2 * log.length }]);
   });
 }
+
+test('spans that the main thread does not take in time are dropped, counted and told', async () => {
+  const name = NAMES[0] as string;
+  const main = new Handover();
+  assert.ok(main.offer(1 << 30, 1));
+  const { spans, ended, dropped, logged } = await replay(name, main.shared);
+  const all = await replay(name);
+  assert.equal(spans.length, 0);
+  assert.deepEqual(ended, all.ended);
+  assert.equal(dropped, all.spans.length);
+  assert.match(logged.join('\n'), /handover_full/);
+});
