@@ -269,8 +269,8 @@ function sharedObserver(): Observer {
 export async function observe(
   scenario: string,
   check: (observer: Observer, sides: readonly Side[]) => void | Promise<void>,
+  observer = sharedObserver(),
 ): Promise<void> {
-  const observer = sharedObserver();
   const driver = new Driver(scenario);
   try {
     await driver.ready();

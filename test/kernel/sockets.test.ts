@@ -4,8 +4,10 @@ import { execFileSync } from 'node:child_process';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CONNECTION_PREEXISTING, CONNECTION_UNIX, DIRECTION_INGRESS } from '../../src/records/records.gen.js';
+import { bpfObjectsOf } from '../support/agent.js';
 import { assertSame, Driver, Observer, observe, type Side, streamOf } from './observer.js';
 
+/** All that are in the kernel, also those of others. */
 function bpfObjects(): Set<string> {
   const text = execFileSync('/usr/bin/python3', ['test/services/bpf-ids.py'], { encoding: 'utf8' });
   return new Set(text.trimEnd().split('\n'));
@@ -181,12 +183,25 @@ test('selection takes effect at the next call, in both directions', async () => 
   });
 });
 
+test('ends are seen before all probes are attached: of a process that is selected sooner no connection is followed on', async () => {
+  const observer = new Observer();
+  const check = (_: Observer, sides: readonly Side[]): void => {
+    assert.equal(sides.length, 40);
+    for (const side of sides) assert.ok(observer.lifeOf(side).closed !== null, `${side.name} is followed on`);
+  };
+  try {
+    await observe('reuse', check, observer);
+  } finally {
+    observer.close();
+  }
+});
+
 test('after close none of our programs and links is left in the kernel', async () => {
-  const before = bpfObjects();
+  const before = new Set(bpfObjectsOf(process.pid));
   const observer = new Observer();
   observer.kernel.attach();
   // Maps stay as long as their memory is mapped: until the process ends (test/e2e/harmless.test.ts).
-  const ours = [...bpfObjects()].filter(id => !before.has(id) && !id.startsWith('map '));
+  const ours = bpfObjectsOf(process.pid).filter(id => !before.has(id) && !id.startsWith('map '));
   const programs = observer.kernel.programs().filter(({ id }) => id > 0);
   assert.ok(programs.length > 0);
   for (const { id, name } of programs) assert.ok(ours.includes(`prog ${id}`), name);
@@ -194,6 +209,8 @@ test('after close none of our programs and links is left in the kernel', async (
     observer.kernel.reports.filter(({ way }) => way === null),
     [],
   );
+  const atWork = bpfObjects();
+  for (const id of ours) assert.ok(atWork.has(id), `${id} is not known to the kernel`);
   observer.close();
   let left = ours;
   for (let turn = 0; turn < 40 && left.length > 0; turn++) {

@@ -1,11 +1,11 @@
 #!/bin/bash
 # boot.sh KERNEL SECONDS COMMAND... : runs COMMAND as root in a guest with that kernel (see fetch.sh). The guest's root is
 # this machine's, read-only under a tmpfs, so node and the checkout are there. Prints what the command prints and exits
-# with its status; 125: the guest did not answer. SMP and MEM change the machine, NICE its share of this one; BOOT is how
-# many seconds it may take to come up.
+# with its status; 125: the guest did not answer. SECONDS bounds all attempts together. SMP and MEM change the machine, NICE
+# its share of this one; BOOT is how many seconds it may take to come up.
 set -u
 cache=${UNDERSPAN_KERNELS:-$HOME/.cache/underspan-kernels}
-name=$1 limit=$2
+name=$1 deadline=$((SECONDS + $2))
 shift 2
 tree=$cache/k/$name
 image=$(ls "$tree"/boot/vmlinuz-* "$tree"/usr/lib/modules/*/vmlinuz 2>/dev/null | head -1)
@@ -35,7 +35,7 @@ echo b >/proc/sysrq-trigger
 GUEST
 	# Not -cpu max: vector instructions wider than these are emulated word by word, and all takes twice as long. Expedited:
 	# each probe that is attached or detached waits until nobody is left in the code that was there before.
-	timeout -k 5 "$limit" nice -n "${NICE:-10}" qemu-system-x86_64 -accel tcg,thread=multi -cpu Nehalem -smp "${SMP:-1}" -m "${MEM:-2G}" \
+	timeout -k 5 "$((deadline - SECONDS))" nice -n "${NICE:-10}" qemu-system-x86_64 -accel tcg,thread=multi -cpu Nehalem -smp "${SMP:-1}" -m "${MEM:-2G}" \
 		-machine q35 -nodefaults -display none -no-reboot -kernel "$image" -initrd "$tree.cpio.gz" \
 		-append "console=ttyS0 panic=-1 rdinit=/init mitigations=off nokaslr random.trust_cpu=on quiet rcupdate.rcu_expedited=1" \
 		-serial "file:$out/console" -object rng-random,filename=/dev/urandom,id=r0 -device virtio-rng-pci,rng=r0 \
@@ -70,7 +70,7 @@ emulator_fault() {
 for turn in 1 2 3; do
 	attempt "$@"
 	fault=$(emulator_fault)
-	[ -n "$fault" ] && [ "$turn" -lt 3 ] || break
+	[ -n "$fault" ] && [ "$turn" -lt 3 ] && [ "$SECONDS" -lt "$deadline" ] || break
 	echo "retry $turn of 2: $name: $fault" >&2
 	sed 's/^/  /' "$out/console" | tail -n 40 >&2
 	rm -rf "$out"

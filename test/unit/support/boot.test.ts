@@ -20,11 +20,11 @@ interface Outcome {
 
 /** `plays`: shell, a line a boot, with $out the folder that host and guest share; the last one is repeated. */
 function boot(...plays: readonly string[]): Outcome {
-  return bootWithin(20, ...plays);
+  return bootWithin({}, ...plays);
 }
 
-/** `seconds`: how long the guest may take to come up. */
-function bootWithin(seconds: number, ...plays: readonly string[]): Outcome {
+/** Seconds: how long the guest may take to come up, and how long all may take. */
+function bootWithin({ up = 20, all = 20 }, ...plays: readonly string[]): Outcome {
   const folder = mkdtempSync(path.join(tmpdir(), 'underspan-boot-'));
   try {
     const tree = path.join(folder, 'k/1.2.3');
@@ -39,13 +39,13 @@ esac
 `;
     writeFileSync(path.join(folder, 'qemu-system-x86_64'), script);
     chmodSync(path.join(folder, 'qemu-system-x86_64'), 0o755);
-    const { status, stdout, stderr } = spawnSync(BOOT, ['1.2.3', '20', 'true'], {
+    const { status, stdout, stderr } = spawnSync(BOOT, ['1.2.3', String(all), 'true'], {
       env: {
         ...process.env,
         PATH: `${folder}:${process.env.PATH}`,
         UNDERSPAN_KERNELS: folder,
         TMPDIR: folder,
-        BOOT: String(seconds),
+        BOOT: String(up),
       },
       encoding: 'utf8',
     });
@@ -80,9 +80,15 @@ test('a guest that does not come up is tried again, twice at most', () => {
 });
 
 test('one that hangs while it comes up is given up, and tried again', () => {
-  const { status, boots, errors } = bootWithin(5, 'exec sleep 60', RUNS);
+  const { status, boots, errors } = bootWithin({ up: 5 }, 'exec sleep 60', RUNS);
   assert.deepEqual({ status, boots }, { status: 0, boots: 2 });
   assert.match(errors, /^retry 1 of 2: 1\.2\.3: the guest did not come up/);
+});
+
+test('all attempts together have the time that was given', () => {
+  const { status, boots, errors } = bootWithin({ all: 3 }, `${CRASHES}; sleep 4`, RUNS);
+  assert.deepEqual({ status, boots }, { status: 125, boots: 1 });
+  assert.doesNotMatch(errors, /^retry/m);
 });
 
 for (const frame of ['bpf_prog_1234_kretprobe_inet_sendmsg+0x1', 'bpf_trampoline_42+0x5', 'kprobe_ftrace_handler+0x5'])
