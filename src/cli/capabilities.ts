@@ -9,6 +9,7 @@ export const CAPABILITY = {
   CAP_SYS_RESOURCE: 24,
   CAP_PERFMON: 38,
   CAP_BPF: 39,
+  CAP_CHECKPOINT_RESTORE: 40,
 } as const;
 
 export type CapabilityName = keyof typeof CAPABILITY;

@@ -166,5 +166,6 @@ function verdictOf(checks: readonly Check[]): string {
     return `Underspan cannot run here: ${names(blocking.filter(check => !ofProcess.includes(check)))}.`;
   if (ofProcess.length > 0) return `No spans of ${ofProcess[0]?.group}: ${names(ofProcess)}.`;
   const lostCount = checks.filter(check => check.state === 'lost').length;
-  return lostCount === 0 ? 'Everything is there.' : `It runs; ${lostCount} of its features are lost.`;
+  if (lostCount === 0) return 'Everything is there.';
+  return `It runs; ${lostCount} of its features ${lostCount === 1 ? 'is' : 'are'} lost.`;
 }

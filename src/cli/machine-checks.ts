@@ -2,7 +2,7 @@
 // do about it. In: /proc and /sys (below `root`, so that tests bring their own). Nothing is changed and nothing loaded.
 import { readFileSync, readlinkSync } from 'node:fs';
 import { exists } from '../exists.js';
-import { type CapabilityName, readCapabilities } from './capabilities.js';
+import { type CapabilityName, type CapabilitySet, readCapabilities } from './capabilities.js';
 
 export interface Check {
   readonly group: string;
@@ -90,13 +90,13 @@ const NEEDED_CAPABILITIES: readonly NeededCapability[] = [
   { name: 'CAP_PERFMON', loss: 'no probe may read memory', orElse: 'CAP_SYS_ADMIN', isRequired: true },
   {
     name: 'CAP_SYS_PTRACE',
-    loss: 'services of other users cannot be named after their program or environment',
+    loss: 'services of other users are not named after their program or environment, and nothing is probed in their executables (TLS, event loops, goroutines, tasks)',
     orElse: null,
     isRequired: false,
   },
   {
     name: 'CAP_DAC_READ_SEARCH',
-    loss: 'names of services in private directories are coarser',
+    loss: 'programs in private directories are not looked into: their TLS is not read, and their names are coarser',
     orElse: null,
     isRequired: false,
   },
@@ -109,7 +109,18 @@ function capabilityChecks({ root, release }: MachineOptions): Check[] {
     if (orElse !== null && capabilities.has(orElse)) return check('capabilities', name, `by ${orElse}`);
     return lost('capabilities', name, `missing: ${loss}`, `Run as root, or grant ${name}.`, isRequired);
   });
-  return [...checks, memlockCheck(root, release, capabilities.has('CAP_SYS_RESOURCE'))];
+  return [
+    ...checks,
+    ...replacedFilesCheck(capabilities),
+    memlockCheck(root, release, capabilities.has('CAP_SYS_RESOURCE')),
+  ];
+}
+
+/** The kernel lets nobody else open files by what processes have mapped (discovery/mapped-files.ts). */
+function replacedFilesCheck(capabilities: CapabilitySet): Check[] {
+  const name = 'CAP_CHECKPOINT_RESTORE';
+  if (capabilities.has(name) || capabilities.has('CAP_SYS_ADMIN')) return [];
+  return [note('capabilities', name, 'missing: libraries that were replaced under a running process are not read')];
 }
 
 /** Since 5.11 BPF memory is charged to the cgroup (kernel commit 3ac1f01b43b6); before, to RLIMIT_MEMLOCK. */

@@ -1,6 +1,18 @@
 // The files of which processes have mapped code, and what tells them apart. In: a process id, an open file. Out: files by the
-// kernel's table of mappings, each with a handle that leads to it through other mount namespaces and when it has been deleted.
-import { fstatSync, lstatSync, readFileSync, readlinkSync, statfsSync, statSync } from 'node:fs';
+// kernel's table of mappings, each with a handle that leads to it through other mount namespaces and when it has been deleted:
+// a link in map_files, for which the kernel wants CAP_CHECKPOINT_RESTORE. Without it the handle is the path below the process'
+// root, and a library that has been deleted, or replaced by an upgrade, cannot be reached.
+import {
+  closeSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statfsSync,
+  statSync,
+} from 'node:fs';
 
 export interface MappedFile {
   /** Device and inode as the kernel's table says: a file may have several, see identityOf. */
@@ -26,9 +38,33 @@ export function mappedCode(pid: number): MappedFile[] | null {
     if (match === null || match[4] === '0') continue;
     const key = `${match[3]}:${match[4]}`;
     if (files.has(key)) continue;
-    files.set(key, { key, path: match[5] as string, handle: `/proc/${pid}/map_files/${match[1]}-${match[2]}` });
+    const path = match[5] as string;
+    files.set(key, { key, path, handle: handleOf(pid, `${match[1]}-${match[2]}`, path) });
   }
   return [...files.values()];
+}
+
+function handleOf(pid: number, mapping: string, path: string): string {
+  if (mayFollowMappings()) return `/proc/${pid}/map_files/${mapping}`;
+  return isProgramOf(pid, path) ? `/proc/${pid}/exe` : `/proc/${pid}/root${path}`;
+}
+
+let mayFollow: boolean | null = null;
+
+/** Found by trying, once, on a mapping of this process. */
+function mayFollowMappings(): boolean {
+  mayFollow ??= canFollowOwn();
+  return mayFollow;
+}
+
+function canFollowOwn(): boolean {
+  const folder = '/proc/self/map_files';
+  try {
+    closeSync(openSync(`${folder}/${readdirSync(folder)[0]}`, 'r'));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -50,9 +86,14 @@ export function changedAt(handle: string): number {
   }
 }
 
+/** False if the process that mapped the file is gone, or no longer maps it. */
 export function isThere(handle: string): boolean {
+  return isEntry(handle) || (!handle.includes('/map_files/') && isEntry(handle.split('/', 3).join('/')));
+}
+
+function isEntry(file: string): boolean {
   try {
-    lstatSync(handle);
+    lstatSync(file);
     return true;
   } catch {
     return false;

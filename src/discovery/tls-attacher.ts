@@ -263,8 +263,8 @@ export class TlsAttacher {
     if (file === undefined || inspector?.isBusy === true) return;
     const executable = file.executable ?? Executable.open(file.handle);
     if (executable === null) {
-      // Its process has ended. Others that run it lead there as well.
-      (file.about === 'targets' ? this.#files : this.#opacities).delete(file.key);
+      // Its process has ended, and others that run it lead there as well; else it may not be read, and will not be.
+      if (!isThere(file.handle)) (file.about === 'targets' ? this.#files : this.#opacities).delete(file.key);
       this.#endReading(file);
       return;
     }

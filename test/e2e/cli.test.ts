@@ -4,10 +4,11 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { collectSpans, get, MAIN, runUnderspan, spawnAgent } from '../support/agent.js';
+import { makeCertificate } from '../support/certificate.js';
 import { startOtlpReceiver } from '../support/otlp-receiver.js';
 import { Child, freePort, runCommand, temporaryDirectory, until } from '../support/processes.js';
 import { type Server, startNodeServer } from '../support/servers.js';
-import { pathOfSpan, SERVER, serviceOf } from '../support/spans.js';
+import { type DecodedSpan, pathOfSpan, SERVER, serviceOf, text } from '../support/spans.js';
 
 function configFile(text: string): string {
   const file = path.join(temporaryDirectory('config'), 'underspan.yaml');
@@ -183,49 +184,80 @@ test('help, version and doctor need no privileges', async () => {
   assert.equal(typeof JSON.parse(doctor.stdout), 'object');
 });
 
-const CAPABILITIES = '-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search';
-/** Not root, and nothing but what the README asks for. */
-const CAPABLE = [
-  ...['--reuid=65534', '--regid=65534', '--clear-groups'],
-  ...[`--inh-caps=${CAPABILITIES}`, `--ambient-caps=${CAPABILITIES}`, `--bounding-set=${CAPABILITIES}`],
-];
+/** Not root, with these capabilities and no others. */
+function capable(...names: readonly string[]): readonly string[] {
+  const set = ['-all', ...names.map(name => `+${name}`)].join(',');
+  const user = ['--reuid=65534', '--regid=65534', '--clear-groups'];
+  return [...user, `--inh-caps=${set}`, `--ambient-caps=${set}`, `--bounding-set=${set}`];
+}
 
-test('not root, with the four capabilities: every probe attaches, and the services of others are traced by name', async () => {
-  const server = await startNodeServer({ env: { OTEL_SERVICE_NAME: 'of another user' } });
+/** What the README asks for. */
+const CAPABLE = capable('bpf', 'perfmon', 'sys_ptrace', 'dac_read_search');
+
+/** The agent with these privileges on a server that encrypts; the spans of one request, by `isWanted`. */
+async function traceEncrypted(
+  privileges: readonly string[],
+  isWanted: (span: DecodedSpan) => boolean,
+): Promise<readonly DecodedSpan[]> {
+  const certificate = await makeCertificate('ec');
+  const server = await startNodeServer({ certificate, env: { OTEL_SERVICE_NAME: 'of another user' } });
   const receiver = await startOtlpReceiver({ grpc: false, http: true });
   const port = await freePort();
-  const agent = new Child('setpriv', [...CAPABLE, process.execPath, MAIN, 'run', '--pid', String(server.pids()[0])], {
-    env: {
-      UNDERSPAN_ADMIN_PORT: String(port),
-      OTEL_TRACES_EXPORTER: 'otlp',
-      OTEL_METRICS_EXPORTER: 'none',
-      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.httpUrl,
-      OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
-      OTEL_BSP_SCHEDULE_DELAY: '200',
+  const agent = new Child(
+    'setpriv',
+    [...privileges, process.execPath, MAIN, 'run', '--pid', String(server.pids()[0])],
+    {
+      env: {
+        UNDERSPAN_ADMIN_PORT: String(port),
+        OTEL_TRACES_EXPORTER: 'otlp',
+        OTEL_METRICS_EXPORTER: 'none',
+        OTEL_EXPORTER_OTLP_ENDPOINT: receiver.httpUrl,
+        OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
+        OTEL_BSP_SCHEDULE_DELAY: '200',
+      },
     },
-  });
+  );
   try {
     const isReady = async (): Promise<true | null> =>
       (await get(`http://127.0.0.1:${port}/readyz`)).status === 200 ? true : null;
     await until('the agent to be ready', 20_000, isReady, 100);
-    await get(`${server.url}/status/200/capable`);
-    const spans = await collectSpans(receiver, span => span.kind === SERVER, 1);
-    assert.deepEqual(
-      spans.map(span => [serviceOf(span), pathOfSpan(span)]),
-      [['of another user', '/status/200/capable']],
-    );
-    const told = await runCommand('setpriv', [...CAPABLE, process.execPath, MAIN, 'doctor', '--json']);
-    assert.equal(told.exitCode, 0, told.describe());
-    const { checks } = JSON.parse(told.stdout) as { checks: { group: string; name: string; state: string }[] };
-    assert.deepEqual(
-      checks.filter(({ group, state }) => group === 'probes' && state === 'lost'),
-      [],
-    );
+    const client = await runCommand('curl', ['--silent', '--insecure', `${server.url}/status/200/capable`]);
+    assert.equal(client.exitCode, 0, client.describe());
+    const spans = await collectSpans(receiver, isWanted, 1);
+    assert.ok(agent.isRunning, agent.describe());
+    assert.notEqual(spans.length, 0, agent.describe());
+    return spans;
   } finally {
     await agent.stop(6000);
     await server.stop();
     await receiver.close();
   }
+}
+
+test('not root, with the four capabilities: every probe attaches, and the services of others are traced by name, TLS too', async () => {
+  const spans = await traceEncrypted(CAPABLE, span => span.kind === SERVER);
+  assert.deepEqual(
+    spans.map(span => [serviceOf(span), pathOfSpan(span)]),
+    [['of another user', '/status/200/capable']],
+  );
+  const told = await runCommand('setpriv', [...CAPABLE, process.execPath, MAIN, 'doctor', '--json']);
+  assert.equal(told.exitCode, 0, told.describe());
+  const { checks } = JSON.parse(told.stdout) as { checks: { group: string; name: string; state: string }[] };
+  assert.deepEqual(
+    checks.filter(({ group, state }) => group === 'probes' && state === 'lost'),
+    [],
+  );
+});
+
+test('not root, and without CAP_SYS_PTRACE: TLS of others is seen from outside', async () => {
+  const privileges = capable('bpf', 'perfmon', 'dac_read_search');
+  const spans = await traceEncrypted(privileges, span => span.name === 'TLS connection');
+  assert.equal(spans.length, 1);
+  // Newer kernels show CAP_PERFMON what is mapped.
+  assert.match(
+    text(spans[0] as DecodedSpan, 'underspan.tls.opaque.reason'),
+    /^(library_unknown|process_not_inspected)$/,
+  );
 });
 
 test('doctor --pid: what is traced, by what; what is not, and why', async () => {

@@ -72,8 +72,9 @@ test('what each lack costs', () => {
     'CAP_PERFMON: lost!',
     'CAP_SYS_PTRACE: lost',
     'CAP_DAC_READ_SEARCH: lost',
+    'CAP_CHECKPOINT_RESTORE: note',
   ]);
-  // CAP_SYS_ADMIN (bit 21) contains CAP_BPF and CAP_PERFMON.
+  // CAP_SYS_ADMIN (bit 21) contains CAP_BPF, CAP_PERFMON and CAP_CHECKPOINT_RESTORE.
   assert.deepEqual(notOk(checks(machine(status('200000')))), ['CAP_SYS_PTRACE: lost', 'CAP_DAC_READ_SEARCH: lost']);
   assert.deepEqual(notOk(checks(machine({}, { pid: 'pid:[4026532000]' }))), ['pid: lost']);
   assert.deepEqual(notOk(checks(machine({}, { user: 'user:[4026532000]' }))), ['user: lost!']);
@@ -98,7 +99,7 @@ test('the text says what to do, and what keeps the agent from running', () => {
   assert.match(text, /^ {2}lost {2}BTF .* is missing: probes cannot be fitted to this kernel\n +-> Use a kernel with/m);
   assert.match(text, /\nUnderspan cannot run here: BTF\.\n$/);
   const lesser = renderText(checks(machine({ 'proc/sys/net/core/bpf_jit_enable': '0' })));
-  assert.match(lesser, /\nIt runs; 1 of its features are lost\.\n$/);
+  assert.match(lesser, /\nIt runs; 1 of its features is lost\.\n$/);
 });
 
 test('the preflight: one error for what makes it pointless to go on', () => {
