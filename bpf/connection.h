@@ -155,10 +155,12 @@ static __always_inline struct connection *connection_at(__u32 slot)
  * nobody calculate with a typed pointer. */
 static __always_inline __u32 hint_index(__u64 sk)
 {
-	__u32 low;
+	__u32 low, line;
 
 	asm volatile("%0 = %1" : "=w"(low) : "w"((__u32)sk));
-	return low * 0x9e3779b1U >> (32 - HINT_BITS);
+	low >>= HINT_GRAIN_BITS;
+	line = (low >> HINT_LINE_BITS) * 0x9e3779b1U >> (32 - HINT_BITS + HINT_LINE_BITS);
+	return line << HINT_LINE_BITS | (low & ((1 << HINT_LINE_BITS) - 1));
 }
 
 static __always_inline struct connection *connection_find(__u64 sk, __u32 *slot)
@@ -169,12 +171,10 @@ static __always_inline struct connection *connection_find(__u64 sk, __u32 *slot)
 
 	if (!hint || !hint->followed)
 		return NULL;
-	if (hint->sk == sk) {
-		*slot = hint->slot;
-		c = connection_at(*slot);
-		if (c && c->sk == sk)
-			return c;
-	}
+	*slot = hint->slot;
+	c = connection_at(*slot);
+	if (c && c->sk == sk)
+		return c;
 	found = bpf_map_lookup_elem(&sockets, &sk);
 	if (!found)
 		return NULL;
@@ -182,7 +182,6 @@ static __always_inline struct connection *connection_find(__u64 sk, __u32 *slot)
 	c = connection_at(*slot);
 	if (!c || c->sk != sk)
 		return NULL;
-	hint->sk = sk;
 	hint->slot = *slot;
 	return c;
 }

@@ -46,6 +46,11 @@ struct thread_info {
 #error "unsupported architecture"
 #endif
 
+/* A structure of the kernel that begins with a pointer: one of an array is read as such. */
+struct list_head {
+	struct list_head *next;
+};
+
 struct fdtable {
 	unsigned int max_fds;
 	struct file **fd;

@@ -40,13 +40,15 @@ struct {
 	__type(value, __u32);
 } sockets SEC(".maps");
 
-/* Of the sockets whose addresses have these bits in common: which was looked up last, and how
- * many are in `sockets`. One line of memory instead of a helper's call and two: most packets
- * arrive at sockets that nobody follows. Whose a slot is, the slot says. */
+/* Of the sockets at about the same address: the slot of one that was looked up, and how many
+ * are in `sockets`. Two words instead of a helper's call and more lines of memory: most packets
+ * arrive at sockets that nobody follows. Whose a slot is, the slot says. The kernel puts sockets
+ * side by side, and so are these: those of a few sockets share a line, which is then at hand. */
 #define HINT_BITS 14
+#define HINT_GRAIN_BITS 10 /* no socket is smaller */
+#define HINT_LINE_BITS 3 /* so many of these in 64 bytes */
 
 struct socket_hint {
-	__u64 sk;
 	__u32 slot;
 	__u32 followed;
 };

@@ -77,14 +77,12 @@ static __always_inline struct file *file_at(__u64 fd)
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct files_struct *open = KERNEL_READ(struct task_struct, task, files);
 	struct fdtable *table = KERNEL_READ(struct files_struct, open, fdt);
-	struct file **files, *file = NULL;
+	struct file **files;
 
 	if (!table || fd >= KERNEL_READ(struct fdtable, table, max_fds))
 		return NULL;
 	files = KERNEL_READ(struct fdtable, table, fd);
-	if (bpf_probe_read_kernel(&file, sizeof(file), files + fd))
-		count_loss(LOSS_KERNEL_READ);
-	return file;
+	return (struct file *)KERNEL_READ(struct list_head, files + fd, next);
 }
 
 /* socket_file_ops of net/socket.c, which every socket's file has and no other: its address,
