@@ -477,6 +477,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     exchange.service = this.#options.processes.service(connection.ioPid, connection.takenNs);
     this.ledger.begin(exchange.service);
     exchange.isSecure = connection.isSession;
+    exchange.isFastcgi = connection.protocolName === 'fastcgi';
     exchange.tls = connection.tls?.handshake ?? null;
     const isCounted = !connection.isPreexisting && connection.isEachSeen;
     exchange.connectionIndex = isCounted ? connection.exchangeCount : 0;

@@ -123,6 +123,8 @@ export class StreamFeeder {
       return stream.advance(seq);
     }
     const result = stream.advance(seq);
+    // Of the responses to come, the last bytes will be seen.
+    if (isEndUnseen(connection)) this.#synchrony.stream(connection);
     // Of several answers, which one comes next can no longer be told.
     return result === OK && stream.parser?.isEndHidden === true && connection.matcher?.owesMore === true
       ? LOST
@@ -268,6 +270,12 @@ export class StreamFeeder {
     if (stream.parser?.isIdle === false && isUnannounced) this.#synchrony.await(connection);
     else this.#synchrony.unawait(connection);
   }
+}
+
+/** Does a response go on behind what is captured of it, and nothing will tell of its end but its own last bytes? */
+function isEndUnseen(connection: Connection): boolean {
+  if (connection.isStreamed || connection.matcher?.isEndWithin !== true) return false;
+  return connection.responseStream.parser?.isEndHidden === true;
 }
 
 /** Is what begins in `stream` a response, and to which request is certain? */

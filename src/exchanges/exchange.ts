@@ -59,12 +59,14 @@ export class Exchange {
   userAgent = '';
   /** `x-request-id`, '' if absent. */
   requestId = '';
-  /** HTTP version: '1.0', '1.1'. */
+  /** Version of the protocol: '1.0', '1.1'. */
   version = '';
+  /** It is FastCGI, not HTTP. */
+  isFastcgi = false;
   /** Position of the first and behind the last byte of the request in its stream (bytes since the stream was seen). */
   requestStart = 0;
   requestEnd = 0;
-  /** It went through TLS. */
+  /** It went through TLS; of FastCGI: it had come to the web server so. */
   isSecure = false;
   /** The handshake of its connection, null if that was not seen. */
   tls: TlsHandshake | null = null;
@@ -83,6 +85,9 @@ export class Exchange {
   responseBodyBytes = 0;
   isResponseHeadTruncated = false;
   isResponseUnread = false;
+
+  /** FastCGI: what the application said of itself, 0 if nothing. */
+  exitStatus = 0;
 
   /** `error.type` that the connection gave ('ECONNRESET', 'timeout', ...), '' if none; a status is not one. */
   errorType = '';

@@ -49,6 +49,8 @@ class Pending {
   exchange: Exchange;
   requestCalls = 0;
   responseCalls = 0;
+  /** How its protocol names it, see MessageHead. */
+  requestId = 0;
   /** What the connection's TCP had come to when it began. */
   retransmits = 0;
   rwndLimitedMs = 0;
@@ -69,6 +71,7 @@ class Pending {
   renew(exchange: Exchange): this {
     this.exchange = exchange;
     this.responseCalls = 0;
+    this.requestId = 0;
     this.isRequestHeadDone = false;
     this.isRequestDone = false;
     this.isResponseStarted = false;
@@ -102,8 +105,16 @@ class RequestSink implements MessageSink {
     this.#matcher.requestEnded(position, bodyBytes);
   }
 
+  onOutcome(error: string, exitStatus: number): void {
+    this.#matcher.outcome(error, exitStatus);
+  }
+
   requestMethod(): string {
     return '';
+  }
+
+  requestId(): number {
+    return 0;
   }
 }
 
@@ -127,8 +138,16 @@ class ResponseSink implements MessageSink {
     this.#matcher.responseEnded(position, bodyBytes);
   }
 
+  onOutcome(error: string, exitStatus: number): void {
+    this.#matcher.outcome(error, exitStatus);
+  }
+
   requestMethod(): string {
     return this.#matcher.answeredMethod;
+  }
+
+  requestId(): number {
+    return this.#matcher.answeredId;
   }
 }
 
@@ -138,6 +157,8 @@ export class Matcher {
   /** Framing of the response under way is chunked: its end shows in the last bytes even behind a gap. */
   isResponseChunked = false;
   isRequestChunked = false;
+  /** Nothing but its own bytes shows where the response under way ends: the connection stays open behind it. */
+  isEndWithin = false;
   /** Too many requests waited and were dropped: nothing more is paired until the connection has been resynchronised. */
   isOverfull = false;
   /**
@@ -208,6 +229,11 @@ export class Matcher {
     return this.#answering()?.exchange.method ?? '';
   }
 
+  /** As MessageSink.requestId. */
+  get answeredId(): number {
+    return this.#answering()?.requestId ?? -1;
+  }
+
   /** The exchange whose response is due next. */
   #answering(): Pending | null {
     for (const pending of this.#pending) if (!pending.isResponseDone) return pending;
@@ -253,6 +279,9 @@ export class Matcher {
     exchange.userAgent = head.userAgent;
     exchange.version = head.version;
     exchange.isRequestHeadTruncated = head.isTruncated;
+    exchange.isSecure ||= head.isSecure;
+    pending.requestId = head.requestId;
+    this.isEndWithin = head.isKept;
     this.isRequestChunked = head.framing === FRAMING_CHUNKED;
     this.#sink.onRequestHead(this.#connection, exchange, head);
   }
@@ -278,6 +307,14 @@ export class Matcher {
     if (pending === null) return;
     if (isRequest) pending.exchange.isRequestUnread = true;
     else pending.exchange.isResponseUnread = true;
+  }
+
+  /** What is said of the exchange whose response is due, beside its status. */
+  outcome(error: string, exitStatus: number): void {
+    const pending = this.#answering();
+    if (pending === null) return;
+    pending.exchange.errorType = error;
+    pending.exchange.exitStatus = exitStatus;
   }
 
   #countRequestCalls(pending: Pending): void {
@@ -312,7 +349,7 @@ export class Matcher {
 
   responseHead(head: MessageHead): void {
     const pending = this.#answering();
-    if (head.status < 200 && head.status !== 101) return;
+    if (head.status > 0 && head.status < 200 && head.status !== 101) return;
     if (pending === null) {
       // Its request lay among bytes that were not captured. What a server says unasked is that it has waited too long.
       if (!this.isAstray && head.status !== REQUEST_TIMEOUT) this.#sink.missExchange(this.#connection, 'gap');

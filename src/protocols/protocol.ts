@@ -52,6 +52,12 @@ export class MessageHead {
   target = '';
   /** '1.0' or '1.1'. */
   version = '';
+  /** FastCGI: its request id, 0 in other protocols. */
+  requestId = 0;
+  /** FastCGI: the connection stays open behind the response. */
+  isKept = false;
+  /** FastCGI: it came to the web server through TLS. */
+  isSecure = false;
   status = 0;
   framing: Framing = FRAMING_NONE;
   /** With FRAMING_LENGTH: octets. */
@@ -79,6 +85,9 @@ export class MessageHead {
     this.method = '';
     this.target = '';
     this.version = '';
+    this.requestId = 0;
+    this.isKept = false;
+    this.isSecure = false;
     this.status = 0;
     this.framing = FRAMING_NONE;
     this.contentLength = 0;
@@ -103,8 +112,15 @@ export interface MessageSink {
   onHead(head: MessageHead): void;
   /** The message is complete; `position` is behind its last byte, `bodyBytes` its body without framing, -1 unknown. */
   onMessageEnd(position: number, bodyBytes: number): void;
+  /**
+   * What the protocol says of the outcome, beside a status: `error` is an `error.type`, '' if it says none; `exitStatus` the
+   * application's own. Comes before the end of the message.
+   */
+  onOutcome(error: string, exitStatus: number): void;
   /** For a response parser: the method of the request that the next response answers; '' if unknown. */
   requestMethod(): string;
+  /** Likewise its request id: 0 if its head is not known, -1 if there is no request. */
+  requestId(): number;
 }
 
 export interface MessageParser {

@@ -25,6 +25,7 @@ export class HttpDimensions {
   /** 0: no response. */
   status = 0;
   version = '';
+  isFastcgi = false;
   /** Error of the connection, '' if none. */
   errorType = '';
   /** `error.type` that the status gives, '' if none. */
@@ -156,10 +157,12 @@ export class HttpTable {
 
 /** Versions have an index so that they fit the key; 0 is "none of these", which then has no attribute. */
 const VERSIONS: readonly string[] = ['', '1.0', '1.1', '2', '3'];
+/** In the place of a version: there is one. */
+const FASTCGI_INDEX = 7;
 
 /** Port (16 bits), status (10), version (3) and scheme (1) in one small integer: 30 bits, no heap number. */
 function packedKey(dimensions: HttpDimensions): number {
-  const version = Math.max(0, VERSIONS.indexOf(dimensions.version));
+  const version = dimensions.isFastcgi ? FASTCGI_INDEX : Math.max(0, VERSIONS.indexOf(dimensions.version));
   const scheme = dimensions.scheme === 'https' ? 1 : 0;
   return ((dimensions.port * 1024 + dimensions.status) * 8 + version) * 2 + scheme;
 }
@@ -176,6 +179,7 @@ function seriesAttributes(dimensions: HttpDimensions): Attributes {
   if (dimensions.status !== 0) attributes.push([semconv.HTTP_RESPONSE_STATUS_CODE.name, dimensions.status]);
   const error = dimensions.errorType !== '' ? dimensions.errorType : dimensions.statusError;
   if (error !== '') attributes.push([semconv.ERROR_TYPE.name, error]);
+  if (dimensions.isFastcgi) attributes.push([semconv.NETWORK_PROTOCOL_NAME.name, semconv.FASTCGI]);
   if (VERSIONS.indexOf(dimensions.version) > 0) {
     attributes.push([semconv.NETWORK_PROTOCOL_VERSION.name, dimensions.version]);
   }

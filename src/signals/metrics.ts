@@ -207,6 +207,7 @@ export class Metrics {
     dimensions.method = this.#methods.attribute(exchange.method);
     dimensions.status = exchange.status;
     dimensions.version = exchange.version;
+    dimensions.isFastcgi = exchange.isFastcgi;
     dimensions.errorType = exchange.errorType;
     dimensions.statusError = statusError(exchange.kind, exchange.status);
     return dimensions;

@@ -20,6 +20,7 @@ export const HTTP_ROUTE = attributeKey('http.route');
 export const NETWORK_IO_DIRECTION = attributeKey('network.io.direction');
 export const NETWORK_PEER_ADDRESS = attributeKey('network.peer.address');
 export const NETWORK_PEER_PORT = attributeKey('network.peer.port');
+export const NETWORK_PROTOCOL_NAME = attributeKey('network.protocol.name');
 export const NETWORK_PROTOCOL_VERSION = attributeKey('network.protocol.version');
 export const NETWORK_TRANSPORT = attributeKey('network.transport');
 export const NETWORK_TYPE = attributeKey('network.type');
@@ -84,6 +85,8 @@ export const IO_WRITE_BYTES = attributeKey('underspan.io.write_bytes');
 export const WEBSOCKET_READ_FRAMES = attributeKey('underspan.websocket.read_frames');
 export const WEBSOCKET_WRITE_FRAMES = attributeKey('underspan.websocket.write_frames');
 export const WEBSOCKET_UNCOUNTED = attributeKey('underspan.websocket.uncounted.reason');
+/** What a FastCGI application said of itself at the end of a request, where that is not 0. */
+export const FASTCGI_APP_STATUS = attributeKey('underspan.fastcgi.app_status');
 /** How the parent is known: `header` (traceparent, b3 ...), `sequence` (socket pair), `remote_sequence` (another host), or a grade
  *  of traces/causes.ts. Absent on roots. */
 export const PARENT_EVIDENCE = attributeKey('underspan.parent.evidence');
@@ -104,6 +107,9 @@ export const TCP_SNDBUF_LIMITED = attributeKey('underspan.tcp.sndbuf_limited');
 /** Bytes that at the span's end had been given to the kernel and not been sent; sent and not been acknowledged. */
 export const TCP_UNSENT = attributeKey('underspan.tcp.unsent');
 export const TCP_UNACKED = attributeKey('underspan.tcp.unacked');
+
+/** `network.protocol.name` where it is not HTTP. */
+export const FASTCGI = 'fastcgi';
 
 /** `network.io.direction`. */
 export const DIRECTION_RECEIVE = 'receive';

@@ -1,6 +1,7 @@
 // Whom a request was meant for: the authority of its target (absolute-form wins over Host, RFC 9112 section 3.2.2), else
 // the Host header, else the socket's own address. A port that neither names is the socket's, which is a fact, and not
-// the scheme's default, which would be a guess. Results are interned: a known Host costs one Map lookup.
+// the scheme's default, which would be a guess. A FastCGI request names the web server that sends it: to that, whom it is for
+// is the socket's other end, and the name is part of the URL only. Results are interned: a known Host costs one Map lookup.
 import { type Exchange, KIND_CLIENT } from '../exchanges/exchange.js';
 
 /** Hosts come from the wire: beyond this many all are forgotten and parsed again. */
@@ -41,10 +42,21 @@ export class ServerAddresses {
       // The port of a URL that names none is its scheme's, not that of the proxy that the URL was sent to.
       port = HTTPS_FORM.test(target) ? HTTPS_PORT : HTTP_PORT;
     } else {
-      host = exchange.host !== '' ? exchange.host : bracketed(isClient ? peer.remoteAddress : peer.localAddress);
+      const isNamed = exchange.host !== '' && !(isClient && exchange.isFastcgi);
+      host = isNamed ? exchange.host : bracketed(isClient ? peer.remoteAddress : peer.localAddress);
       port = isClient ? peer.remotePort : peer.localPort;
     }
+    return this.#find(host, port, targetScheme(exchange) === 'https');
+  }
+
+  /** Scheme and authority for `url.full`. */
+  origin(exchange: Exchange, server: ServerAddress): string {
+    if (!exchange.isFastcgi || exchange.host === '') return server.origin;
     const isSecure = targetScheme(exchange) === 'https';
+    return this.#find(exchange.host, isSecure ? HTTPS_PORT : HTTP_PORT, isSecure).origin;
+  }
+
+  #find(host: string, port: number, isSecure: boolean): ServerAddress {
     const key = isSecure ? port + SECURE : port;
     return this.#byHost.get(host)?.get(key) ?? this.#intern(host, port, key);
   }

@@ -193,9 +193,9 @@ export class SpanWriter {
     const query = this.#captureQuery ? targetQuery(exchange.target) : '';
     encoder.string(semconv.URL_PATH, path);
     if (query !== '') encoder.string(semconv.URL_QUERY, query);
-    if (exchange.kind === KIND_CLIENT && server.origin !== '') {
-      encoder.string(semconv.URL_FULL, fullUrl(exchange, server, path, query));
-    }
+    if (exchange.kind !== KIND_CLIENT) return;
+    const origin = this.#servers.origin(exchange, server);
+    if (origin !== '') encoder.string(semconv.URL_FULL, fullUrl(exchange, origin, path, query));
   }
 
   #writePeer(exchange: Exchange): void {
@@ -300,6 +300,7 @@ export class SpanWriter {
     encoder.int(semconv.IO_WRITE_CALLS, exchange.writeCalls);
     if (exchange.bytesIn >= 0) encoder.int(semconv.IO_READ_BYTES, exchange.bytesIn);
     if (exchange.bytesOut >= 0) encoder.int(semconv.IO_WRITE_BYTES, exchange.bytesOut);
+    if (exchange.exitStatus !== 0) encoder.int(semconv.FASTCGI_APP_STATUS, exchange.exitStatus);
     if (exchange.frames !== null) this.#writeFrames(exchange.frames);
     if (exchange.srttMicros > 0) encoder.double(semconv.TCP_SRTT, exchange.srttMicros / 1e6);
     if (exchange.retransmits > 0) encoder.int(semconv.TCP_RETRANSMITS, exchange.retransmits);
@@ -327,14 +328,15 @@ export class SpanWriter {
   /** Status, version, and whether that is an error. */
   #writeOutcome(exchange: Exchange): void {
     const encoder = this.#encoder;
-    const { kind, status, version, errorType } = exchange;
-    const key = status * 8 + kind;
+    const { kind, status, version, errorType, isFastcgi } = exchange;
+    const key = (status * 8 + kind) * 2 + (isFastcgi ? 1 : 0);
     const known = this.#outcomes.get(key, version, errorType);
     if (known !== undefined) {
       encoder.again(known);
       return;
     }
     const start = encoder.position;
+    if (isFastcgi) encoder.string(semconv.NETWORK_PROTOCOL_NAME, semconv.FASTCGI);
     if (version !== '') encoder.string(semconv.NETWORK_PROTOCOL_VERSION, version);
     if (status !== 0) encoder.int(semconv.HTTP_RESPONSE_STATUS_CODE, status);
     const error = errorType !== '' ? errorType : statusError(kind, status);
@@ -347,11 +349,11 @@ export class SpanWriter {
 }
 
 /** `url.full`: what the client asked for, credentials redacted; of CONNECT, which has no more, the authority. */
-function fullUrl(exchange: Exchange, server: ServerAddress, path: string, query: string): string {
-  if (exchange.method === 'CONNECT') return server.origin.slice(server.origin.indexOf('//'));
+function fullUrl(exchange: Exchange, origin: string, path: string, query: string): string {
+  if (exchange.method === 'CONNECT') return origin.slice(origin.indexOf('//'));
   const credentials = exchange.target.startsWith('/') ? '' : redactedCredentials(exchange.target);
-  const origin = credentials === '' ? server.origin : server.origin.replace('://', `://${credentials}`);
-  const url = path === '*' ? origin : origin + path;
+  const base = credentials === '' ? origin : origin.replace('://', `://${credentials}`);
+  const url = path === '*' ? base : base + path;
   return query === '' ? url : `${url}?${query}`;
 }
 

@@ -71,6 +71,12 @@ export class MessageLog implements MessageSink {
     this.#methods = [method];
   }
 
+  onOutcome(): void {}
+
+  requestId(): number {
+    return 0;
+  }
+
   requestMethod(): string {
     const last = this.#methods.length - 1;
     const method = this.#methods[Math.min(this.#nextMethod, last)] ?? '';

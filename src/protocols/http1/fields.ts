@@ -11,7 +11,7 @@ export const LENGTH_ABSENT = -1;
 /** Content-Length was seen and is no number, or two that differ. */
 export const LENGTH_INVALID = -2;
 
-interface WantedField {
+export interface WantedField {
   /** Lower case. */
   readonly name: string;
   /** Where it goes: read and written by `readField` and `writeField`, without a call that goes to one of many functions. */
@@ -77,6 +77,9 @@ const WANTED: readonly WantedField[] = [
   traceField('tracestate', TRACESTATE, 2048),
   ...TRACE_HEADERS.map(([name, , maxBytes], at) => traceField(name, FIRST_TRACE_HEADER + at, maxBytes)),
 ];
+
+/** Those that are text, by whatever protocol they come. */
+export const TEXT_FIELDS: readonly WantedField[] = WANTED.filter(({ id }) => id >= HOST);
 
 function traceKey(id: number): keyof TraceHeaders {
   return (TRACE_HEADERS[id - FIRST_TRACE_HEADER] as (typeof TRACE_HEADERS)[number])[1];
@@ -284,7 +287,8 @@ export class FieldReader {
   }
 }
 
-function takeText(
+/** Takes a value of the field: bytes[from, to), without blanks around it. */
+export function takeText(
   field: WantedField,
   bytes: Uint8Array,
   from: number,

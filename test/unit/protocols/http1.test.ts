@@ -193,6 +193,8 @@ test('heads of two connections that come in pieces do not mix', () => {
       onMessageStart: () => {},
       onHead: head => heads.push({ target: head.target, host: head.host, traced: head.traceHeaders !== null }),
       onMessageEnd: () => {},
+      onOutcome: () => {},
+      requestId: () => 0,
       requestMethod: () => '',
     });
   const pieces = [
