@@ -61,11 +61,20 @@ static __always_inline void read_address(struct event_address *a, struct sock *s
 	*(__u32 *)a->remote = BPF_CORE_READ(sk, __sk_common.skc_daddr);
 }
 
-/* A tag that both sockets of a unix pair compute alike, never 0. */
+static __always_inline __u64 mixed_address(__u64 address)
+{
+	address *= 0x9e3779b97f4a7c15ULL;
+	address ^= address >> 29;
+	address *= 0xbf58476d1ce4e5b9ULL;
+	return address ^ address >> 32;
+}
+
+/* A tag that both sockets of a unix pair compute alike, never 0. Sockets lie side by side in
+ * memory: pairs of them often have the same difference, so each is mixed by itself. */
 static __always_inline __u32 unix_pair_tag(struct sock *sk)
 {
 	__u64 peer = (__u64)BPF_CORE_READ((struct unix_sock *)sk, peer);
-	__u64 mixed = (address_of(sk) ^ peer) * 0x9e3779b97f4a7c15ULL;
+	__u64 mixed = mixed_address(address_of(sk)) + mixed_address(peer);
 
 	return (__u32)(mixed >> 32) | 1;
 }
