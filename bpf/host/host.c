@@ -56,6 +56,12 @@ struct object {
 	struct user_link *user_links; /* on files */
 	int user_link_count, user_link_room;
 	int stats_fd;
+	pthread_t loader; /* while is_loading */
+	bool is_loading;
+	_Atomic bool is_done; /* by the loader, what follows is read after it */
+	int load_error;
+	char *load_log;
+	size_t load_log_bytes;
 };
 
 struct ring {
@@ -235,8 +241,18 @@ static void detach_all(struct object *object)
 	object->user_link_count = object->user_link_room = 0;
 }
 
+static void join_loader(struct object *object)
+{
+	if (object->is_loading)
+		pthread_join(object->loader, NULL);
+	object->is_loading = false;
+}
+
 static void object_free(struct object *object)
 {
+	join_loader(object);
+	free(object->load_log);
+	object->load_log = NULL;
 	detach_all(object);
 	if (object->bpf)
 		bpf_object__close(object->bpf);
@@ -283,37 +299,72 @@ static napi_value host_open(napi_env env, napi_callback_info info)
 	return out;
 }
 
-/* functions(btfPath, names) -> which of these functions the kernel's BTF (or that of
- * the file) has, a boolean each */
+#define FUNCTIONS_MAX 256
+
+struct wanted_function {
+	char name[NAME_MAX_BYTES];
+	bool is_there;
+};
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(a, b); /* the name comes first in it */
+}
+
+/* One pass: the kernel's BTF has 150,000 types, and a search by name walks them all. */
+static void mark_functions(const struct btf *btf, struct wanted_function *wanted, size_t count)
+{
+	struct wanted_function *found;
+
+	for (__u32 id = 1; id < btf__type_cnt(btf); id++) {
+		const struct btf_type *type = btf__type_by_id(btf, id);
+
+		if (!btf_is_func(type))
+			continue;
+		found = bsearch(btf__name_by_offset(btf, type->name_off), wanted, count, sizeof(*wanted), by_name);
+		if (found)
+			found->is_there = true;
+	}
+}
+
+/* functions(btfPath, names) -> the names of these that the kernel's BTF (or that of the file) has as functions */
 static napi_value host_functions(napi_env env, napi_callback_info info)
 {
 	ARGUMENTS(2)
-	char path[4096], name[NAME_MAX_BYTES];
-	uint32_t count;
-	napi_value out;
+	static _Thread_local struct wanted_function wanted[FUNCTIONS_MAX];
+	char path[4096];
+	uint32_t count, found = 0;
+	napi_value out, text;
 
 	if (!get_text(env, argv[0], path, sizeof(path)))
 		return NULL;
-	if (napi_get_array_length(env, argv[1], &count) != napi_ok) {
-		napi_throw_type_error(env, NULL, "an array was expected");
+	if (napi_get_array_length(env, argv[1], &count) != napi_ok || count > FUNCTIONS_MAX) {
+		napi_throw_type_error(env, NULL, "an array of at most 256 names was expected");
 		return NULL;
 	}
+	for (uint32_t i = 0; i < count; i++) {
+		napi_value element;
+
+		wanted[i].is_there = false;
+		napi_get_element(env, argv[1], i, &element);
+		if (!get_text(env, element, wanted[i].name, sizeof(wanted[i].name)))
+			return NULL;
+	}
+	qsort(wanted, count, sizeof(wanted[0]), by_name);
 	log_used = 0;
 	struct btf *btf = *path ? btf__parse(path, NULL) : btf__load_vmlinux_btf();
 
 	if (!btf)
 		return fail(env, *path ? path : "the kernel's BTF", errno);
-	napi_create_array_with_length(env, count, &out);
-	for (uint32_t i = 0; i < count; i++) {
-		napi_value element, has;
-
-		napi_get_element(env, argv[1], i, &element);
-		if (!get_text(env, element, name, sizeof(name)))
-			break;
-		napi_get_boolean(env, btf__find_by_name_kind(btf, name, BTF_KIND_FUNC) > 0, &has);
-		napi_set_element(env, out, i, has);
-	}
+	mark_functions(btf, wanted, count);
 	btf__free(btf);
+	napi_create_array(env, &out);
+	for (uint32_t i = 0; i < count; i++) {
+		if (!wanted[i].is_there)
+			continue;
+		napi_create_string_utf8(env, wanted[i].name, NAPI_AUTO_LENGTH, &text);
+		napi_set_element(env, out, found++, text);
+	}
 	return out;
 }
 
@@ -402,23 +453,111 @@ static napi_value host_disable(napi_env env, napi_callback_info info)
 	return error ? fail(env, "disable", error) : NULL;
 }
 
+/* share(handle, from): before the load; the maps of another object that is loaded, in place of own ones. */
+static napi_value host_share(napi_env env, napi_callback_info info)
+{
+	ARGUMENTS(2)
+	struct object *object = get_external(env, argv[0]);
+	struct object *from = get_external(env, argv[1]);
+	struct bpf_map *map, *shared;
+
+	if (!object || !from)
+		return NULL;
+	bpf_object__for_each_map(map, object->bpf) {
+		shared = bpf_object__find_map_by_name(from->bpf, bpf_map__name(map));
+		if (!shared)
+			return fail(env, bpf_map__name(map), ENOENT);
+		int error = bpf_map__reuse_fd(map, bpf_map__fd(shared));
+
+		if (error)
+			return fail(env, bpf_map__name(map), error);
+	}
+	return NULL;
+}
+
+/* The verifier gives up (EAGAIN) when a signal is pending: a profiler's clock is faster than a large program. */
+static int load_unsignalled(struct object *object)
+{
+	sigset_t all, before;
+	int error;
+
+	log_used = 0;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = bpf_object__load(object->bpf);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return error;
+}
+
+static napi_value load_result(napi_env env, int error)
+{
+	return error ? fail(env, "the kernel refused the BPF object", error) : NULL;
+}
+
 /* load(handle) */
 static napi_value host_load(napi_env env, napi_callback_info info)
 {
 	ARGUMENTS(1)
 	struct object *object = get_external(env, argv[0]);
-	sigset_t all, before;
+
+	return object ? load_result(env, load_unsignalled(object)) : NULL;
+}
+
+static void *load_in_thread(void *argument)
+{
+	struct object *object = argument;
+
+	object->load_error = load_unsignalled(object);
+	object->load_log = malloc(log_used);
+	object->load_log_bytes = object->load_log ? log_used : 0;
+	if (object->load_log)
+		memcpy(object->load_log, log_text, log_used);
+	object->is_done = true;
+	return NULL;
+}
+
+#define LOADER_STACK_BYTES (1 << 20)
+
+/* loadAside(handle): in a thread of its own. Until isLoaded says so, the handle is good for nothing but close. */
+static napi_value host_load_aside(napi_env env, napi_callback_info info)
+{
+	ARGUMENTS(1)
+	struct object *object = get_external(env, argv[0]);
+	pthread_attr_t attributes;
 	int error;
 
 	if (!object)
 		return NULL;
-	log_used = 0;
-	/* The verifier gives up (EAGAIN) when a signal is pending: a profiler's clock is faster than a large program. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = bpf_object__load(object->bpf);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return error ? fail(env, "the kernel refused the BPF object", error) : NULL;
+	if (object->is_loading)
+		return fail(env, "it is being loaded", EALREADY);
+	object->is_done = false;
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, LOADER_STACK_BYTES);
+	error = pthread_create(&object->loader, &attributes, load_in_thread, object);
+	pthread_attr_destroy(&attributes);
+	object->is_loading = !error;
+	return error ? fail(env, "a thread to load in", error) : NULL;
+}
+
+/* isLoaded(handle) -> boolean; after loadAside. Throws what load would. */
+static napi_value host_is_loaded(napi_env env, napi_callback_info info)
+{
+	ARGUMENTS(1)
+	struct object *object = get_external(env, argv[0]);
+	napi_value out;
+
+	if (!object)
+		return NULL;
+	napi_get_boolean(env, object->is_done, &out);
+	if (!object->is_done)
+		return out;
+	join_loader(object);
+	if (!object->load_error)
+		return out;
+	if (object->load_log)
+		memcpy(log_text, object->load_log, object->load_log_bytes);
+	log_used = object->load_log_bytes;
+	return load_result(env, object->load_error);
 }
 
 /* attachEvent(handle, program, id): to a trace event of that number, as a kprobe
@@ -1017,7 +1156,10 @@ NAPI_MODULE_INIT()
 		{ "setConstant", host_set_constant },
 		{ "setMapSize", host_set_map_size },
 		{ "disable", host_disable },
+		{ "share", host_share },
 		{ "load", host_load },
+		{ "loadAside", host_load_aside },
+		{ "isLoaded", host_is_loaded },
 		{ "attach", host_attach },
 		{ "attachEvent", host_attach_event },
 		{ "useMultiProbes", host_use_multi_probes },

@@ -25,6 +25,8 @@ import { type Target, takesLong, targetsIn } from './targets.js';
 
 /** The kernel's side. */
 export interface UserProbes {
+  /** Can the program be attached, or is it known that it cannot? If not, it is asked for hereby and will be soon. */
+  isSettled(program: string): boolean;
   /** Throws where the kernel refuses. */
   attachUser(program: string, path: string, offsets: readonly number[], isReturn: boolean): void;
 }
@@ -82,6 +84,14 @@ interface LargeFile extends MappedFile {
   readonly pids: Set<number>;
 }
 
+/** A file that waits for its programs to be loaded, kept open, and the processes that wait for it. */
+interface UnprobedFile extends MappedFile {
+  readonly known: KnownFile;
+  readonly executable: Executable;
+  readonly targets: readonly Target[];
+  readonly pids: Set<number>;
+}
+
 const NOT_SEEN: Opacity = { reason: NOT_LOOKED_AT, library: '' };
 
 export class TlsAttacher {
@@ -105,6 +115,7 @@ export class TlsAttacher {
   readonly #urgent: number[] = [];
   /** Files that are yet to be read by the inspector, the first one is being read. */
   readonly #largeFiles: LargeFile[] = [];
+  #unprobedFiles: UnprobedFile[] = [];
   #isFull = false;
 
   constructor(options: TlsAttacherOptions) {
@@ -140,18 +151,20 @@ export class TlsAttacher {
     return this.#reasons.get(pid) ?? NOT_SEEN;
   }
 
-  /** Is there anything that ran at the start and has not been read? */
+  /** Is there anything that ran at the start and has not been read, or has no probes yet? */
   get isReading(): boolean {
-    return this.#largeFiles.length + this.#unseen.length > 0;
+    return this.#largeFiles.length + this.#unseen.length + this.#unprobedFiles.length > 0;
   }
 
   close(): void {
     this.#options.inspector?.close();
-    for (const { executable } of this.#largeFiles.splice(0)) executable?.close();
+    for (const { executable } of [...this.#largeFiles.splice(0), ...this.#unprobedFiles.splice(0)]) executable?.close();
   }
 
   /** Looks at what is due. */
   tick(nowNs: number): void {
+    this.#probeSettled();
+    if (this.#unprobedFiles.length >= OPEN_MAX) return;
     const endMs = performance.now() + SCAN_PER_TURN_MS;
     while (this.#unseen.length > 0 && performance.now() < endMs) this.look(this.#unseen.pop() as number);
     for (const pid of this.#urgent.splice(0, URGENT_PER_TURN)) if (this.#options.isObserved(pid)) this.look(pid);
@@ -177,7 +190,8 @@ export class TlsAttacher {
         const found = this.#inspect(file, pid);
         if (found === null) return false;
         known = found;
-      } else if (known.reason === NOT_LOOKED_AT) this.#await(known, pid);
+      }
+      if (known.reason === NOT_LOOKED_AT) this.#await(known, pid);
       if (known.reason !== NO_LIBRARY) reason = known.reason;
       if (known.hasRoutines && isProgramOf(pid, file.path)) this.#options.onRoutines(pid);
     }
@@ -218,9 +232,11 @@ export class TlsAttacher {
     return this.#opacities.get(main.key) ?? null;
   }
 
-  /** Its process is looked at again when the file has been read. */
+  /** Its process is looked at again when the file has been read, or probed. */
   #await(known: KnownFile, pid: number): void {
-    const pids = this.#largeFiles.find(file => file.known === known && file.about === 'targets')?.pids;
+    const isIt = (file: LargeFile | UnprobedFile) =>
+      file.known === known && !('about' in file && file.about === 'opacity');
+    const pids = (this.#largeFiles.find(isIt) ?? this.#unprobedFiles.find(isIt))?.pids;
     if (pids !== undefined && pids.size < WAITING_MAX) pids.add(pid);
   }
 
@@ -296,12 +312,41 @@ export class TlsAttacher {
     known.reason = NO_LIBRARY;
     known.isProbed = targets.length > 0;
     if (known.isProbed) this.#probed.set(identityOf(executable.descriptor), known);
+    const kept = this.#areSettled(targets) ? null : Executable.open(executable.path);
+    if (kept === null) {
+      this.#probe(file.path, known, executable, targets);
+      return;
+    }
+    known.reason = NOT_LOOKED_AT;
+    this.#unprobedFiles.push({ ...file, known, executable: kept, targets, pids: new Set() });
+  }
+
+  /** Asks for all programs that are not. */
+  #areSettled(targets: readonly Target[]): boolean {
+    const programs = targets.flatMap(({ attachments }) => attachments.map(({ program }) => program));
+    return programs.filter(program => !this.#options.probes.isSettled(program)).length === 0;
+  }
+
+  /** Of the files that wait for programs those whose programs have come. */
+  #probeSettled(): void {
+    if (this.#unprobedFiles.length === 0) return;
+    const settled = this.#unprobedFiles.filter(({ targets }) => this.#areSettled(targets));
+    this.#unprobedFiles = this.#unprobedFiles.filter(file => !settled.includes(file));
+    for (const { path, known, executable, targets, pids } of settled) {
+      known.reason = NO_LIBRARY;
+      this.#probe(path, known, executable, targets);
+      executable.close();
+      for (const pid of pids) this.look(pid);
+    }
+  }
+
+  #probe(path: string, known: KnownFile, executable: Executable, targets: readonly Target[]): void {
     for (const { kind, library, attachments, detail } of targets) {
       const refusal = detail === '' ? this.#attachAll(executable, attachments) : detail;
       if (kind === 'buffer') continue;
       if (kind === 'tls') known.reason = refusal === '' ? NOT_BOUND : REFUSED;
       if (kind === 'routines' && refusal === '') known.hasRoutines = true;
-      this.#options.onReport({ kind, library, path: file.path, ok: refusal === '', detail: refusal });
+      this.#options.onReport({ kind, library, path, ok: refusal === '', detail: refusal });
     }
   }
 

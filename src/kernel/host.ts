@@ -26,13 +26,19 @@ export interface ProgramInfo {
 
 export interface Host {
   open(path: string, btfPath: string): ObjectHandle;
-  /** Which of these functions the kernel (or the BTF file) has. */
-  functions(btfPath: string, names: readonly string[]): boolean[];
+  /** Those of these functions that the kernel (or the BTF file) has; at most 256. */
+  functions(btfPath: string, names: readonly string[]): string[];
   close(object: ObjectHandle): void;
   setConstant(object: ObjectHandle, name: string, value: number): void;
   setMapSize(object: ObjectHandle, map: string, entries: number): void;
   disable(object: ObjectHandle, program: string): void;
+  /** Before the load: it uses the maps of `from`, which is loaded, in place of own ones. */
+  share(object: ObjectHandle, from: ObjectHandle): void;
   load(object: ObjectHandle): void;
+  /** In a thread of its own: until `isLoaded` the object can only be closed, which waits for the load to end. */
+  loadAside(object: ObjectHandle): void;
+  /** Throws what `load` would. */
+  isLoaded(object: ObjectHandle): boolean;
   attach(object: ObjectHandle, program: string): void;
   /** To a trace event of this number. */
   attachEvent(object: ObjectHandle, program: string, id: number): void;

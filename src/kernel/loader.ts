@@ -15,26 +15,31 @@ import {
   SETTINGS_OFFSETS,
   STAT_RUNS_REPEATED,
 } from '../records/records.gen.js';
+import {
+  FOR_FILES,
+  KERNEL_BTF,
+  type KernelAbilities,
+  loadError,
+  loadMaps,
+  type ObjectOptions,
+  openPrograms,
+  reasonFrom,
+  refusedIn,
+} from './bpf-object.js';
 import { ConnectionMap } from './connection-map.js';
-import { buildPath, type Host, loadHost, type ObjectHandle, type ProgramInfo, type RingHandle } from './host.js';
+import { type Host, loadHost, type ObjectHandle, type ProgramInfo, type RingHandle } from './host.js';
 import { Kretprobes } from './kretprobes.js';
+import { LatePrograms } from './late-programs.js';
 import { isPreempting, kernelWords, skippedRuns } from './preemption.js';
 import { PROBE_GROUPS, type ProbeReport, type WayName } from './probes.js';
 import { type KernelFacts, WaySelection } from './selection.js';
 
-export interface KernelOptions {
-  readonly dataRingBytes: number;
-  readonly controlRingBytes: number;
-  readonly maxConnections: number;
+export interface KernelOptions extends ObjectOptions {
   /** Captured bytes of each run. */
   readonly headBytes: number;
-  /** BTF file instead of the kernel's own, '' for the kernel's. */
-  readonly btfPath: string;
-  /** The agent's own process: never observed. */
-  readonly agentPid: number;
   /** Only this way, for the groups that have it. */
   readonly way?: WayName | null;
-  /** Only to see what the kernel takes: a required group that it refuses is in the reports, and no error. */
+  /** Only to see what the kernel takes: all programs are loaded at once, and a required group that it refuses is in the reports, and no error. */
   readonly isTrial?: boolean;
   /** Measure the run time of programs (costs some tens of nanoseconds a run). */
   readonly stats?: boolean;
@@ -43,21 +48,12 @@ export interface KernelOptions {
 const FOLLOWED = new Uint8Array([1, 0, 0, 0]);
 /** Stacks have no keys. */
 const EMPTY_KEY = new Uint8Array(0);
-const KERNEL_BTF = '/sys/kernel/btf/vmlinux';
-/** Of bpf/capture.h. */
-const LANES = 16;
 /** Linux 6.2, see bpf/kernel_read.h. */
 const TYPED_READ = 'bpf_rdonly_cast';
 /** Linux 6.6, see host.c. */
 const MULTI_PROBES = 'bpf_uprobe_multi_link_attach';
 /** Either says that the kernel has kprobes. */
 const KPROBE_FILES = ['/sys/bus/event_source/devices/kprobe/type', '/sys/kernel/tracing/kprobe_events'];
-/** Attached to files, one by one. */
-const FOR_FILES: ReadonlySet<string> = new Set(
-  PROBE_GROUPS.flatMap(({ ways }) => ways.flatMap(({ programs }) => programs))
-    .filter(({ isForFiles }) => isForFiles === true)
-    .map(({ name }) => name),
-);
 /**
  * What tells that a socket is gone: attached before any process is selected. Of a connection that is followed sooner the end
  * may go unseen, and the next socket at its address is taken for it.
@@ -67,26 +63,22 @@ const ENDS: ReadonlySet<string> = new Set(
     .flatMap(({ ways }) => ways.flatMap(({ programs }) => programs))
     .map(({ name }) => name),
 );
-/** An LRU map keeps entries by CPU, and lets go of some before it is full. */
-const SESSIONS_TO_SPARE = 8192;
 /** In struct event_lost. */
 const LOST_INGRESS = 4;
 const LOST_EGRESS = 6;
 const RETURN_PROBE = 'kretprobe/';
-/** The verifier's last words are followed by its figures. */
-const VERDICT = /(.*)\nprocessed \d+ insns/;
-const REFUSED = /prog '([^']+)': failed to load/g;
-
-function lastLines(log: string, count: number): string {
-  return log.trim().split('\n').slice(-count).join('\n');
-}
+/** Of the group that reads OpenSSL and the like. */
+const TLS_PROGRAM = 'tls_call_exit';
 
 export class Kernel {
   readonly dataRing: RingHandle;
   readonly controlRing: RingHandle;
   readonly connections: ConnectionMap;
   readonly #host: Host;
+  readonly #maps: ObjectHandle;
+  /** The programs, but those that come late. */
   readonly #object: ObjectHandle;
+  readonly #late: LatePrograms;
   readonly #settings: Uint32Array;
   readonly #selection: WaySelection;
   readonly #isTrial: boolean;
@@ -105,21 +97,22 @@ export class Kernel {
   readonly #value = new Uint8Array(8);
   readonly #valueView = new DataView(this.#value.buffer);
 
-  private constructor(host: Host, object: ObjectHandle, selection: WaySelection, options: KernelOptions) {
+  private constructor(parts: KernelParts, options: KernelOptions) {
+    const { host, maps, object, selection, late } = parts;
     this.#host = host;
+    this.#maps = maps;
     this.#object = object;
     this.#selection = selection;
+    this.#late = late;
     this.#isTrial = options.isTrial === true;
     const returns = host.programs(object).filter(({ section }) => section.startsWith(RETURN_PROBE));
     this.#returnProbes = new Map(returns.map(({ name, section }) => [name, section.slice(RETURN_PROBE.length)]));
-    this.dataRing = host.ring(object, 'data_ring');
-    this.controlRing = host.ring(object, 'control_ring');
-    this.connections = new ConnectionMap(options.maxConnections, bytes => host.mapMemory(object, 'connections', bytes));
-    this.#settings = new Uint32Array(host.mapMemory(object, 'settings', 0));
+    this.dataRing = host.ring(maps, 'data_ring');
+    this.controlRing = host.ring(maps, 'control_ring');
+    this.connections = new ConnectionMap(options.maxConnections, bytes => host.mapMemory(maps, 'connections', bytes));
+    this.#settings = new Uint32Array(host.mapMemory(maps, 'settings', 0));
     this.#settings[SETTINGS_OFFSETS.headBytes / 4] = options.headBytes;
-    // Before Linux 5.12 no program can take the next number off a shared counter.
-    host.fillStack(object, 'free_slots', options.maxConnections);
-    if (options.stats === true) host.enableStats(object);
+    if (options.stats === true) host.enableStats(maps);
   }
 
   /**
@@ -130,32 +123,64 @@ export class Kernel {
     const host = loadHost();
     const facts = factsOf(host, options.btfPath);
     const selection = new WaySelection(PROBE_GROUPS, options.way ?? null, facts);
-    let hasTypedReads = facts.hasFunction(TYPED_READ);
-    const hasMultiProbes = facts.hasFunction(MULTI_PROBES);
-    for (;;) {
-      const { blocked } = selection;
-      if (blocked !== null && options.isTrial !== true) throw refusedError(blocked);
-      const object = open(host, options, selection.programs(), {
-        hasTypedReads,
-        hasMultiProbes,
-        hasCopies: facts.isPreempting,
-      });
-      try {
-        host.load(object);
-      } catch (error) {
-        const log = host.log();
-        host.close(object);
-        const names = [...log.matchAll(REFUSED)].map(match => match[1] as string);
-        if (names.length === 0) throw loadError(error as NodeJS.ErrnoException, log, options.btfPath);
-        // What is refused by policy is refused with any body (the verifier has nothing to say then).
-        if (hasTypedReads && /-- BEGIN PROG LOAD LOG --/.test(log)) hasTypedReads = false;
-        else for (const name of names) selection.refuse(name, reasonFrom(error as Error, log));
-        continue;
+    const abilities = {
+      hasTypedReads: facts.hasFunction(TYPED_READ),
+      hasMultiProbes: facts.hasFunction(MULTI_PROBES),
+      hasCopies: facts.isPreempting,
+    };
+    const load = (hasTypedReads: boolean) =>
+      Kernel.#loadOver({ host, options, selection, abilities: { ...abilities, hasTypedReads } });
+    const kernel = load(abilities.hasTypedReads) ?? load(false);
+    if (kernel === null) throw refusedError(selection.reports()[0] as ProbeReport);
+    return kernel;
+  }
+
+  /** Null if the verifier does not take typed reads although the kernel has them. Throws AgentError when nothing can work. */
+  static #loadOver({ host, options, selection, abilities }: LoadPlan): Kernel | null {
+    const maps = loadMaps(host, options, abilities);
+    const isTrial = options.isTrial === true;
+    const late = new LatePrograms({
+      host,
+      maps,
+      btfPath: options.btfPath,
+      abilities,
+      programsOf: name => (isTrial ? [] : selection.programs(group => group.name === name)),
+      onRefused: (program, reason) => selection.refuse(program, reason),
+    });
+    try {
+      // Before Linux 5.12 no program can take the next number off a shared counter.
+      host.fillStack(maps, 'free_slots', options.maxConnections);
+      // Such a library is nearly everywhere: loaded beside the rest.
+      late.isSettled(TLS_PROGRAM);
+      for (;;) {
+        const { blocked } = selection;
+        if (blocked !== null && !isTrial) throw refusedError(blocked);
+        const programs = selection.programs(({ isLate }) => isTrial || isLate !== true);
+        const object = openPrograms(host, maps, options.btfPath, programs, abilities);
+        try {
+          host.load(object);
+        } catch (error) {
+          const log = host.log();
+          host.close(object);
+          const names = refusedIn(log);
+          if (names.length === 0) throw loadError(error as NodeJS.ErrnoException, log, options.btfPath);
+          // What is refused by policy is refused with any body (the verifier has nothing to say then).
+          if (abilities.hasTypedReads && /-- BEGIN PROG LOAD LOG --/.test(log)) break;
+          for (const name of names) selection.refuse(name, reasonFrom(error as Error, log));
+          continue;
+        }
+        const kernel = new Kernel({ host, maps, object, selection, late }, options);
+        if (kernel.#attachAll(name => ENDS.has(name) || selection.hasAlternative(name))) return kernel;
+        kernel.#closeObject();
       }
-      const kernel = new Kernel(host, object, selection, options);
-      if (kernel.#attachAll(name => ENDS.has(name) || selection.hasAlternative(name))) return kernel;
-      kernel.close();
+    } catch (error) {
+      late.close();
+      host.close(maps);
+      throw error;
     }
+    late.close();
+    host.close(maps);
+    return null;
   }
 
   /** Attaches what `load` has not attached; a required group that cannot be is an error. */
@@ -187,10 +212,18 @@ export class Kernel {
     return true;
   }
 
-  /** Probes on places in a file, in every process that maps it. Throws where the kernel refuses. */
+  /** Can it be attached to files, or has the kernel refused it? If not, it will be: it is being loaded from now on. */
+  isSettled(program: string): boolean {
+    return this.#late.isSettled(program);
+  }
+
+  /** Probes on places in a file, in every process that maps it; of programs that are settled. Throws where the kernel refuses. */
   attachUser(program: string, path: string, offsets: readonly number[], isReturn: boolean): void {
+    const refusal = this.#selection.refusalOf(program);
+    if (refusal !== '') throw new Error(refusal);
+    const object = this.#late.objectOf(program) ?? this.#object;
     try {
-      this.#host.attachUser(this.#object, program, path, Float64Array.from(offsets), isReturn, 0);
+      this.#host.attachUser(object, program, path, Float64Array.from(offsets), isReturn, 0);
     } catch (error) {
       throw new Error(reasonFrom(error as Error, this.#host.log()), { cause: error });
     }
@@ -227,15 +260,16 @@ export class Kernel {
 
   /** The kernel's loss and activity counters, summed over the CPUs: struct counters. */
   readCounters(out: Float64Array): void {
-    this.#host.mapSum(this.#object, 'counters', out);
+    this.#host.mapSum(this.#maps, 'counters', out);
     const skipped = skippedRuns(this.programs()) + this.#kretprobes.missed();
     const repeated = out[LOSS_COUNT + STAT_RUNS_REPEATED] as number;
     out[LOSS_MISSED_RUNS] = (out[LOSS_MISSED_RUNS] as number) + Math.max(0, skipped - repeated);
     out[LOSS_REQUESTS_UNTOLD] = (out[LOSS_REQUESTS_UNTOLD] as number) + this.#untold;
   }
 
+  /** Those that are loaded. */
   programs(): ProgramInfo[] {
-    return this.#host.programs(this.#object);
+    return [...this.#host.programs(this.#object).filter(({ id }) => id > 0), ...this.#late.programs()];
   }
 
   /** User space's word on a connection; ignored if the slot has a new tenant. */
@@ -270,7 +304,7 @@ export class Kernel {
       this.#socketView.setUint32(0, slot, true);
       this.#socketView.setUint32(4, generation, true);
     } else this.#socketView.setBigUint64(0, view.getBigUint64(at + CONNECTION_OFFSETS.sk, true), true);
-    if (!this.#host.mapDelete(this.#object, 'sockets', this.#socketKey)) return;
+    if (!this.#host.mapDelete(this.#maps, 'sockets', this.#socketKey)) return;
     // From here on no program finds it by its socket (connection_find). It stays counted in `socket_hints`: a look too many.
     if (!isSession) view.setBigUint64(at + CONNECTION_OFFSETS.sk, 0n, true);
     this.#evicted.push({ slot, generation });
@@ -285,7 +319,7 @@ export class Kernel {
       view.setBigUint64(at + CONNECTION_OFFSETS.sk, 0n, true);
       view.setUint32(at + CONNECTION_OFFSETS.generation, generation + 1, true);
       this.#keyView.setUint32(0, slot, true);
-      this.#host.mapSet(this.#object, 'free_slots', EMPTY_KEY, this.#key);
+      this.#host.mapSet(this.#maps, 'free_slots', EMPTY_KEY, this.#key);
     }
     this.#reclaimable = this.#evicted;
     this.#evicted = [];
@@ -296,7 +330,7 @@ export class Kernel {
     this.#keyView.setUint32(0, pid, true);
     this.#valueView.setUint32(0, include, true);
     this.#valueView.setUint32(4, exclude, true);
-    this.#host.mapSet(this.#object, 'processes', this.#key, this.#value);
+    this.#host.mapSet(this.#maps, 'processes', this.#key, this.#value);
     this.bumpSelection();
   }
 
@@ -304,7 +338,7 @@ export class Kernel {
   followRoutines(pid: number): void {
     this.#keyView.setUint32(0, pid, true);
     try {
-      this.#host.mapSet(this.#object, 'routine_processes', this.#key, FOLLOWED);
+      this.#host.mapSet(this.#maps, 'routine_processes', this.#key, FOLLOWED);
     } catch {
       return; // full, or the process was over: its calls have no parent
     }
@@ -313,20 +347,20 @@ export class Kernel {
 
   removeProcess(pid: number): void {
     this.#keyView.setUint32(0, pid, true);
-    this.#host.mapDelete(this.#object, 'processes', this.#key);
+    this.#host.mapDelete(this.#maps, 'processes', this.#key);
   }
 
   setPort(map: 'local_ports' | 'peer_ports', port: number, include: number, exclude: number): void {
     this.#keyView.setUint32(0, port, true);
     this.#valueView.setUint32(0, include, true);
     this.#valueView.setUint32(4, exclude, true);
-    this.#host.mapSet(this.#object, map, this.#key, this.#value);
+    this.#host.mapSet(this.#maps, map, this.#key, this.#value);
     this.#settings[SETTINGS_OFFSETS.hasPorts / 4] = 1;
   }
 
   removePort(map: 'local_ports' | 'peer_ports', port: number): void {
     this.#keyView.setUint32(0, port, true);
-    this.#host.mapDelete(this.#object, map, this.#key);
+    this.#host.mapDelete(this.#maps, map, this.#key);
   }
 
   /** A new program is captured until `setProcess` or `removeProcess` has judged it. */
@@ -367,76 +401,54 @@ export class Kernel {
   }
 
   close(): void {
+    this.#closeObject();
+    this.#late.close();
+    this.#host.close(this.#maps);
+  }
+
+  #closeObject(): void {
     this.#host.close(this.#object);
     this.#kretprobes.remove();
   }
 }
 
-/** What the programs may use of this kernel. */
-interface KernelAbilities {
-  readonly hasTypedReads: boolean;
-  readonly hasMultiProbes: boolean;
-  readonly hasCopies: boolean;
+interface LoadPlan {
+  readonly host: Host;
+  readonly options: KernelOptions;
+  readonly selection: WaySelection;
+  readonly abilities: KernelAbilities;
 }
 
-/** The object with its knobs set and only `programs` to be loaded. */
-function open(
-  host: Host,
-  options: KernelOptions,
-  programs: readonly string[],
-  { hasTypedReads, hasMultiProbes, hasCopies }: KernelAbilities,
-): ObjectHandle {
-  const object = host.open(buildPath('underspan.bpf.o'), options.btfPath);
-  host.setConstant(object, 'agent_pid', options.agentPid);
-  host.setConstant(object, 'tick_ns', host.tickNs());
-  host.setConstant(object, 'has_rdonly_cast', hasTypedReads ? 1 : 0);
-  host.setConstant(object, 'has_copies', hasCopies ? 1 : 0);
-  host.setMapSize(object, 'data_ring', options.dataRingBytes);
-  host.setMapSize(object, 'control_ring', options.controlRingBytes);
-  host.setMapSize(object, 'capture_scratches', hasCopies ? LANES : LANES / 2);
-  for (const map of ['connections', 'sockets', 'free_slots']) host.setMapSize(object, map, options.maxConnections);
-  host.setMapSize(object, 'sessions', options.maxConnections + SESSIONS_TO_SPARE);
-  if (hasMultiProbes) for (const name of FOR_FILES) host.useMultiProbes(object, name);
-  const wanted = new Set(programs);
-  for (const { name } of host.programs(object)) if (!wanted.has(name)) host.disable(object, name);
-  return object;
+interface KernelParts {
+  readonly host: Host;
+  readonly maps: ObjectHandle;
+  readonly object: ObjectHandle;
+  readonly selection: WaySelection;
+  readonly late: LatePrograms;
 }
 
 /** What can be known of the kernel without loading anything. */
 function factsOf(host: Host, btfPath: string): KernelFacts {
   const programs = PROBE_GROUPS.flatMap(({ ways }) => ways.flatMap(way => way.programs));
-  const names = [TYPED_READ, MULTI_PROBES, ...programs.flatMap(({ onlyWith }) => onlyWith ?? [])];
-  let has: readonly boolean[];
+  const names = new Set([TYPED_READ, MULTI_PROBES, ...programs.flatMap(({ onlyWith }) => onlyWith ?? [])]);
+  let has: ReadonlySet<string>;
   try {
-    has = host.functions(btfPath, names);
+    has = new Set(host.functions(btfPath, [...names]));
   } catch (error) {
     throw new AgentError('BTF_MISSING', { file: btfPath === '' ? KERNEL_BTF : btfPath }, { cause: error });
   }
   const hasKprobes = KPROBE_FILES.some(file => exists(file));
   return {
-    hasFunction: name => has[names.indexOf(name)] === true,
+    hasFunction: name => has.has(name),
     isPreempting: isPreempting(kernelWords()),
     unavailable: way =>
       way === 'kprobe' && !hasKprobes ? 'this kernel has no kprobes (it lacks CONFIG_KPROBE_EVENTS)' : '',
   };
 }
 
-/** Its first line says why, in the verifier's words where it has said something. */
-function reasonFrom(error: Error, log: string): string {
-  const verdict = VERDICT.exec(log)?.[1];
-  return `${error.message}${verdict === undefined ? '' : `: ${verdict}`}\n${lastLines(log, 6)}`.trim();
-}
-
 function refusedError({ group, refused }: ProbeReport): AgentError {
   const reason = refused.map(refusal => `${refusal.way}: ${refusal.reason}`).join('\n');
   return new AgentError('KERNEL_REFUSED', { what: `the probes of ${group}`, reason });
-}
-
-function loadError(error: NodeJS.ErrnoException, log: string, btfPath: string): AgentError {
-  if (/failed to find valid kernel BTF|Error loading vmlinux BTF/i.test(log)) {
-    return new AgentError('BTF_MISSING', { file: btfPath === '' ? KERNEL_BTF : btfPath });
-  }
-  return new AgentError('KERNEL_REFUSED', { what: 'the probes', reason: `${error.message}\n${lastLines(log, 12)}` });
 }
 
 /** As connection_end of bpf/connection.h counts them. */

@@ -33,6 +33,8 @@ export interface ProbeGroup {
   readonly isRequired: boolean;
   /** Runs at each call of a selected process: what a budget that is too small switches off (self/budget.ts). */
   readonly isDear?: boolean;
+  /** For files that not every machine has: loaded when the first one is found (late-programs.ts). */
+  readonly isLate?: boolean;
   /** What a user loses without it. */
   readonly loss: string;
 }
@@ -146,6 +148,19 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
           'tls_call_exit',
           'tls_free_enter',
           'tls_output_enter',
+        ].map(name => ({ name, isForFiles: true })),
+      ),
+    ],
+    isRequired: false,
+    isLate: true,
+    loss: 'no spans of encrypted requests: TLS connections are seen from outside only',
+  },
+  {
+    name: 'go tls plaintext',
+    ways: [
+      way(
+        'uprobe',
+        ...[
           'go_handshake_enter',
           'go_read_enter',
           'go_write_enter',
@@ -156,7 +171,8 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
       ),
     ],
     isRequired: false,
-    loss: 'no spans of encrypted requests: TLS connections are seen from outside only',
+    isLate: true,
+    loss: 'no spans of requests that Go programs encrypt: their connections are seen from outside only',
   },
   {
     name: 'rustls plaintext',
@@ -177,6 +193,7 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
       ),
     ],
     isRequired: false,
+    isLate: true,
     loss: 'no spans of requests that are encrypted by rustls: their connections are seen from outside only',
   },
   {

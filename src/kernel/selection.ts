@@ -91,6 +91,15 @@ export class WaySelection {
     this.#choiceOf(program)?.refuse(`${program}: ${reason}`);
   }
 
+  /** Why the kernel has not taken a program that has no other way; '' if it has. */
+  refusalOf(program: string): string {
+    const choice = this.#choices.find(({ group }) =>
+      group.ways.some(({ programs }) => programs.some(({ name }) => name === program)),
+    );
+    const report = choice?.report();
+    return report?.way === null ? (report.refused.at(-1)?.reason ?? '') : '';
+  }
+
   /** A group without which nothing works and that has no way left; null if there is none. */
   get blocked(): ProbeReport | null {
     const choice = this.#choices.find(({ group, way }) => group.isRequired && way === null);

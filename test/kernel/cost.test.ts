@@ -34,6 +34,7 @@ before(() => {
     headBytes: 4096,
     btfPath: '',
     agentPid: initialPid(),
+    isTrial: true,
   });
 });
 after(() => kernel.close());

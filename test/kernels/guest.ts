@@ -55,6 +55,7 @@ function tellPrograms(frontEnd: Way): void {
     btfPath: '',
     agentPid: process.pid,
     way: frontEnd === 'auto' ? null : frontEnd,
+    isTrial: true,
   });
   try {
     kernel.attach();

@@ -19,6 +19,7 @@ function attacher({ refuse = false, expectsOthers = false } = {}) {
   const reports: LibraryReport[] = [];
   const tls = new TlsAttacher({
     probes: {
+      isSettled: () => true,
       attachUser(program, path, offsets, isReturn) {
         if (refuse) throw new Error('not permitted');
         attached.push({ program, path, offsets, isReturn });
@@ -125,7 +126,7 @@ test('a program that was started is looked at several times: libraries come late
 test('a process that turns out to speak TLS is looked at at once, whoever waits, and not for each connection', () => {
   let looks = 0;
   const tls = new TlsAttacher({
-    probes: { attachUser: () => undefined },
+    probes: { isSettled: () => true, attachUser: () => undefined },
     isObserved: () => {
       looks++;
       return true;
@@ -141,4 +142,36 @@ test('a process that turns out to speak TLS is looked at at once, whoever waits,
   tls.tick(1e9);
   assert.deepEqual(tls.opacityOf(process.pid), { reason: 'session_not_seen', library: '' });
   assert.ok(looks <= 5, `${looks} looks in one turn`);
+});
+
+test('a file whose programs are still being loaded is probed once they are, and its process looked at again', () => {
+  const attached: string[] = [];
+  const asked = new Set<string>();
+  let isLoaded = false;
+  const tls = new TlsAttacher({
+    probes: {
+      isSettled(program) {
+        asked.add(program);
+        return isLoaded || !program.startsWith('tls_');
+      },
+      attachUser: program => attached.push(program),
+    },
+    isObserved: () => true,
+    expectsOthers: () => false,
+    onRoutines: () => undefined,
+    onReport: () => undefined,
+    inspector: null,
+  });
+  tls.look(process.pid);
+  tls.tick(0);
+  assert.ok(asked.has('tls_call_exit') && asked.has('tls_read_enter'), 'all of its programs are asked for at once');
+  assert.deepEqual(attached, []);
+  assert.equal(tls.opacityOf(process.pid).reason, 'process_not_inspected');
+  assert.ok(tls.isReading);
+  tls.look(process.pid);
+  isLoaded = true;
+  tls.tick(0);
+  assert.equal(attached.filter(program => program === 'tls_call_exit').length, 1);
+  assert.equal(tls.opacityOf(process.pid).reason, 'session_not_seen');
+  assert.ok(!tls.isReading);
 });
