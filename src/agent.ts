@@ -16,6 +16,7 @@ import type { Refusal } from './kernel/probes.js';
 import { releaseMemory } from './memory.js';
 import type { FromWorker, ToWorker, WorkerStart } from './messages.js';
 import { initialPid } from './own-pid.js';
+import { dropPrivileges } from './privileges.js';
 import { type AdminListener, startAdmin } from './self/admin.js';
 import { Counters } from './self/counters.js';
 import { Events } from './self/events.js';
@@ -199,6 +200,8 @@ class Agent {
     this.#health.markReady();
     this.#joins?.open();
     if (this.#options.mode === 'replay') return;
+    const undropped = dropPrivileges(this.#config);
+    if (undropped !== '') this.#log.info(`capabilities that are not needed any more stay: ${undropped}`);
     this.#log.info(
       this.#admin === null ? 'ready' : `ready; http://${this.#admin.host}:${this.#admin.port} has /metrics`,
       { version: this.#version },

@@ -31,6 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "../event.h"
+#include "capabilities.h"
 
 #define LINKS_MAX 128
 #define USER_PLACES_MAX 4096 /* of one program in one file */
@@ -1132,6 +1133,18 @@ static napi_value host_release_memory(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
+/* dropCapabilities(low, high): keeps those of the mask, in all threads. Returns how many have kept more, -1 where
+ * this cannot be done. */
+static napi_value host_drop_capabilities(napi_env env, napi_callback_info info)
+{
+	uint32_t low, high;
+
+	ARGUMENTS(2);
+	if (!get_uint32(env, argv[0], &low) || !get_uint32(env, argv[1], &high))
+		return NULL;
+	return number(env, drop_capabilities((uint64_t)high << 32 | low));
+}
+
 /* Spans leave in buffers of some 100 kB to 1 MB, several a second. glibc would soon take these from its
  * heaps, which keep what they once had: 50 MB at 4,000 spans a second. A mapping goes with its buffer. */
 #define MAPPED_FROM_BYTES (128 << 10)
@@ -1180,6 +1193,7 @@ NAPI_MODULE_INIT()
 		{ "tickNs", host_tick_ns },
 		{ "enableStats", host_enable_stats },
 		{ "releaseMemory", host_release_memory },
+		{ "dropCapabilities", host_drop_capabilities },
 		{ "programs", host_programs },
 	};
 	napi_value function;

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 
 /** Bit numbers of include/uapi/linux/capability.h: those that matter to tracing. */
 export const CAPABILITY = {
+  CAP_DAC_OVERRIDE: 1,
   CAP_DAC_READ_SEARCH: 2,
   CAP_SYS_PTRACE: 19,
   CAP_SYS_ADMIN: 21,

@@ -73,6 +73,8 @@ export interface Host {
   enableStats(object: ObjectHandle): void;
   /** Of the whole process: what malloc holds unused. */
   releaseMemory(): void;
+  /** Of all threads: only those of the mask stay. How many threads have kept more; -1 where it cannot be done. */
+  dropCapabilities(low: number, high: number): number;
   programs(object: ObjectHandle): ProgramInfo[];
 }
 

@@ -1,9 +1,9 @@
 // The command line as its users meet it: quick looks as JSON, clear refusals with the right exit code.
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { collectSpans, get, MAIN, runUnderspan, spawnAgent } from '../support/agent.js';
+import { collectSpans, get, MAIN, runUnderspan, spawnAgent, startAgent } from '../support/agent.js';
 import { makeCertificate } from '../support/certificate.js';
 import { startOtlpReceiver } from '../support/otlp-receiver.js';
 import { Child, freePort, runCommand, temporaryDirectory, until } from '../support/processes.js';
@@ -258,6 +258,29 @@ test('not root, and without CAP_SYS_PTRACE: TLS of others is seen from outside',
     text(spans[0] as DecodedSpan, 'underspan.tls.opaque.reason'),
     /^(library_unknown|process_not_inspected)$/,
   );
+});
+
+/** CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_CHECKPOINT_RESTORE */
+const NEEDED = (1n << 39n) | (1n << 38n) | (1n << 19n) | (1n << 2n) | (1n << 40n);
+
+/** Permitted and bounding set of every thread. */
+function capabilitiesOf(pid: number): readonly bigint[] {
+  return readdirSync(`/proc/${pid}/task`).flatMap(thread => {
+    const status = readFileSync(`/proc/${pid}/task/${thread}/status`, 'latin1');
+    return [...status.matchAll(/^Cap(?:Prm|Bnd):\s*([0-9a-f]+)$/gm)].map(found => BigInt(`0x${found[1]}`));
+  });
+}
+
+test('root: once it is ready, no thread of the agent has a capability that it needs no more', async () => {
+  const agent = await startAgent({ config: 'selection: { include: [{ pid: 1 }] }' });
+  try {
+    const held = capabilitiesOf(process.pid)[0] as bigint;
+    const sets = capabilitiesOf(agent.pid);
+    assert.ok(sets.length > 10, `only ${sets.length} sets`);
+    assert.deepEqual([...new Set(sets)], [held & NEEDED], agent.child.describe());
+  } finally {
+    await agent.stop();
+  }
 });
 
 test('doctor --pid: what is traced, by what; what is not, and why', async () => {

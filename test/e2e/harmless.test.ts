@@ -36,7 +36,7 @@ test('attach and SIGKILL under load: no request fails, nothing stays in the kern
   try {
     await sleep(500);
     for (let round = 1; round <= 2; round++) {
-      const agent = await startAgent({});
+      const agent = await startAgent({ readyTimeoutMs: 60_000 }); // the load takes all processors
       const held = bpfObjectsOf(agent.pid);
       const before = await bpfObjects();
       assert.ok(
