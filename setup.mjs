@@ -48,6 +48,8 @@ const TEST = [
   { has: 'gunicorn', packages: ['gunicorn', 'gunicorn3'] },
   { has: 'ruby', packages: ['ruby'] },
   { has: 'puma', packages: ['puma'] },
+  { has: '/usr/share/doc/php-fpm', packages: ['php-fpm'], service: 'php8.2-fpm' },
+  { has: '/usr/share/doc/php-curl', packages: ['php-curl'] },
   { has: 'go', packages: ['golang-go'] },
   { has: 'cargo', packages: ['cargo-web', 'cargo'] },
   { has: 'strip', packages: ['binutils'] },

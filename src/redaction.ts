@@ -1,8 +1,9 @@
 // What a recording may hold: heads without what they keep secret, commands without their arguments (what a process is called
 // has been worked out from them: enrichment/process-facts.ts). In: slabs of the rings. Out: copies in which values of
 // header fields that are not on the list, queries, credentials in targets and bodies are x, byte for byte, so that positions
-// and lengths stay and a replay comes to the same spans. What is neither HTTP/1 nor a TLS record is all x. The sizes of
+// and lengths stay and a replay comes to the same spans. What is neither HTTP/1, FastCGI nor a TLS record is all x. The sizes of
 // chunks stay, a line of up to eight hexadecimal digits in a body with them.
+import { fastcgi } from './protocols/fastcgi.js';
 import {
   DataEventCursor,
   EVENT_DATA,
@@ -10,6 +11,7 @@ import {
   EventHeaderCursor,
   ProcessExecEventCursor,
 } from './records/records.gen.js';
+import { FastcgiMask, Turn } from './redaction-fastcgi.js';
 
 /** Fields that spans are made of; the rest have names only. */
 const KEPT_FIELDS: ReadonlySet<string> = new Set([
@@ -65,6 +67,12 @@ class StreamState {
   /** The head is one of a 101, and names WebSocket. */
   isSwitching = false;
   isWebSocket = false;
+  /** Not null: it is FastCGI. */
+  records: FastcgiMask | null = null;
+  /** Of FastCGI, shared by both directions. */
+  turn: Turn | null = null;
+  /** It has been HTTP. */
+  isHttp = false;
 
   constructor(generation: number) {
     this.generation = generation;
@@ -103,7 +111,7 @@ export class Redactor {
 
   #payload(bytes: Uint8Array): void {
     if (bytes.length === 0 || isTlsRecord(bytes)) return;
-    const { slot, generation, direction, seq } = this.#event;
+    const { slot, generation, direction, seq, otherSeq } = this.#event;
     const key = slot * 2 + (direction & 1);
     let stream = this.#streams.get(key);
     if (stream === undefined || stream.generation !== generation) {
@@ -115,11 +123,27 @@ export class Redactor {
       stream.place = 'start';
       stream.hasBodyEnd = false;
     }
-    const peer = this.#streams.get(key ^ 1);
+    const other = this.#streams.get(key ^ 1);
+    const peer = other?.generation === generation ? other : undefined;
+    if (stream.records === null && isFastcgi(bytes, stream, peer)) {
+      stream.turn = peer?.turn ?? new Turn();
+      stream.records = new FastcgiMask(MASK, stream.turn);
+    }
+    if (stream.records !== null) {
+      stream.records.chunk(bytes, seq, otherSeq);
+      return;
+    }
     // Whoever asked for it sends frames from now on.
-    if (peer?.place === 'frames' && peer.generation === generation) stream.place = 'frames';
+    if (peer?.place === 'frames') stream.place = 'frames';
     mask(bytes, stream, seq);
   }
+}
+
+/** Does a stream begin that speaks FastCGI, as the requests that it answers did? */
+function isFastcgi(bytes: Uint8Array, { isHttp }: StreamState, peer: StreamState | undefined): boolean {
+  if (isHttp || peer?.isHttp === true) return false;
+  if (fastcgi.looksLikeRequest(bytes, 0, bytes.length)) return true;
+  return peer !== undefined && peer.records !== null;
 }
 
 /** Walks the bytes line by line. */
@@ -156,6 +180,7 @@ function onStart(bytes: Uint8Array, at: number, to: number, stream: StreamState)
     return;
   }
   stream.place = 'head';
+  stream.isHttp = true;
   stream.line = bytes[to - 1] === LF ? 'new' : 'mask';
   stream.contentLength = -1;
   stream.isSwitching = SWITCHING.test(textOf(bytes, at, Math.min(to, at + 13)));

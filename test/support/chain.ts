@@ -1,7 +1,7 @@
 // Chains of real services for the correctness of traces: each request's path names it and all that it causes
 // (/c/7 calls /c/7.1, /c/7.2 ...), so every span's right parent is known from its path alone, which Underspan never looks at
 // for that. In: which links, and how they call. Out: running services, load, and a judgement of the spans.
-import { writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { Child, freePort, isListening, processTree, runCommand, temporaryDirectory, until } from './processes.js';
@@ -19,6 +19,7 @@ export type LinkKind =
   | 'go'
   | 'java'
   | 'cgi'
+  | 'php'
   | 'asyncio'
   | 'leaders';
 
@@ -33,10 +34,12 @@ export interface Link {
   readonly name: string;
   readonly kind: LinkKind;
   readonly port: number;
+  /** Where those that call it find it: a URL, or `unix:` and the path of its socket. */
+  readonly url: string;
   readonly child: Child;
 }
 
-const FORKING: ReadonlySet<LinkKind> = new Set(['gunicorn', 'gthread', 'nginx', 'cgi']);
+const FORKING: ReadonlySet<LinkKind> = new Set(['gunicorn', 'gthread', 'nginx', 'cgi', 'php']);
 const SETTLED_MS = 500;
 
 /** By flags of the build. */
@@ -66,6 +69,13 @@ async function compileJava(): Promise<string> {
   const build = await runCommand('javac', ['-d', directory, path.join(SERVICES, 'Chain.java')], { timeoutMs: 120_000 });
   if (build.exitCode !== 0) throw new Error(`javac failed: ${build.describe()}`);
   return directory;
+}
+
+/** Its name has PHP's version in it. */
+function phpFpm(): string {
+  const found = readdirSync('/usr/sbin').find(name => /^php-fpm\d/.test(name));
+  if (found === undefined) throw new Error('PHP-FPM is not installed');
+  return path.join('/usr/sbin', found);
 }
 
 async function commandOf(
@@ -100,8 +110,18 @@ async function commandOf(
       const file = path.join(directory, 'nginx.conf');
       const to = (next[0] ?? '').replace('http://', '');
       const values = { DIR: directory, PORT: String(port), NEXT: to, WORKERS: '1', KEEP: '64' };
-      writeFileSync(file, fillTemplate(path.join(SERVICES, 'nginx.conf'), { ...values, ...options }));
+      const template = options.FASTCGI === undefined ? 'nginx.conf' : 'nginx-fastcgi.conf';
+      const script = options.FASTCGI === undefined ? {} : { SCRIPT: path.join(SERVICES, 'link.php') };
+      writeFileSync(file, fillTemplate(path.join(SERVICES, template), { ...values, ...script, ...options }));
       return ['nginx', ['-p', directory, '-c', file]];
+    }
+    case 'php': {
+      const file = path.join(directory, 'php-fpm.conf');
+      const listen = options.SOCKET ?? `127.0.0.1:${port}`;
+      const { NAME = 'www', WORKERS = '8' } = options;
+      const values = { DIR: directory, LISTEN: listen, NAME, WORKERS };
+      writeFileSync(file, fillTemplate(path.join(SERVICES, 'php-fpm.conf'), values));
+      return [phpFpm(), ['-R', '-y', file]];
     }
     case 'cgi': {
       const file = path.join(directory, 'apache.conf');
@@ -119,16 +139,18 @@ export class Chain {
 
   async add(name: string, { kind, calls = [], env = {} }: LinkOptions): Promise<Link> {
     const port = await freePort();
-    const next = calls.map(called => `http://127.0.0.1:${this.link(called).port}`);
-    const [command, args] = await commandOf(kind, port, next, env);
+    const next = calls.map(called => this.link(called).url);
+    const socket = env.SOCKET === undefined ? '' : path.join(temporaryDirectory('chain-socket'), env.SOCKET);
+    const given = socket === '' ? env : { ...env, SOCKET: socket };
+    const [command, args] = await commandOf(kind, port, next, { ...given, NAME: name });
     const child = new Child(command, args, {
       env: { PYTHONDONTWRITEBYTECODE: '1', ...env, PORT: String(port), NEXT: next.join(','), OTEL_SERVICE_NAME: name },
     });
-    const link = { name, kind, port, child };
+    const link = { name, kind, port, url: socket === '' ? `http://127.0.0.1:${port}` : `unix:${socket}`, child };
     this.links.set(name, link);
     await until(`${name} to listen`, 20_000, () => {
       if (!child.isRunning) throw new Error(`${name} did not start: ${child.describe()}`);
-      return isListening({ port });
+      return socket === '' ? isListening({ port }) : existsSync(socket);
     });
     await settled(link);
     return link;
@@ -259,6 +281,11 @@ function isBackground(span: DecodedSpan): boolean {
   return pathOfSpan(span) === '/c/tick';
 }
 
+/** Of the service that is called: its port, or the path of its socket. */
+function addressOf({ attributes }: DecodedSpan): string {
+  return String(attributes.get('server.port') ?? attributes.get('server.address'));
+}
+
 export function judgeSpans(chain: Chain, spans: readonly DecodedSpan[], entry: string): Judgement {
   const judgement = { calls: new Map<string, Verdict>(), requests: newVerdict(), background: newVerdict() };
   const all = new Map(spans.map(span => [span.spanId, span]));
@@ -266,7 +293,7 @@ export function judgeSpans(chain: Chain, spans: readonly DecodedSpan[], entry: s
   const calls = new Map<string, DecodedSpan>();
   for (const span of spans) {
     if (span.kind === SERVER) requests.set(`${chain.linkOf(span)?.name} ${pathOfSpan(span)}`, span);
-    else if (span.kind === CLIENT) calls.set(`${pathOfSpan(span)} ${String(span.attributes.get('server.port'))}`, span);
+    else if (span.kind === CLIENT) calls.set(`${pathOfSpan(span)} ${addressOf(span)}`, span);
   }
   for (const span of spans) {
     const link = chain.linkOf(span);
@@ -278,7 +305,8 @@ export function judgeSpans(chain: Chain, spans: readonly DecodedSpan[], entry: s
       judgement.calls.set(link.name, verdict);
       judge(verdict, span, requests.get(`${link.name} ${causeOf(link.kind, target)}`), all);
     } else if (span.kind === SERVER && link.name !== entry && !isBackground(span)) {
-      judge(judgement.requests, span, calls.get(`${target} ${link.port}`), all);
+      const address = link.url.startsWith('unix:') ? link.url.slice('unix:'.length) : String(link.port);
+      judge(judgement.requests, span, calls.get(`${target} ${address}`), all);
     }
   }
   return judgement;

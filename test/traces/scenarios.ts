@@ -196,6 +196,21 @@ export const SCENARIOS: readonly Scenario[] = [
     concurrency: [1, 10],
     requests: 20,
   },
+  ...[
+    ['a connection for each request', 'off', {}],
+    ['kept connections', 'on', { WORKERS: '60' }],
+    ['a unix socket', 'off', { SOCKET: 'php.sock' }],
+    ['kept connections, long responses', 'on', { WORKERS: '60', SIZE: '20000', MODE: 'streams' }],
+  ].map(([what, FASTCGI, env]) => ({
+    name: `nginx and PHP-FPM, ${what}`,
+    links: {
+      leaf: LEAF,
+      php: { kind: 'php' as const, calls: ['leaf', 'leaf'], env: env as Record<string, string> },
+      nginx: { kind: 'nginx' as const, calls: ['php'], env: { FASTCGI: FASTCGI as string } },
+    },
+    concurrency: ALL,
+    requests: 100,
+  })),
   {
     name: 'go, three calls in turn',
     links: { leaf: LEAF, go: { kind: 'go', calls: ['leaf', 'leaf', 'leaf'], env: think } },
@@ -215,7 +230,9 @@ export const SCENARIOS: readonly Scenario[] = [
       cgi: { kind: 'cgi', calls: ['leaf'] },
       java: { kind: 'java', calls: ['leaf', 'leaf'] },
       go: { kind: 'go', calls: ['java', 'leaf'], env: { MODE: 'parallel' } },
-      gunicorn: { kind: 'gunicorn', calls: ['cgi', 'go'] },
+      php: { kind: 'php', calls: ['go'] },
+      web: { kind: 'nginx', calls: ['php'], env: { FASTCGI: 'on' } },
+      gunicorn: { kind: 'gunicorn', calls: ['cgi', 'web'] },
       node: { kind: 'node', calls: ['gunicorn', 'leaf'] },
       nginx: { kind: 'nginx', calls: ['node'] },
     },

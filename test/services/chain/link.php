@@ -1,0 +1,18 @@
+<?php
+// A link of a chain for PHP-FPM, see node.mjs: by curl, or by PHP's own streams (MODE=streams), a connection for each call.
+$next = array_filter(explode(',', getenv('NEXT') ?: ''));
+usleep(1000 * (int) getenv('THINK_MS'));
+foreach ($next as $index => $url) {
+    $target = $url . $_SERVER['REQUEST_URI'] . '.' . ($index + 1);
+    if (getenv('MODE') === 'streams') {
+        file_get_contents($target);
+        continue;
+    }
+    $call = curl_init($target);
+    curl_setopt_array($call, [CURLOPT_RETURNTRANSFER => true, CURLOPT_TIMEOUT => 20]);
+    curl_exec($call);
+    curl_close($call);
+}
+header('Content-Type: text/plain');
+// More than what is captured of a response, if it is wanted so.
+echo str_pad('ok', (int) (getenv('SIZE') ?: 2), '.');
