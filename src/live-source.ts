@@ -388,7 +388,8 @@ export class LiveSource implements Source {
 
   #tellLibrary({ kind, library, path, ok, detail }: LibraryReport): void {
     const [subject, done] = LIBRARY_TEXTS[kind];
-    const text = `${subject} of ${library} in ${path}: ${ok ? done : `not ${done}: ${detail}`}`;
+    const what = library === '' ? `${subject} of some programs` : `${subject} of ${library} in ${path}`;
+    const text = `${what}: ${ok ? done : `not ${done}: ${detail}`}`;
     this.#post({ type: 'log', level: ok ? 'info' : 'warn', key: `${kind} ${path}`, text });
   }
 

@@ -9,7 +9,7 @@ import { Executable } from './executable.js';
 import type { Inspector } from './inspector.js';
 import type { Inspected, Question } from './inspector-thread.js';
 import { installedLibraries, isLibraryName, mountNamespaceOf } from './installed-libraries.js';
-import { LookQueue } from './look-queue.js';
+import { LookQueue, QUEUE_MAX } from './look-queue.js';
 import { changedAt, identityOf, isProgramOf, isThere, type MappedFile, mappedCode } from './mapped-files.js';
 import {
   NO_LIBRARY,
@@ -130,7 +130,7 @@ export class TlsAttacher {
 
   /** A program was started. */
   onExec(pid: number, nowNs: number): void {
-    this.#started.add(pid, nowNs);
+    if (!this.#started.add(pid, nowNs)) this.#reportBusy();
   }
 
   /** A process speaks TLS: if nothing of it can be read so far, its library may have been loaded late. */
@@ -168,7 +168,11 @@ export class TlsAttacher {
     const endMs = performance.now() + SCAN_PER_TURN_MS;
     while (this.#unseen.length > 0 && performance.now() < endMs) this.look(this.#unseen.pop() as number);
     for (const pid of this.#urgent.splice(0, URGENT_PER_TURN)) if (this.#options.isObserved(pid)) this.look(pid);
-    this.#started.run(nowNs, pid => (this.#options.isObserved(pid) ? this.look(pid) : null));
+    this.#started.run(
+      nowNs,
+      pid => (this.#options.isObserved(pid) ? this.look(pid) : null),
+      () => this.#reportBusy(),
+    );
   }
 
   /** Puts probes on what this process has mapped. False if it is gone. */
@@ -184,7 +188,10 @@ export class TlsAttacher {
       if (known !== undefined && (at === 0 || isLibraryName(file.path)) && isOther(known, file)) known = undefined;
       if (known === undefined) {
         if (this.#files.size >= FILES_MAX) {
-          this.#reportFull(file.path);
+          this.#reportFull(
+            file.path,
+            `more than ${FILES_MAX} different files are mapped: the rest are not looked into`,
+          );
           break;
         }
         const found = this.#inspect(file, pid);
@@ -362,10 +369,17 @@ export class TlsAttacher {
     }
   }
 
-  #reportFull(path: string): void {
+  #reportBusy(): void {
+    this.#reportFull(
+      '',
+      `more than ${QUEUE_MAX} programs were started faster than they can be looked at: some are not`,
+    );
+  }
+
+  /** Once, whatever it is. */
+  #reportFull(path: string, detail: string): void {
     if (this.#isFull) return;
     this.#isFull = true;
-    const detail = `more than ${FILES_MAX} different files are mapped: the rest are not looked into`;
     this.#options.onReport({ kind: 'tls', library: '', path, ok: false, detail });
   }
 }
