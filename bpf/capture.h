@@ -38,6 +38,17 @@ struct io {
 	__u32 reserved_too;
 };
 
+/* A call that reads or writes has returned. */
+struct socket_call {
+	struct sock *sk;
+	long result;
+	__u32 lane;
+	__u32 slot; /* out, of call_returned */
+	__u32 kind, flags; /* of the syscall front end alone */
+	bool writes;
+	bool zero_ends; /* a result of 0 is the end of the stream */
+};
+
 /* Where the frames of a WebSocket are looked for in the call at hand: bpf/frames.h. */
 struct frame_walk {
 	__u64 address; /* of what comes next */
@@ -47,12 +58,22 @@ struct frame_walk {
 	__u32 skip; /* bytes in front of the first frame */
 };
 
+/* How far the iovecs of the call at hand have been copied. */
+struct gathering {
+	__u32 skip; /* bytes from the next iovec on that are not wanted */
+	__u32 want;
+	__u32 done;
+	__u32 reserved;
+};
+
 /* The call at hand and its record under construction. Shared by the global functions
  * below, which the verifier checks once each, without pointers to carry it in (those
  * as arguments need Linux 5.13): they get the number of a lane. The payload has twice
  * its size, so that a copy to a variable offset can be bounded. */
 struct capture_scratch {
 	struct io io;
+	struct socket_call call; /* of the syscall front end */
+	struct gathering gathering;
 	struct frame_walk walk;
 	__u64 holders; /* of a lane that can be held: see lane_take */
 	struct user_iovec iovecs[IOVECS_AT_ONCE];
@@ -137,27 +158,32 @@ static __always_inline long read_iovecs(struct capture_scratch *scratch, struct 
 	return bpf_probe_read_kernel(scratch->iovecs, bytes, address);
 }
 
-/* Gathers up to `want` bytes, from byte `skip` of the call's iovecs on, into the
- * lane's scratch. Returns how many were copied; less than `want` if a page was not
- * there. */
-__noinline __u32 gather(__u32 skip, __u32 want, __u32 lane)
+/* Copies what is wanted of IOVECS_AT_ONCE of the call's iovecs, from `index` on, into the lane's
+ * scratch. 0: there is no more to be copied, or a page was not there. So few in a function of
+ * its own, for the verifier: it walks this once, not once for each iovec. */
+__noinline int gather_some(__u32 lane, __u32 index)
 {
-	__u32 done = 0;
 	struct capture_scratch *scratch = scratch_at(lane);
+	__u32 skip, want, done;
 	struct io *io;
 
 	if (!scratch)
 		return 0;
 	io = &scratch->io;
-	for (__u32 i = 0; i < IOVECS_MAX; i++) {
+	skip = scratch->gathering.skip;
+	want = scratch->gathering.want;
+	done = scratch->gathering.done;
+	if (index >= io->iov_count)
+		return 0;
+	if (read_iovecs(scratch, io, index))
+		goto fault;
+	for (__u32 i = 0; i < IOVECS_AT_ONCE; i++) {
 		struct user_iovec iov;
 		__u64 take;
 
-		if (i >= io->iov_count || done >= want || done >= EVENT_CHUNK_MAX)
-			return done;
-		if (i % IOVECS_AT_ONCE == 0 && read_iovecs(scratch, io, i))
-			break;
-		iov = scratch->iovecs[i % IOVECS_AT_ONCE];
+		if (index + i >= io->iov_count || done >= want || done >= EVENT_CHUNK_MAX)
+			return 0;
+		iov = scratch->iovecs[i];
 		if (skip >= iov.length) {
 			skip -= iov.length;
 			continue;
@@ -169,12 +195,40 @@ __noinline __u32 gather(__u32 skip, __u32 want, __u32 lane)
 			take = EVENT_CHUNK_MAX;
 		if (read_content(io, &scratch->payload[done & (EVENT_CHUNK_MAX - 1)], take,
 				 iov.base + skip))
-			break;
+			goto fault;
 		done += take;
 		skip = 0;
+		scratch->gathering.done = done;
 	}
-	count_loss(done < want ? LOSS_IOV_TOO_LONG : LOSS_READ_FAULT);
-	return done;
+	scratch->gathering.skip = skip;
+	return done < want;
+fault:
+	count_loss(LOSS_READ_FAULT);
+	return 0;
+}
+
+/* The iovecs behind the first ones. */
+__noinline int gather_rest(__u32 lane)
+{
+	for (__u32 i = IOVECS_AT_ONCE; i < IOVECS_MAX; i += IOVECS_AT_ONCE)
+		if (!gather_some(lane, i))
+			return 0;
+	count_loss(LOSS_IOV_TOO_LONG);
+	return 0;
+}
+
+/* Gathers up to `want` bytes, from byte `skip` of the call's iovecs on, into the
+ * lane's scratch. Returns how many were copied; less than `want` if a page was not
+ * there. */
+static __always_inline __u32 gather(struct capture_scratch *scratch, __u32 skip, __u32 want,
+				    __u32 lane)
+{
+	scratch->gathering.skip = skip;
+	scratch->gathering.want = want;
+	scratch->gathering.done = 0;
+	if (gather_some(lane, 0))
+		gather_rest(lane);
+	return scratch->gathering.done;
 }
 
 /* A length that fits into `payload`, in words that every verifier understands: those of
@@ -199,7 +253,7 @@ static __always_inline __u32 copy_user(struct capture_scratch *scratch, struct i
 	}
 	if (io->buffer_kind == BUFFER_NONE)
 		return 0;
-	return gather(io->skip + offset, want, lane);
+	return gather(scratch, io->skip + offset, want, lane);
 }
 
 /* Shifts the last bytes of a buffer into an 8-byte window, last byte highest. */

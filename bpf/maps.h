@@ -160,6 +160,7 @@ struct thread_state {
 	struct event_cause request; /* its last take from one that it has not opened itself */
 	__u32 sole; /* enum sole_event */
 	__u32 sole_slot; /* with SOLE_TAKEN: from where */
+	__u64 pid_tgid; /* as bpf_get_current_pid_tgid has it, as of epoch */
 	__u64 context; /* of Python: the context that was run last, 0: none */
 	__u64 waited_ns; /* when epoll_wait returned last */
 	__u64 last_waited_ns; /* waited_ns as it was before */
@@ -322,10 +323,16 @@ struct {
 	__type(value, struct exec_scratch);
 } exec_scratches SEC(".maps");
 
-static __always_inline void count_losses(__u32 cause, __u64 by)
+static __always_inline struct counters *counters_here(void)
 {
 	__u32 zero = 0;
-	struct counters *c = bpf_map_lookup_elem(&counters, &zero);
+
+	return bpf_map_lookup_elem(&counters, &zero);
+}
+
+static __always_inline void count_losses(__u32 cause, __u64 by)
+{
+	struct counters *c = counters_here();
 
 	/* At once: a program that is preempted in between would take back what others count. */
 	if (c && cause < LOSS_COUNT)
@@ -339,8 +346,7 @@ static __always_inline void count_loss(__u32 cause)
 
 static __always_inline void count_stat(__u32 stat, __u64 by)
 {
-	__u32 zero = 0;
-	struct counters *c = bpf_map_lookup_elem(&counters, &zero);
+	struct counters *c = counters_here();
 
 	if (c && stat < STAT_COUNT)
 		c->stats[stat] += by;

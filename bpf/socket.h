@@ -91,6 +91,7 @@ static __always_inline void count_lost(struct connection *c, struct data_event *
 static __always_inline void emit(struct capture_scratch *scratch, struct connection *c)
 {
 	__u32 payload = scratch->event.chunk_bytes;
+	struct counters *counters;
 
 	if (payload > EVENT_CHUNK_MAX)
 		payload = EVENT_CHUNK_MAX;
@@ -101,8 +102,11 @@ static __always_inline void emit(struct capture_scratch *scratch, struct connect
 		return;
 	}
 	note_told(c, &scratch->event.lost);
-	count_stat(STAT_DATA_RECORDS, 1);
-	count_stat(STAT_DATA_BYTES, payload);
+	counters = counters_here();
+	if (!counters)
+		return;
+	counters->stats[STAT_DATA_RECORDS]++;
+	counters->stats[STAT_DATA_BYTES] += payload;
 }
 
 /* A server that answers before it has read the whole request reads the rest of the
@@ -142,21 +146,34 @@ static __always_inline bool begins_bodyless(const __u8 *payload)
 #define HEAD_END 0x0a0d0a0dU /* an empty line behind a line */
 #define HEAD_SCAN_MAX 2048
 #define HEAD_SCAN_STEP 4 /* an end of a head has an octet at each multiple of it */
+#define HEAD_SCAN_PIECE 256
 
-/* Where a head ends that has octet `at` in its end; 0 if none does. A function of its own, for
- * the verifier: it walks this once, not once for each place that is looked at. */
-__noinline int end_of_head(__u32 lane, __u32 at)
+/* Where the first head ends whose end has an octet in the HEAD_SCAN_PIECE bytes from `from` on; 0 if none
+ * does. So few in a function of its own, for the verifier: it walks this once, not once for each
+ * place that is looked at. */
+__noinline int end_of_head(__u32 lane, __u32 from, __u32 bytes)
 {
 	struct capture_scratch *scratch = scratch_at(lane);
-	__u64 from = at - (HEAD_SCAN_STEP - 1);
+	__u64 at = from;
 
-	if (!scratch)
+	if (!scratch || from < HEAD_SCAN_STEP)
 		return 0;
 	/* Before 7 a verifier forgets what a comparison said of another register's value. */
-	asm volatile("%0 &= %1" : "+r"(from) : "i"(HEAD_SCAN_MAX - 1));
-	for (int after = HEAD_SCAN_STEP - 1; after >= 0; after--)
-		if (*(const __u32 *)&scratch->payload[from + after] == HEAD_END)
-			return from + after + sizeof(HEAD_END);
+	asm volatile("%0 &= %1" : "+r"(at) : "i"(HEAD_SCAN_MAX - 1));
+	for (__u32 i = 0; i < HEAD_SCAN_PIECE; i += HEAD_SCAN_STEP) {
+		const __u8 *here = &scratch->payload[at + i];
+
+		if (from + i >= bytes)
+			return 0;
+		if ((__u8)(*here - '\n') > '\r' - '\n')
+			continue;
+		if (here[2] != *here && here[-2] != *here)
+			continue; /* one end of a line, as each has */
+#pragma unroll
+		for (int before = HEAD_SCAN_STEP - 1; before >= 0; before--)
+			if (*(const __u32 *)(here - before) == HEAD_END)
+				return from + i - before + sizeof(HEAD_END);
+	}
 	return 0;
 }
 
@@ -164,19 +181,12 @@ __noinline int end_of_head(__u32 lane, __u32 at)
  * Looked for in its first HEAD_SCAN_MAX bytes. */
 __noinline int holds_more(__u32 lane, __u32 bytes)
 {
-	struct capture_scratch *scratch = scratch_at(lane);
-
-	if (!scratch)
-		return 0;
-	for (__u32 at = HEAD_SCAN_STEP; at < HEAD_SCAN_MAX; at += HEAD_SCAN_STEP) {
-		const __u8 *here = &scratch->payload[at];
+	for (__u32 at = HEAD_SCAN_STEP; at < HEAD_SCAN_MAX; at += HEAD_SCAN_PIECE) {
 		__u32 end;
 
 		if (at >= bytes)
 			return 0;
-		if (*here != '\r' && *here != '\n')
-			continue;
-		end = end_of_head(lane, at);
+		end = end_of_head(lane, at, bytes);
 		if (end)
 			return end < bytes;
 	}
@@ -278,10 +288,11 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 {
 	struct capture_scratch *scratch = scratch_at(lane);
 	struct connection *c = connection_at(slot);
+	struct counters *counters = counters_here();
 	struct io *io;
 	bool edge;
 
-	if (!c || !scratch)
+	if (!c || !scratch || !counters)
 		return 0;
 	io = &scratch->io;
 	edge = c->direction != io->direction;
@@ -295,16 +306,17 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 			c->first_read_ns = io->now;
 		c->bytes_ingress += io->bytes;
 		c->calls_ingress++;
+		counters->stats[STAT_BYTES_INGRESS] += io->bytes;
 	} else {
 		c->last_write_ns = io->now;
 		if (!c->first_write_ns)
 			c->first_write_ns = io->enter_ns;
 		c->bytes_egress += io->bytes;
 		c->calls_egress++;
+		counters->stats[STAT_BYTES_EGRESS] += io->bytes;
 	}
-	count_stat(STAT_CALLS, 1);
-	count_stat(io->direction == DIRECTION_INGRESS ? STAT_BYTES_INGRESS : STAT_BYTES_EGRESS,
-		   io->bytes);
+	counters->stats[STAT_CALLS]++;
+	counters->stats[STAT_EDGES] += edge;
 	if (edge) {
 		scratch->event.prev = c->run;
 		scratch->event.flags = DATA_EDGE;
@@ -319,7 +331,6 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 		c->tail = 0;
 		c->direction = io->direction;
 		c->is_amid_body = 0;
-		count_stat(STAT_EDGES, 1);
 	}
 	c->run.calls++;
 	c->run.bytes += io->bytes;

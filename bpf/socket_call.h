@@ -148,17 +148,13 @@ static __noinline void unix_closing(struct sock *sk)
 	connection_close(slot, c->generation, c->fin_sent_ns);
 }
 
-/* The connection of a socket; a socket that was never seen is older than the agent (or
- * than its process's selection), or came by a call that is not seen. `taken`: the bytes
- * that the call at hand has read. */
-static __noinline struct connection *connection_of(struct sock *sk, __u32 *slot, __u64 now,
-						   __u32 taken)
+/* A socket that was never seen is older than the agent (or than its process's selection), or
+ * came by a call that is not seen. `c`: another one at its address, if any. */
+static __noinline struct connection *connection_older(struct connection *c, struct sock *sk,
+						      __u32 *slot, __u64 now, __u32 taken)
 {
-	struct connection *c = connection_find((__u64)sk, slot);
 	__u8 state;
 
-	if (c && (!(c->flags & CONNECTION_UNIX) || c->inode == inode_of(sk)))
-		return c;
 	if (c) /* another socket at the same address: the old one's end went unseen */
 		connection_close(*slot, c->generation, now);
 	if (!is_tcp(sk) && (!is_unix_stream(sk) || !unix_name(sk)))
@@ -182,15 +178,16 @@ static __noinline struct connection *connection_of(struct sock *sk, __u32 *slot,
 	return c;
 }
 
-/* A call that reads or writes has returned. */
-struct socket_call {
-	struct sock *sk;
-	long result;
-	__u32 lane;
-	__u32 slot; /* out, of call_returned */
-	bool writes;
-	bool zero_ends; /* a result of 0 is the end of the stream */
-};
+/* The connection of a socket. `taken`: the bytes that the call at hand has read. */
+static __always_inline struct connection *connection_of(struct sock *sk, __u32 *slot, __u64 now,
+							__u32 taken)
+{
+	struct connection *c = connection_find((__u64)sk, slot);
+
+	if (c && (!(c->flags & CONNECTION_UNIX) || c->inode == inode_of(sk)))
+		return c;
+	return connection_older(c, sk, slot, now, taken);
+}
 
 static __always_inline struct io *call_io(struct socket_call *call)
 {
@@ -233,7 +230,7 @@ static __noinline struct connection *call_returned(struct socket_call *call,
 	io->buffer = 0;
 	io->iov_count = 0;
 	io->skip = 0;
-	io->pid_tgid = bpf_get_current_pid_tgid();
+	io->pid_tgid = thread->pid_tgid;
 	io->direction = call->writes ? DIRECTION_EGRESS : DIRECTION_INGRESS;
 	io->enter_ns = 0;
 	if (call->writes) {

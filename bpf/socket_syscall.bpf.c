@@ -210,12 +210,36 @@ static __noinline void read_msghdr(struct io *io, __u64 address)
 	io->iov_count = header.iov_count;
 }
 
+/* One message of such a call has gone through. 0: it cannot be read. A function of its own, for
+ * the verifier: it walks this once, not once for each message. */
+__noinline int message_moved(__u64 message)
+{
+	struct capture_scratch *scratch = scratch_at(LANE_ATOMIC);
+	struct connection *c;
+	__u32 length;
+	struct io *io;
+
+	if (!scratch)
+		return 0;
+	io = &scratch->io;
+	c = connection_at(io->slot);
+	if (!c || bpf_probe_read_user(&length, sizeof(length),
+				      (void *)(message + sizeof(struct user_msghdr))))
+		return 0;
+	read_msghdr(io, message);
+	io->bytes = length;
+	if (length)
+		socket_moved(io->slot, LANE_ATOMIC, io, c);
+	io->seq += length;
+	return 1;
+}
+
 /* sendmmsg and recvmmsg on a stream: `count` messages, in order. The call at hand
  * came with the position behind the last byte. */
 __noinline int transferred_many(__u64 messages, __u32 count)
 {
 	struct capture_scratch *scratch = scratch_at(LANE_ATOMIC);
-	__u32 total = 0, shown = 0, length;
+	__u32 total = 0, begin, length;
 	struct connection *c;
 	struct io *io;
 
@@ -241,22 +265,14 @@ __noinline int transferred_many(__u64 messages, __u32 count)
 			io->seq = c->counted_egress += total;
 	}
 	io->seq -= total;
-	for (__u32 i = 0; i < MMSG_MAX && i < count; i++) {
-		__u64 message = messages + i * sizeof(struct user_mmsghdr);
-
-		if (bpf_probe_read_user(&length, sizeof(length),
-					(void *)(message + sizeof(struct user_msghdr))))
+	begin = io->seq;
+	for (__u32 i = 0; i < MMSG_MAX && i < count; i++)
+		if (!message_moved(messages + i * sizeof(struct user_mmsghdr)))
 			return 0;
-		read_msghdr(io, message);
-		io->bytes = length;
-		if (length)
-			socket_moved(io->slot, LANE_ATOMIC, io, c);
-		io->seq += length;
-		shown += length;
-	}
-	if (total > shown) {
+	length = io->seq - begin;
+	if (total > length) {
 		count_loss(LOSS_IOV_TOO_LONG);
-		io->bytes = total - shown;
+		io->bytes = total - length;
 		io->buffer_kind = BUFFER_NONE;
 		socket_moved(io->slot, LANE_ATOMIC, io, c);
 	}
@@ -292,39 +308,50 @@ static __always_inline __u32 message_flags(__u32 kind, struct call_args *a)
 	return 0;
 }
 
-/* True if the bytes of the call's messages are still to be told (transferred_many): not
- * from here, for the stack's sake. */
-static __noinline bool transferred(__u32 kind, struct call_args *a, long result,
-				   struct thread_state *thread)
-{
-	__u32 flags = message_flags(kind, a);
-	bool many = kind == SYSCALL_SENDMMSG || kind == SYSCALL_RECVMMSG;
-	struct socket_call call = {
-		.result = many && result > 0 ? 0 : result,
-		.lane = LANE_ATOMIC,
-		.writes = is_write(kind),
-		.zero_ends = !is_write(kind) && !many && (a->third || kind == SYSCALL_RECVMSG),
-	};
-	struct connection *c;
-	struct io *io;
+/* Read anew each time: of what it has compared, or seen stored on a stack, the verifier knows the
+ * value, and it walks all that follows once for each. */
+#define FORGOTTEN(value) (*(const volatile typeof(value) *)&(value))
 
-	if (flags & (MSG_PEEK | MSG_OOB))
-		return false;
-	call.sk = sock_at(a->fd);
-	if (!call.sk) {
-		if (kind == SYSCALL_READ && result > 0 && is_wakeup(a->fd, false))
-			cause_woken(thread);
-		else if (kind == SYSCALL_WRITE && thread->context && is_wakeup(a->fd, true))
-			python_signals(thread); /* by an eventfd: uvloop */
-		return false;
-	}
-	c = call_returned(&call, thread);
-	io = call_io(&call);
-	if (!c || !io)
-		return false;
-	if (many || result == 0)
-		return many;
-	switch (kind) {
+static __always_inline bool is_of_many(struct socket_call *call)
+{
+	__u32 kind = FORGOTTEN(call->kind);
+
+	return kind == SYSCALL_SENDMMSG || kind == SYSCALL_RECVMMSG;
+}
+
+/* Of the call at hand, whose kind and result are known: what else call_returned asks for, but the
+ * socket. False if it moves nothing. */
+static __always_inline bool fill_call(struct socket_call *call, struct call_args *a)
+{
+	__u32 kind = FORGOTTEN(call->kind);
+	bool many = is_of_many(call);
+
+	call->lane = LANE_ATOMIC;
+	call->flags = message_flags(kind, a);
+	call->writes = is_write(kind);
+	call->zero_ends = !is_write(kind) && !many && (a->third || kind == SYSCALL_RECVMSG);
+	if (many && call->result > 0)
+		call->result = 0;
+	return !(FORGOTTEN(call->flags) & (MSG_PEEK | MSG_OOB));
+}
+
+/* The call was not on a socket. */
+static __always_inline void no_socket(struct socket_call *call, __u64 fd,
+				      struct thread_state *thread)
+{
+	__u32 kind = FORGOTTEN(call->kind);
+
+	if (kind == SYSCALL_READ && FORGOTTEN(call->result) > 0 && is_wakeup(fd, false))
+		cause_woken(thread);
+	else if (kind == SYSCALL_WRITE && thread->context && is_wakeup(fd, true))
+		python_signals(thread); /* by an eventfd: uvloop */
+}
+
+/* Where the bytes of the call at hand are. */
+static __always_inline void fill_buffer(struct socket_call *call, struct io *io,
+					struct call_args *a)
+{
+	switch (FORGOTTEN(call->kind)) {
 	case SYSCALL_READ:
 	case SYSCALL_WRITE:
 	case SYSCALL_RECVFROM:
@@ -343,15 +370,44 @@ static __noinline bool transferred(__u32 kind, struct call_args *a, long result,
 		read_msghdr(io, a->second);
 		break;
 	}
-	if (io->direction == DIRECTION_INGRESS && (flags & MSG_TRUNC))
+	if (FORGOTTEN(io->direction) == DIRECTION_INGRESS && FORGOTTEN(call->flags) & MSG_TRUNC)
 		io->buffer_kind = BUFFER_NONE; /* tcp(7): the bytes are discarded */
-	call_moved(&call, c, thread);
+}
+
+/* The call in the lane's scratch, whose kind and result are filled, has returned. True if the bytes of
+ * its messages are still to be told (transferred_many): not from here, for the stack's sake. */
+static __noinline bool transferred(struct call_args *a, struct thread_state *thread)
+{
+	struct capture_scratch *scratch = scratch_at(LANE_ATOMIC);
+	struct socket_call *call;
+	struct connection *c;
+
+	if (!scratch)
+		return false;
+	call = &scratch->call;
+	if (!fill_call(call, a))
+		return false;
+	call->sk = sock_at(a->fd);
+	if (!call->sk) {
+		no_socket(call, a->fd, thread);
+		return false;
+	}
+	c = call_returned(call, thread);
+	if (!c)
+		return false;
+	if (is_of_many(call))
+		return true;
+	if (!FORGOTTEN(call->result))
+		return false;
+	fill_buffer(call, &scratch->io, a);
+	call_moved(call, c, thread);
 	return false;
 }
 
 SEC("tp_btf/sys_exit")
 int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
 {
+	struct capture_scratch *scratch;
 	struct thread_state *thread;
 	struct call_args a;
 	__u32 kind;
@@ -418,13 +474,20 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
 			connected(sk, a.second, result, thread);
 		return 0;
 	}
+	scratch = scratch_at(LANE_ATOMIC);
+	if (!scratch)
+		return 0;
+	scratch->call.result = result;
 	if (kind == SYSCALL_SPLICE && result > 0) {
 		__u64 out = a.third;
 
-		transferred(SYSCALL_READ, &a, result, thread);
+		scratch->call.kind = SYSCALL_READ;
+		transferred(&a, thread);
 		a.fd = out;
+		scratch->call.result = result;
 	}
-	if (transferred(kind, &a, result, thread)) {
+	scratch->call.kind = kind;
+	if (transferred(&a, thread)) {
 		transferred_many(a.second, result);
 		moved_many(thread);
 	}

@@ -45,6 +45,7 @@ static __noinline struct thread_state *thread_classify(__u64 pid_tgid, __u32 epo
 	if (known)
 		fresh = *known; /* what it has taken outlives a new selection */
 	fresh.epoch = epoch;
+	fresh.pid_tgid = pid_tgid;
 	fresh.include = fresh.exclude = 0;
 	fresh.runs_routines = bpf_map_lookup_elem(&routine_processes, &tgid) != NULL;
 
