@@ -53,13 +53,18 @@ interface Cell {
   readonly lost: number;
 }
 
-type Load = Pick<Cell, 'perSecond' | 'p50' | 'p99' | 'p999'> & { readonly requests: number };
+export type Load = Pick<Cell, 'perSecond' | 'p50' | 'p99' | 'p999'> & { readonly requests: number };
 
 /** Requests at a fixed rate, each timed. */
-async function load(nginx: Nginx, perSecond: number, seconds: number): Promise<Load> {
+export async function loadAtRate(
+  nginx: Nginx,
+  perSecond: number,
+  seconds: number,
+  connections = CONNECTIONS,
+): Promise<Load> {
   const log = path.join(temporaryDirectory('rate'), 'requests.log');
-  const each = Math.max(1, Math.round(perSecond / CONNECTIONS));
-  const args = ['--h1', '-t1', `-c${CONNECTIONS}`, `-D${seconds}`, `--rps=${each}`, `--log-file=${log}`, nginx.url];
+  const each = Math.max(1, Math.round(perSecond / connections));
+  const args = ['--h1', '-t1', `-c${connections}`, `-D${seconds}`, `--rps=${each}`, `--log-file=${log}`, nginx.url];
   const child = await runCommand('h2load', args, { timeoutMs: seconds * 1000 + 20_000 });
   if (child.exitCode !== 0) throw new Error(`h2load failed: ${child.describe()}`);
   const lines = readFileSync(log, 'latin1').trim().split('\n');
@@ -83,10 +88,10 @@ async function measure(state: State, nginx: Nginx, sink: Sink, rate: number): Pr
   const companion = await state.start(nginx, sink);
   const agent = companion === null || companion instanceof Probes ? null : companion;
   try {
-    await load(nginx, rate, agent === null ? WARM_SECONDS : WARM_AGENT_SECONDS);
+    await loadAtRate(nginx, rate, agent === null ? WARM_SECONDS : WARM_AGENT_SECONDS);
     const read = () => ({ server: cpuOfTree(nginx.child.pid), agent: agent === null ? null : cpuOf(agent.pid) });
     const from = read();
-    const result = await load(nginx, rate, LOAD_SECONDS);
+    const result = await loadAtRate(nginx, rate, LOAD_SECONDS);
     const to = read();
     const each = (seconds: number): number => (seconds * 1e6) / result.requests;
     const spent =

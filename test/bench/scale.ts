@@ -10,6 +10,7 @@ import { type PartResult, type Row, renderTable } from './figures.js';
 import { cpuOf } from './machine.js';
 import { Nginx } from './nginx.js';
 import type { Quiet } from './quiet.js';
+import { loadAtRate } from './rate.js';
 import { Sink } from './sink.js';
 
 const WARM_SECONDS = 3;
@@ -23,13 +24,16 @@ interface Variant {
   readonly processes: number;
   /** Different paths that are asked for. */
   readonly routes: number;
+  /** Requests a second; 0: as many as can be. */
+  readonly rate: number;
 }
 
-const PLAIN = { connections: 10, processes: 0, routes: 10 };
+const PLAIN = { connections: 10, processes: 0, routes: 10, rate: 0 };
 const VARIANTS: readonly Variant[] = [
   { ...PLAIN, name: '10 connections, 10 routes' },
   { ...PLAIN, name: '1,000 connections', connections: 1000 },
   { ...PLAIN, name: '10,000 connections', connections: 10_000 },
+  { ...PLAIN, name: '10,000 connections, 20,000 requests/s', connections: 10_000, rate: 20_000 },
   { ...PLAIN, name: '50,000 connections', connections: 50_000 },
   { ...PLAIN, name: '1,000 routes', routes: 1000 },
   { ...PLAIN, name: '10,000 routes', routes: 10_000 },
@@ -98,9 +102,13 @@ async function measure(variant: Variant, sink: Sink): Promise<Cell> {
       const idleMb = megabytes(agent.pid, 'VmRSS');
       const crowd = await Crowd.open(nginx, variant.connections - BUSY_CONNECTIONS);
       try {
-        await nginx.load(WARM_SECONDS, BUSY_CONNECTIONS);
+        const load = (seconds: number) =>
+          variant.rate === 0
+            ? nginx.load(seconds, BUSY_CONNECTIONS)
+            : loadAtRate(nginx, variant.rate, seconds, BUSY_CONNECTIONS);
+        await load(WARM_SECONDS);
         const before = cpuOf(agent.pid).total;
-        const { requests, perSecond } = await nginx.load(LOAD_SECONDS, BUSY_CONNECTIONS);
+        const { requests, perSecond } = await load(LOAD_SECONDS);
         const agentMicros = ((cpuOf(agent.pid).total - before) * 1e6) / requests;
         const loadMb = megabytes(agent.pid, 'VmRSS');
         const heapMb = megabytes(agent.pid, 'RssAnon');
@@ -133,7 +141,7 @@ export async function runScale(_rounds: number, quiet: Quiet, say: (text: string
     await sink.stop();
   }
   return {
-    title: 'what grows: nginx under full load, every server span exported, one thing changed at a time',
+    title: 'what grows: nginx under full load, or at a rate, every server span exported, one thing changed at a time',
     tables: [tableOf(cells)],
     warnings: [],
     data: VARIANTS.map((variant, at) => ({ ...variant, ...cells[at] })),
