@@ -85,7 +85,7 @@ struct capture_scratch {
  * preemption off). A program that can be (uprobes, trampolines) stays on its CPU, but
  * another one may run there meanwhile: such programs take a lane and give it back. */
 #define LANE_ATOMIC 0
-#define LANES 16 /* half of them where the kernel preempts nothing of its own: src/kernel/loader.ts */
+#define LANES 16 /* half of them where the kernel preempts nothing of its own: src/kernel/bpf-object.ts */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

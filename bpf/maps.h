@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * Every map and global of the kernel side, and nothing else. Sizes marked
- * "knob" are set by user space before the load (src/kernel/loader.ts).
+ * "knob" are set by user space before the load (src/kernel/bpf-object.ts).
  */
 #ifndef UNDERSPAN_MAPS_H
 #define UNDERSPAN_MAPS_H

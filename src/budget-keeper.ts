@@ -80,7 +80,7 @@ export class BudgetKeeper {
     const full = config.capture.headBytes;
     const headBytes = step >= STEP_SHORT_HEADS ? Math.min(full, SHORT_HEAD_BYTES) : full;
     pipeline.connections.shortenHeads(headBytes);
-    kernel.setHeadBytes(headBytes);
+    kernel.filter.setHeadBytes(headBytes);
     pipeline.affordableShare = step >= STEP_METRICS_ONLY ? 0 : step >= STEP_SAMPLED_SPANS ? SAMPLED_SHARE : 1;
     try {
       kernel.setDearProbes(step < STEP_CONNECTIONS_ONLY);

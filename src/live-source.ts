@@ -121,8 +121,8 @@ export class LiveSource implements Source {
         startNs,
         headBytes: config.capture.headBytes,
         isSelected: (pid, include, exclude) => this.#isSelected(pid, include, exclude),
-        setVerdict: (slot, generation, verdict) => kernel.setVerdict(slot, generation, verdict),
-        evict: (slot, generation) => kernel.evict(slot, generation),
+        setVerdict: (slot, generation, verdict) => kernel.slots.setVerdict(slot, generation, verdict),
+        evict: (slot, generation) => kernel.slots.evict(slot, generation),
         onProcess: (kind, pid, parentPid) => this.#onProcess(kind, pid, parentPid),
         onTls: pid => this.#tls.onTls(pid, this.#clock.now()),
         opacityOf: pid => this.#tls.opacityOf(pid),
@@ -149,8 +149,8 @@ export class LiveSource implements Source {
     this.#watcher = new ProcessWatcher({
       filter: {
         setProcess: (pid, include, exclude) => this.#setProcess(pid, include, exclude),
-        removeProcess: pid => kernel.removeProcess(pid),
-        commit: () => kernel.bumpSelection(),
+        removeProcess: pid => kernel.filter.removeProcess(pid),
+        commit: () => kernel.filter.bumpSelection(),
       },
       selection: this.#selection,
       inspect: pid => this.#assembly.processes.inspect(pid),
@@ -162,7 +162,7 @@ export class LiveSource implements Source {
       probes: kernel,
       isObserved: pid => this.#watcher.masksOf(pid).include !== 0,
       expectsOthers: () => this.#selection.needsFacts || this.#selection.defaultMasks.include !== 0,
-      onRoutines: pid => this.#kernel.followRoutines(pid),
+      onRoutines: pid => this.#kernel.filter.followRoutines(pid),
       onReport: report => this.#tellLibrary(report),
       inspector: new Inspector(),
     });
@@ -264,7 +264,7 @@ export class LiveSource implements Source {
     const drained = this.#pass(nowNs);
     if (nowNs >= this.#nextProgressNs) {
       this.#nextProgressNs = nowNs + PROGRESS_INTERVAL_NS;
-      this.#kernel.reclaim();
+      this.#kernel.slots.reclaim();
       this.#queryProgress(nowNs);
     }
     this.#assembly.tick(nowNs);
@@ -395,7 +395,7 @@ export class LiveSource implements Source {
 
   #setProcess(pid: number, include: number, exclude: number): boolean {
     try {
-      this.#kernel.setProcess(pid, include, exclude);
+      this.#kernel.filter.setProcess(pid, include, exclude);
       return true;
     } catch (error) {
       const text = `the kernel's process table refused process ${pid}: ${(error as Error).message}`;
@@ -406,12 +406,14 @@ export class LiveSource implements Source {
 
   #applySelection(old: CompiledSelection | null, selection: CompiledSelection): void {
     const kernel = this.#kernel;
-    for (const port of old?.localPorts.keys() ?? []) kernel.removePort('local_ports', port);
-    for (const port of old?.peerPorts.keys() ?? []) kernel.removePort('peer_ports', port);
-    for (const [port, masks] of selection.localPorts) kernel.setPort('local_ports', port, masks.include, masks.exclude);
-    for (const [port, masks] of selection.peerPorts) kernel.setPort('peer_ports', port, masks.include, masks.exclude);
-    kernel.setJudgesExec(selection.needsFacts || selection.pids.size > 0);
-    kernel.setDefaults(selection.defaultMasks, selection.anyPort);
+    for (const port of old?.localPorts.keys() ?? []) kernel.filter.removePort('local_ports', port);
+    for (const port of old?.peerPorts.keys() ?? []) kernel.filter.removePort('peer_ports', port);
+    for (const [port, masks] of selection.localPorts)
+      kernel.filter.setPort('local_ports', port, masks.include, masks.exclude);
+    for (const [port, masks] of selection.peerPorts)
+      kernel.filter.setPort('peer_ports', port, masks.include, masks.exclude);
+    kernel.filter.setJudgesExec(selection.needsFacts || selection.pids.size > 0);
+    kernel.filter.setDefaults(selection.defaultMasks, selection.anyPort);
   }
 
   #clockState(): ClockState {
@@ -422,7 +424,7 @@ export class LiveSource implements Source {
   #reportBytes(): void {
     const { pipeline } = this.#assembly;
     pipeline.connections.forEach(connection => {
-      const bytes = this.#kernel.bytesOf(connection.slot, connection.generation);
+      const bytes = this.#kernel.slots.bytesOf(connection.slot, connection.generation);
       if (bytes !== null) pipeline.reportBytes(connection, bytes.ingress, bytes.egress);
     });
   }

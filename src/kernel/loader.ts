@@ -4,17 +4,7 @@
 
 import { AgentError } from '../errors.js';
 import { exists } from '../exists.js';
-import {
-  CONNECTION_OFFSETS,
-  CONNECTION_TLS,
-  ConnectionCursor,
-  LOSS_COUNT,
-  LOSS_MISSED_RUNS,
-  LOSS_REQUESTS_UNTOLD,
-  ROLE_CLIENT,
-  SETTINGS_OFFSETS,
-  STAT_RUNS_REPEATED,
-} from '../records/records.gen.js';
+import { LOSS_COUNT, LOSS_MISSED_RUNS, LOSS_REQUESTS_UNTOLD, STAT_RUNS_REPEATED } from '../records/records.gen.js';
 import {
   FOR_FILES,
   KERNEL_BTF,
@@ -28,11 +18,13 @@ import {
 } from './bpf-object.js';
 import { ConnectionMap } from './connection-map.js';
 import { type Host, loadHost, type ObjectHandle, type ProgramInfo, type RingHandle } from './host.js';
+import { KernelFilter } from './kernel-filter.js';
 import { Kretprobes } from './kretprobes.js';
 import { LatePrograms } from './late-programs.js';
 import { isPreempting, kernelWords, skippedRuns } from './preemption.js';
 import { PROBE_GROUPS, type ProbeReport, type WayName } from './probes.js';
 import { type KernelFacts, WaySelection } from './selection.js';
+import { Slots } from './slots.js';
 
 export interface KernelOptions extends ObjectOptions {
   /** Captured bytes of each run. */
@@ -45,9 +37,6 @@ export interface KernelOptions extends ObjectOptions {
   readonly stats?: boolean;
 }
 
-const FOLLOWED = new Uint8Array([1, 0, 0, 0]);
-/** Stacks have no keys. */
-const EMPTY_KEY = new Uint8Array(0);
 /** Linux 6.2, see bpf/kernel_read.h. */
 const TYPED_READ = 'bpf_rdonly_cast';
 /** Linux 6.6, see host.c. */
@@ -63,9 +52,6 @@ const ENDS: ReadonlySet<string> = new Set(
     .flatMap(({ ways }) => ways.flatMap(({ programs }) => programs))
     .map(({ name }) => name),
 );
-/** In struct event_lost. */
-const LOST_INGRESS = 4;
-const LOST_EGRESS = 6;
 const RETURN_PROBE = 'kretprobe/';
 /** Of the group that reads OpenSSL and the like. */
 const TLS_PROGRAM = 'tls_call_exit';
@@ -74,28 +60,19 @@ export class Kernel {
   readonly dataRing: RingHandle;
   readonly controlRing: RingHandle;
   readonly connections: ConnectionMap;
+  readonly slots: Slots;
+  readonly filter: KernelFilter;
   readonly #host: Host;
   readonly #maps: ObjectHandle;
   /** The programs, but those that come late. */
   readonly #object: ObjectHandle;
   readonly #late: LatePrograms;
-  readonly #settings: Uint32Array;
   readonly #selection: WaySelection;
   readonly #isTrial: boolean;
   readonly #attached = new Set<string>();
   readonly #kretprobes = new Kretprobes();
   /** Kernel function by program. */
   readonly #returnProbes: ReadonlyMap<string, string>;
-  #evicted: { readonly slot: number; readonly generation: number }[] = [];
-  #reclaimable: { readonly slot: number; readonly generation: number }[] = [];
-  /** Requests of evicted connections that no record has told of. */
-  #untold = 0;
-  readonly #key = new Uint8Array(4);
-  readonly #keyView = new DataView(this.#key.buffer);
-  readonly #socketKey = new Uint8Array(8);
-  readonly #socketView = new DataView(this.#socketKey.buffer);
-  readonly #value = new Uint8Array(8);
-  readonly #valueView = new DataView(this.#value.buffer);
 
   private constructor(parts: KernelParts, options: KernelOptions) {
     const { host, maps, object, selection, late } = parts;
@@ -110,8 +87,9 @@ export class Kernel {
     this.dataRing = host.ring(maps, 'data_ring');
     this.controlRing = host.ring(maps, 'control_ring');
     this.connections = new ConnectionMap(options.maxConnections, bytes => host.mapMemory(maps, 'connections', bytes));
-    this.#settings = new Uint32Array(host.mapMemory(maps, 'settings', 0));
-    this.#settings[SETTINGS_OFFSETS.headBytes / 4] = options.headBytes;
+    this.slots = new Slots(host, maps, this.connections);
+    this.filter = new KernelFilter(host, maps);
+    this.filter.setHeadBytes(options.headBytes);
     if (options.stats === true) host.enableStats(maps);
   }
 
@@ -130,8 +108,8 @@ export class Kernel {
     };
     const load = (hasTypedReads: boolean) =>
       Kernel.#loadOver({ host, options, selection, abilities: { ...abilities, hasTypedReads } });
-    const kernel = load(abilities.hasTypedReads) ?? load(false);
-    if (kernel === null) throw refusedError(selection.reports()[0] as ProbeReport);
+    const kernel = (abilities.hasTypedReads ? load(true) : null) ?? load(false);
+    if (kernel === null) throw new Error('typed reads were refused where there are none');
     return kernel;
   }
 
@@ -264,126 +242,12 @@ export class Kernel {
     const skipped = skippedRuns(this.programs()) + this.#kretprobes.missed();
     const repeated = out[LOSS_COUNT + STAT_RUNS_REPEATED] as number;
     out[LOSS_MISSED_RUNS] = (out[LOSS_MISSED_RUNS] as number) + Math.max(0, skipped - repeated);
-    out[LOSS_REQUESTS_UNTOLD] = (out[LOSS_REQUESTS_UNTOLD] as number) + this.#untold;
+    out[LOSS_REQUESTS_UNTOLD] = (out[LOSS_REQUESTS_UNTOLD] as number) + this.slots.untold;
   }
 
   /** Those that are loaded. */
   programs(): ProgramInfo[] {
     return [...this.#host.programs(this.#object).filter(({ id }) => id > 0), ...this.#late.programs()];
-  }
-
-  /** User space's word on a connection; ignored if the slot has a new tenant. */
-  setVerdict(slot: number, generation: number, verdict: number): void {
-    const at = slot * ConnectionCursor.SIZE;
-    const view = this.connections.viewOf(slot);
-    if (view.getUint32(at + CONNECTION_OFFSETS.generation, true) !== generation) return;
-    view.setUint32(at + CONNECTION_OFFSETS.verdict, verdict, true);
-  }
-
-  /** Bytes that a connection has moved; null if the slot has another tenant. */
-  bytesOf(slot: number, generation: number): { readonly ingress: number; readonly egress: number } | null {
-    const at = slot * ConnectionCursor.SIZE;
-    const view = this.connections.viewOf(slot);
-    if (view.getUint32(at + CONNECTION_OFFSETS.generation, true) !== generation) return null;
-    const read = (offset: number): number =>
-      view.getUint32(at + offset, true) + view.getUint32(at + offset + 4, true) * 4294967296;
-    return { ingress: read(CONNECTION_OFFSETS.bytesIngress), egress: read(CONNECTION_OFFSETS.bytesEgress) };
-  }
-
-  /**
-   * Takes back the slot of a unix socket or of a TLS session whose process has ended: the kernel has no event for that.
-   * Who deletes the entry in `sockets` ends the tenancy (bpf/connection.h); the slot is freed by `reclaim` when no program
-   * can still be using it.
-   */
-  evict(slot: number, generation: number): void {
-    const at = slot * ConnectionCursor.SIZE;
-    const view = this.connections.viewOf(slot);
-    if (view.getUint32(at + CONNECTION_OFFSETS.generation, true) !== generation) return;
-    const isSession = (view.getUint16(at + CONNECTION_OFFSETS.flags, true) & CONNECTION_TLS) !== 0;
-    if (isSession) {
-      this.#socketView.setUint32(0, slot, true);
-      this.#socketView.setUint32(4, generation, true);
-    } else this.#socketView.setBigUint64(0, view.getBigUint64(at + CONNECTION_OFFSETS.sk, true), true);
-    if (!this.#host.mapDelete(this.#maps, 'sockets', this.#socketKey)) return;
-    // From here on no program finds it by its socket (connection_find). It stays counted in `socket_hints`: a look too many.
-    if (!isSession) view.setBigUint64(at + CONNECTION_OFFSETS.sk, 0n, true);
-    this.#evicted.push({ slot, generation });
-  }
-
-  /** Frees the slots that were evicted before the last call: to be called at intervals of milliseconds. */
-  reclaim(): void {
-    for (const { slot, generation } of this.#reclaimable) {
-      const at = slot * ConnectionCursor.SIZE;
-      const view = this.connections.viewOf(slot);
-      this.#untold += untoldRequests(view, at);
-      view.setBigUint64(at + CONNECTION_OFFSETS.sk, 0n, true);
-      view.setUint32(at + CONNECTION_OFFSETS.generation, generation + 1, true);
-      this.#keyView.setUint32(0, slot, true);
-      this.#host.mapSet(this.#maps, 'free_slots', EMPTY_KEY, this.#key);
-    }
-    this.#reclaimable = this.#evicted;
-    this.#evicted = [];
-  }
-
-  /** Which selectors a process meets; takes effect at its next system call. */
-  setProcess(pid: number, include: number, exclude: number): void {
-    this.#keyView.setUint32(0, pid, true);
-    this.#valueView.setUint32(0, include, true);
-    this.#valueView.setUint32(4, exclude, true);
-    this.#host.mapSet(this.#maps, 'processes', this.#key, this.#value);
-    this.bumpSelection();
-  }
-
-  /** Its program starts goroutines at the probes: they tell what threads do in others. Until it ends, or runs another. */
-  followRoutines(pid: number): void {
-    this.#keyView.setUint32(0, pid, true);
-    try {
-      this.#host.mapSet(this.#maps, 'routine_processes', this.#key, FOLLOWED);
-    } catch {
-      return; // full, or the process was over: its calls have no parent
-    }
-    this.bumpSelection();
-  }
-
-  removeProcess(pid: number): void {
-    this.#keyView.setUint32(0, pid, true);
-    this.#host.mapDelete(this.#maps, 'processes', this.#key);
-  }
-
-  setPort(map: 'local_ports' | 'peer_ports', port: number, include: number, exclude: number): void {
-    this.#keyView.setUint32(0, port, true);
-    this.#valueView.setUint32(0, include, true);
-    this.#valueView.setUint32(4, exclude, true);
-    this.#host.mapSet(this.#maps, map, this.#key, this.#value);
-    this.#settings[SETTINGS_OFFSETS.hasPorts / 4] = 1;
-  }
-
-  removePort(map: 'local_ports' | 'peer_ports', port: number): void {
-    this.#keyView.setUint32(0, port, true);
-    this.#host.mapDelete(this.#maps, map, this.#key);
-  }
-
-  /** A new program is captured until `setProcess` or `removeProcess` has judged it. */
-  setJudgesExec(judges: boolean): void {
-    this.#settings[SETTINGS_OFFSETS.judgesExec / 4] = judges ? 1 : 0;
-  }
-
-  /** Masks for processes that are not classified, and those of selectors without port criteria. */
-  setDefaults(process: { include: number; exclude: number }, anyPort: { include: number; exclude: number }): void {
-    this.#settings[SETTINGS_OFFSETS.defaultInclude / 4] = process.include;
-    this.#settings[SETTINGS_OFFSETS.defaultExclude / 4] = process.exclude;
-    this.#settings[SETTINGS_OFFSETS.anyInclude / 4] = anyPort.include;
-    this.#settings[SETTINGS_OFFSETS.anyExclude / 4] = anyPort.exclude;
-    this.bumpSelection();
-  }
-
-  bumpSelection(): void {
-    Atomics.add(this.#settings, SETTINGS_OFFSETS.selectionEpoch / 4, 1);
-  }
-
-  /** Captured bytes of each run from its next change of direction on. */
-  setHeadBytes(bytes: number): void {
-    this.#settings[SETTINGS_OFFSETS.headBytes / 4] = bytes;
   }
 
   /** Switches the dear probes off, or on again. Throws when the kernel refuses them now. */
@@ -449,11 +313,4 @@ function factsOf(host: Host, btfPath: string): KernelFacts {
 function refusedError({ group, refused }: ProbeReport): AgentError {
   const reason = refused.map(refusal => `${refusal.way}: ${refusal.reason}`).join('\n');
   return new AgentError('KERNEL_REFUSED', { what: `the probes of ${group}`, reason });
-}
-
-/** As connection_end of bpf/connection.h counts them. */
-function untoldRequests(view: DataView, at: number): number {
-  const isClient = view.getUint8(at + CONNECTION_OFFSETS.role) === ROLE_CLIENT;
-  const lost = view.getUint16(at + CONNECTION_OFFSETS.lost + (isClient ? LOST_EGRESS : LOST_INGRESS), true);
-  return (lost - view.getUint16(at + CONNECTION_OFFSETS.toldRequests, true)) & 0xffff;
 }

@@ -54,8 +54,8 @@ function attachAgent(order: ProbeOrder & { readonly kind: 'agent' }): () => Prob
     agentPid: initialPid(),
     stats: order.hasStats,
   });
-  kernel.setDefaults({ include: 0, exclude: 0 }, { include: 1, exclude: 0 });
-  for (const pid of order.pids) kernel.setProcess(pid, 1, 0);
+  kernel.filter.setDefaults({ include: 0, exclude: 0 }, { include: 1, exclude: 0 });
+  for (const pid of order.pids) kernel.filter.setProcess(pid, 1, 0);
   kernel.attach();
   const slab = new Uint8Array(SLAB_BYTES);
   let drainedBytes = 0;

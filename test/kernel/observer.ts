@@ -129,7 +129,7 @@ export class Observer {
       agentPid: process.pid,
       way: FRONT_END,
     });
-    this.kernel.setDefaults({ include: 0, exclude: 0 }, SELECTED);
+    this.kernel.filter.setDefaults({ include: 0, exclude: 0 }, SELECTED);
     this.#drain = new Drain(this.kernel, dataRingBytes, controlRingBytes);
   }
 
@@ -141,7 +141,7 @@ export class Observer {
 
   /** Forgets what was seen. */
   restart(): void {
-    this.kernel.setDefaults({ include: 0, exclude: 0 }, SELECTED);
+    this.kernel.filter.setDefaults({ include: 0, exclude: 0 }, SELECTED);
     this.drain();
     this.#lossesBefore = this.#allLosses();
     this.records = new Keeper();
@@ -274,7 +274,7 @@ export async function observe(
   const driver = new Driver(scenario);
   try {
     await driver.ready();
-    observer.kernel.setProcess(driver.pid, SELECTED.include, SELECTED.exclude);
+    observer.kernel.filter.setProcess(driver.pid, SELECTED.include, SELECTED.exclude);
     const running = driver.run();
     let isRunning = true;
     const done = running.finally(() => {
@@ -290,7 +290,7 @@ export async function observe(
     await check(observer, sides);
   } finally {
     driver.kill();
-    observer.kernel.removeProcess(driver.pid);
+    observer.kernel.filter.removeProcess(driver.pid);
   }
 }
 

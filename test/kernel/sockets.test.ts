@@ -170,8 +170,8 @@ test('selection takes effect at the next call, in both directions', async () => 
     const driver = new Driver('ping_pong');
     try {
       await driver.ready();
-      observer.kernel.setProcess(driver.pid, 1, 1);
-      observer.kernel.setDefaults({ include: 1, exclude: 0 }, { include: 1, exclude: 1 });
+      observer.kernel.filter.setProcess(driver.pid, 1, 1);
+      observer.kernel.filter.setDefaults({ include: 1, exclude: 0 }, { include: 1, exclude: 1 });
       await driver.run();
       await sleep(50);
       observer.drain();

@@ -52,7 +52,7 @@ for (const [name, dataBytes, controlBytes, drainEveryMs] of [
       observer.kernel.attach();
       observer.restart();
       await driver.ready();
-      observer.kernel.setProcess(driver.pid, 1, 0);
+      observer.kernel.filter.setProcess(driver.pid, 1, 0);
       let isRunning = true;
       const done = driver.run().finally(() => {
         isRunning = false;

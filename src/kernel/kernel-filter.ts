@@ -1,0 +1,87 @@
+// What the programs look at and how much of it they copy: the maps and settings that they read before any other work.
+import { SETTINGS_OFFSETS } from '../records/records.gen.js';
+import type { Host, ObjectHandle } from './host.js';
+
+const FOLLOWED = new Uint8Array([1, 0, 0, 0]);
+
+interface Masks {
+  readonly include: number;
+  readonly exclude: number;
+}
+
+export class KernelFilter {
+  readonly #host: Host;
+  readonly #maps: ObjectHandle;
+  readonly #settings: Uint32Array;
+  readonly #key = new Uint8Array(4);
+  readonly #keyView = new DataView(this.#key.buffer);
+  readonly #value = new Uint8Array(8);
+  readonly #valueView = new DataView(this.#value.buffer);
+
+  constructor(host: Host, maps: ObjectHandle) {
+    this.#host = host;
+    this.#maps = maps;
+    this.#settings = new Uint32Array(host.mapMemory(maps, 'settings', 0));
+  }
+
+  /** Which selectors a process meets; takes effect at its next system call. */
+  setProcess(pid: number, include: number, exclude: number): void {
+    this.#keyView.setUint32(0, pid, true);
+    this.#valueView.setUint32(0, include, true);
+    this.#valueView.setUint32(4, exclude, true);
+    this.#host.mapSet(this.#maps, 'processes', this.#key, this.#value);
+    this.bumpSelection();
+  }
+
+  /** Its program starts goroutines at the probes: they tell what threads do in others. Until it ends, or runs another. */
+  followRoutines(pid: number): void {
+    this.#keyView.setUint32(0, pid, true);
+    try {
+      this.#host.mapSet(this.#maps, 'routine_processes', this.#key, FOLLOWED);
+    } catch {
+      return; // full, or the process was over: its calls have no parent
+    }
+    this.bumpSelection();
+  }
+
+  removeProcess(pid: number): void {
+    this.#keyView.setUint32(0, pid, true);
+    this.#host.mapDelete(this.#maps, 'processes', this.#key);
+  }
+
+  setPort(map: 'local_ports' | 'peer_ports', port: number, include: number, exclude: number): void {
+    this.#keyView.setUint32(0, port, true);
+    this.#valueView.setUint32(0, include, true);
+    this.#valueView.setUint32(4, exclude, true);
+    this.#host.mapSet(this.#maps, map, this.#key, this.#value);
+    this.#settings[SETTINGS_OFFSETS.hasPorts / 4] = 1;
+  }
+
+  removePort(map: 'local_ports' | 'peer_ports', port: number): void {
+    this.#keyView.setUint32(0, port, true);
+    this.#host.mapDelete(this.#maps, map, this.#key);
+  }
+
+  /** A new program is captured until `setProcess` or `removeProcess` has judged it. */
+  setJudgesExec(judges: boolean): void {
+    this.#settings[SETTINGS_OFFSETS.judgesExec / 4] = judges ? 1 : 0;
+  }
+
+  /** Masks for processes that are not classified, and those of selectors without port criteria. */
+  setDefaults(process: Masks, anyPort: Masks): void {
+    this.#settings[SETTINGS_OFFSETS.defaultInclude / 4] = process.include;
+    this.#settings[SETTINGS_OFFSETS.defaultExclude / 4] = process.exclude;
+    this.#settings[SETTINGS_OFFSETS.anyInclude / 4] = anyPort.include;
+    this.#settings[SETTINGS_OFFSETS.anyExclude / 4] = anyPort.exclude;
+    this.bumpSelection();
+  }
+
+  bumpSelection(): void {
+    Atomics.add(this.#settings, SETTINGS_OFFSETS.selectionEpoch / 4, 1);
+  }
+
+  /** Captured bytes of each run from its next change of direction on. */
+  setHeadBytes(bytes: number): void {
+    this.#settings[SETTINGS_OFFSETS.headBytes / 4] = bytes;
+  }
+}
