@@ -256,7 +256,7 @@ export class StreamFeeder {
     if (isChunked === true && isChunkedEnd(view.getUint32(tailAt, true), view.getUint32(tailAt + 4, true))) {
       if (event.timeNs - event.lastNs >= TAIL_QUIET_NS) stream.parser?.finish(stream.position);
     }
-    if (stream.parser?.isIdle !== false) this.#synchrony.unawait(connection);
+    if (stream.parser?.isIdle !== false || isAnnounced(connection)) this.#synchrony.unawait(connection);
   }
 
   /** From now on runs may be captured up to here only. Never taken back: runs of before may still be open. */
@@ -267,7 +267,7 @@ export class StreamFeeder {
   /** A connection whose message goes on behind the captured head, or ends where only quiet tells, is asked about. */
   #await(connection: Connection, stream: Stream): void {
     const isUnannounced = stream.runCaptured >= this.#headBytes || isDiscarding(connection);
-    if (stream.parser?.isIdle === false && isUnannounced) this.#synchrony.await(connection);
+    if (stream.parser?.isIdle === false && isUnannounced && !isAnnounced(connection)) this.#synchrony.await(connection);
     else this.#synchrony.unawait(connection);
   }
 }
@@ -276,6 +276,11 @@ export class StreamFeeder {
 function isEndUnseen(connection: Connection): boolean {
   if (connection.isStreamed || connection.matcher?.isEndWithin !== true) return false;
   return connection.responseStream.parser?.isEndHidden === true;
+}
+
+/** Records of all calls are on their way: what the shared map says of them is ahead of these. */
+function isAnnounced(connection: Connection): boolean {
+  return connection.isStreamed && connection.matcher?.isEndWithin === true;
 }
 
 /** Is what begins in `stream` a response, and to which request is certain? */

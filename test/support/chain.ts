@@ -1,7 +1,7 @@
 // Chains of real services for the correctness of traces: each request's path names it and all that it causes
 // (/c/7 calls /c/7.1, /c/7.2 ...), so every span's right parent is known from its path alone, which Underspan never looks at
 // for that. In: which links, and how they call. Out: running services, load, and a judgement of the spans.
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { Child, freePort, isListening, processTree, runCommand, temporaryDirectory, until } from './processes.js';
@@ -20,6 +20,7 @@ export type LinkKind =
   | 'java'
   | 'cgi'
   | 'php'
+  | 'apache'
   | 'asyncio'
   | 'leaders';
 
@@ -36,10 +37,12 @@ export interface Link {
   readonly port: number;
   /** Where those that call it find it: a URL, or `unix:` and the path of its socket. */
   readonly url: string;
+  /** What it was started with, where it writes its logs. */
+  readonly directory: string;
   readonly child: Child;
 }
 
-const FORKING: ReadonlySet<LinkKind> = new Set(['gunicorn', 'gthread', 'nginx', 'cgi', 'php']);
+const FORKING: ReadonlySet<LinkKind> = new Set(['gunicorn', 'gthread', 'nginx', 'cgi', 'php', 'apache']);
 const SETTLED_MS = 500;
 
 /** By flags of the build. */
@@ -80,11 +83,11 @@ function phpFpm(): string {
 
 async function commandOf(
   kind: LinkKind,
+  directory: string,
   port: number,
   next: readonly string[],
   options: Readonly<Record<string, string>>,
 ): Promise<readonly [string, readonly string[]]> {
-  const directory = temporaryDirectory(`chain-${kind}`);
   switch (kind) {
     case 'node':
       return [process.execPath, [path.join(SERVICES, 'node.mjs')]];
@@ -115,6 +118,13 @@ async function commandOf(
       writeFileSync(file, fillTemplate(path.join(SERVICES, template), { ...values, ...script, ...options }));
       return ['nginx', ['-p', directory, '-c', file]];
     }
+    case 'apache': {
+      const file = path.join(directory, 'apache.conf');
+      const to = (next[0] ?? '').replace('http://', '');
+      const values = { DIR: directory, PORT: String(port), NEXT: to, SCRIPT: path.join(SERVICES, 'link.php') };
+      writeFileSync(file, fillTemplate(path.join(SERVICES, 'apache-fastcgi.conf'), values));
+      return ['apache2', ['-f', file, '-DFOREGROUND']];
+    }
     case 'php': {
       const file = path.join(directory, 'php-fpm.conf');
       const listen = options.SOCKET ?? `127.0.0.1:${port}`;
@@ -139,14 +149,24 @@ export class Chain {
 
   async add(name: string, { kind, calls = [], env = {} }: LinkOptions): Promise<Link> {
     const port = await freePort();
+    const directory = temporaryDirectory(`chain-${kind}`);
     const next = calls.map(called => this.link(called).url);
-    const socket = env.SOCKET === undefined ? '' : path.join(temporaryDirectory('chain-socket'), env.SOCKET);
+    const socket = env.SOCKET === undefined ? '' : path.join(directory, env.SOCKET);
+    // nginx's workers are nobody's.
+    if (socket !== '') chmodSync(directory, 0o755);
     const given = socket === '' ? env : { ...env, SOCKET: socket };
-    const [command, args] = await commandOf(kind, port, next, { ...given, NAME: name });
+    const [command, args] = await commandOf(kind, directory, port, next, { ...given, NAME: name });
     const child = new Child(command, args, {
       env: { PYTHONDONTWRITEBYTECODE: '1', ...env, PORT: String(port), NEXT: next.join(','), OTEL_SERVICE_NAME: name },
     });
-    const link = { name, kind, port, url: socket === '' ? `http://127.0.0.1:${port}` : `unix:${socket}`, child };
+    const link = {
+      name,
+      kind,
+      port,
+      directory,
+      url: socket === '' ? `http://127.0.0.1:${port}` : `unix:${socket}`,
+      child,
+    };
     this.links.set(name, link);
     await until(`${name} to listen`, 20_000, () => {
       if (!child.isRunning) throw new Error(`${name} did not start: ${child.describe()}`);
@@ -178,7 +198,12 @@ export class Chain {
 
   /** The agent's configuration: these processes and what they fork, nothing else of the machine. */
   selection(): string {
-    const selectors = this.pids().map(pid => `pid: ${pid}`);
+    const isPool = (pid: number): boolean => this.links.get(this.#pids.get(pid) ?? '')?.kind === 'php';
+    const selectors = this.pids()
+      .filter(pid => !isPool(pid))
+      .map(pid => `pid: ${pid}`);
+    // More processes than there may be selectors, and they come and go.
+    if (this.pids().some(isPool)) selectors.push(`exe: 'php-fpm*'`);
     // A program that is executed is judged anew, whoever forked it.
     if (this.links.has('cgi')) selectors.push(`script: '*call.cgi'`);
     return `selection:\n  include:\n${selectors.map(selector => `    - ${selector}\n`).join('')}`;
@@ -253,7 +278,7 @@ function newVerdict(): Verdict {
 
 /** The path of the request that caused a call: its own for a proxy, else without the last part. */
 function causeOf(kind: LinkKind, target: string): string {
-  return kind === 'nginx' ? target : target.replace(/\.\d+$/, '');
+  return kind === 'nginx' || kind === 'apache' ? target : target.replace(/\.\d+$/, '');
 }
 
 function judge(

@@ -3,7 +3,7 @@
 $next = array_filter(explode(',', getenv('NEXT') ?: ''));
 usleep(1000 * (int) getenv('THINK_MS'));
 foreach ($next as $index => $url) {
-    $target = $url . $_SERVER['REQUEST_URI'] . '.' . ($index + 1);
+    $target = $url . strtok($_SERVER['REQUEST_URI'], '?') . '.' . ($index + 1);
     if (getenv('MODE') === 'streams') {
         file_get_contents($target);
         continue;
@@ -13,6 +13,8 @@ foreach ($next as $index => $url) {
     curl_exec($call);
     curl_close($call);
 }
+if (isset($_GET['die'])) posix_kill(getmypid(), 9);
+if (isset($_GET['status'])) http_response_code((int) $_GET['status']);
 header('Content-Type: text/plain');
 // More than what is captured of a response, if it is wanted so.
 echo str_pad('ok', (int) (getenv('SIZE') ?: 2), '.');
