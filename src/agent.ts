@@ -200,7 +200,8 @@ class Agent {
     this.#health.markReady();
     this.#joins?.open();
     if (this.#options.mode === 'replay') return;
-    const undropped = dropPrivileges(this.#config);
+    const byKprobes = message.probes.some(({ way }) => way === 'kprobe');
+    const undropped = dropPrivileges(this.#config, byKprobes);
     if (undropped !== '') this.#log.info(`capabilities that are not needed any more stay: ${undropped}`);
     this.#log.info(
       this.#admin === null ? 'ready' : `ready; http://${this.#admin.host}:${this.#admin.port} has /metrics`,

@@ -112,6 +112,7 @@ function capabilityChecks({ root, release }: MachineOptions): Check[] {
   return [
     ...checks,
     ...replacedFilesCheck(capabilities),
+    ...paranoiaCheck(root, release, capabilities),
     memlockCheck(root, release, capabilities.has('CAP_SYS_RESOURCE')),
   ];
 }
@@ -121,6 +122,22 @@ function replacedFilesCheck(capabilities: CapabilitySet): Check[] {
   const name = 'CAP_CHECKPOINT_RESTORE';
   if (capabilities.has(name) || capabilities.has('CAP_SYS_ADMIN')) return [];
   return [note('capabilities', name, 'missing: libraries that were replaced under a running process are not read')];
+}
+
+/** Debian's kernels go by this setting beyond what Linux does; from Linux 6.6 on, places in files are no perf events. */
+function paranoiaCheck(root: string, release: string, capabilities: CapabilitySet): Check[] {
+  const level = readParanoia(root);
+  if (level <= PERF_FOR_ALL || capabilities.has('CAP_SYS_ADMIN') || isAtLeast(versionOf(release), 6, 6)) return [];
+  const detail = `${level}: where the kernel is Debian's, only CAP_SYS_ADMIN may probe files then (TLS, event loops, tasks)`;
+  const remedy = 'sysctl -w kernel.perf_event_paranoid=2, or grant CAP_SYS_ADMIN.';
+  return [{ ...note('settings', 'perf_event_paranoid', detail), remedy }];
+}
+
+/** Linux itself has no level above. */
+export const PERF_FOR_ALL = 2;
+
+export function readParanoia(root = ''): number {
+  return Number(sysctl(root, 'kernel/perf_event_paranoid') ?? 0);
 }
 
 /** Since 5.11 BPF memory is charged to the cgroup (kernel commit 3ac1f01b43b6); before, to RLIMIT_MEMLOCK. */
@@ -200,12 +217,16 @@ export function lost(group: string, name: string, detail: string, remedy: string
   return { group, name, state: 'lost', isRequired, detail, remedy };
 }
 
-function versionOf(release: string): readonly [number, number] {
+export function versionOf(release: string): readonly [number, number] {
   const match = /^(\d+)\.(\d+)/.exec(release);
   return match === null ? [0, 0] : [Number(match[1]), Number(match[2])];
 }
 
-function isAtLeast([major, minor]: readonly [number, number], wantedMajor: number, wantedMinor: number): boolean {
+export function isAtLeast(
+  [major, minor]: readonly [number, number],
+  wantedMajor: number,
+  wantedMinor: number,
+): boolean {
   return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
 }
 
