@@ -39,7 +39,7 @@ export interface KernelOptions extends ObjectOptions {
 
 /** Linux 6.2, see bpf/kernel_read.h. */
 const TYPED_READ = 'bpf_rdonly_cast';
-/** Linux 6.6, see host.c. */
+/** Linux 6.6, see bpf/host/attach.h. */
 const MULTI_PROBES = 'bpf_uprobe_multi_link_attach';
 /** Either says that the kernel has kprobes. */
 const KPROBE_FILES = ['/sys/bus/event_source/devices/kprobe/type', '/sys/kernel/tracing/kprobe_events'];
