@@ -109,6 +109,7 @@ NAPI_MODULE_INIT()
 		{ "close", host_close },
 		{ "setConstant", host_set_constant },
 		{ "setMapSize", host_set_map_size },
+		{ "leaveMap", host_leave_map },
 		{ "disable", host_disable },
 		{ "share", host_share },
 		{ "load", host_load },

@@ -277,6 +277,20 @@ static napi_value host_set_map_size(napi_env env, napi_callback_info info)
 	return error ? fail(env, "map size", error) : NULL;
 }
 
+/* leaveMap(handle, map): out of the load. No program that is loaded may use it. */
+static napi_value host_leave_map(napi_env env, napi_callback_info info)
+{
+	ARGUMENTS(2)
+	struct object *object = get_external(env, argv[0]);
+	struct bpf_map *map = get_map(env, object, argv[1]);
+	int error;
+
+	if (!map)
+		return NULL;
+	error = bpf_map__set_autocreate(map, false);
+	return error ? fail(env, "leave map", error) : NULL;
+}
+
 /* disable(handle, program): leaves it out of the load. */
 static napi_value host_disable(napi_env env, napi_callback_info info)
 {
@@ -291,7 +305,8 @@ static napi_value host_disable(napi_env env, napi_callback_info info)
 	return error ? fail(env, "disable", error) : NULL;
 }
 
-/* share(handle, from): before the load; the maps of another object that is loaded, in place of own ones. */
+/* share(handle, from): before the load; the maps of another object that is loaded, in place of own
+ * ones. What that one has left out, this one makes or leaves out, too. */
 static napi_value host_share(napi_env env, napi_callback_info info)
 {
 	ARGUMENTS(2)
@@ -305,6 +320,8 @@ static napi_value host_share(napi_env env, napi_callback_info info)
 		shared = bpf_object__find_map_by_name(from->bpf, bpf_map__name(map));
 		if (!shared)
 			return fail(env, bpf_map__name(map), ENOENT);
+		if (bpf_map__fd(shared) < 0)
+			continue;
 		int error = bpf_map__reuse_fd(map, bpf_map__fd(shared));
 
 		if (error)

@@ -78,6 +78,10 @@ function openWith(host: Host, btfPath: string, programs: readonly string[]): Obj
   const object = host.open(buildPath('underspan.bpf.o'), btfPath);
   const wanted = new Set(programs);
   for (const { name } of host.programs(object)) if (!wanted.has(name)) host.disable(object, name);
+  for (const { ways, maps } of PROBE_GROUPS) {
+    if (ways.some(way => way.programs.some(({ name }) => wanted.has(name)))) continue;
+    for (const map of maps ?? []) host.leaveMap(object, map);
+  }
   return object;
 }
 
