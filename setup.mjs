@@ -1,4 +1,4 @@
-// Makes a checkout ready on a machine that has nothing but Node and npm: `node setup.mjs build|test|bench|backends`,
+// Makes a checkout ready on a machine that has nothing but Node and npm: `node setup.mjs build|test|bench|backends|traces|arm64`,
 // called by `npm start`, `npm test`, `npm run bench`, `npm run test:kernels` and `npm run test:backends`. Installs missing
 // Debian packages (as root), npm packages, and builds what is older than its sources; with nothing to do it takes a few
 // milliseconds. No dependencies, and no service is started.
@@ -80,7 +80,14 @@ const BACKENDS = [
   { has: '/usr/share/doc/python3-venv', packages: ['python3-venv'] },
 ];
 const TRACES = [...TEST, { has: 'javac', packages: ['default-jdk-headless'] }];
+const ARM64 = [
+  ...TEST,
+  { has: 'qemu-system-aarch64', packages: ['qemu-system-arm'] },
+  { has: 'aarch64-linux-gnu-gcc', packages: ['gcc-aarch64-linux-gnu'] },
+  { has: '/usr/aarch64-linux-gnu/include/stdio.h', packages: ['libc6-dev-arm64-cross'] },
+];
 const NEEDS = {
+  arm64: [...BUILD, ...ARM64],
   traces: [...BUILD, ...TRACES],
   build: BUILD,
   test: [...BUILD, ...TEST],

@@ -11,12 +11,24 @@ tree=$cache/k/$name
 image=$(ls "$tree"/boot/vmlinuz-* "$tree"/usr/lib/modules/*/vmlinuz 2>/dev/null | head -1)
 modules=$(ls -d "$tree"/lib/modules/* | head -1)
 release=$(basename "$modules")
+# Not -cpu max: vector instructions wider than these are emulated word by word, and all takes twice as long.
+machine=(qemu-system-x86_64 -machine q35 -cpu Nehalem) console=ttyS0 root=/ folder="" more=()
+if [[ $name == *-arm64 ]]; then
+	# A system of its own, in which this folder is, with what was built for it (prepare.ts) in the place of build/.
+	machine=(qemu-system-aarch64 -machine virt -cpu cortex-a72) console=ttyAMA0 root=$tree
+	folder="mkdir -p $PWD && mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro folder $PWD &&
+mount --bind $PWD/build/arm64 $PWD/build"
+	more=(-fsdev "local,id=f2,path=$PWD,security_model=none,readonly=on,multidevs=remap"
+		-device "virtio-9p-pci,fsdev=f2,mount_tag=folder")
+fi
 
 attempt() {
 	out=$(mktemp -d -t underspan-guest.XXXXXX)
 	printf 'cd %q\n%s\n' "$PWD" "$*" >"$out/command"
 	# The guest has a /tmp and a /run of its own; what it needs of the host's shows there, too.
-	for path in "$PWD" "$modules"; do case $path in /tmp/* | /run/*) echo "$path" ;; esac; done >"$out/keep"
+	: >"$out/keep"
+	[ "$root" = / ] &&
+		for path in "$PWD" "$modules"; do case $path in /tmp/* | /run/*) echo "$path" ;; esac; done >"$out/keep"
 	cat >"$out/guest.sh" <<GUEST
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb
 mount -t cgroup2 cgroup /sys/fs/cgroup
@@ -24,7 +36,8 @@ mount -t bpf bpf /sys/fs/bpf
 mount -t tracefs tracefs /sys/kernel/tracing
 mount -t debugfs debugfs /sys/kernel/debug
 mount -t securityfs securityfs /sys/kernel/security
-mkdir -p /lib/modules/$release && mount --bind $modules /lib/modules/$release
+[ -d /lib/modules/$release ] || { mkdir -p /lib/modules/$release && mount --bind $modules /lib/modules/$release; }
+$folder
 ip link set lo up
 ulimit -n 65536
 export UNDERSPAN_TEST_PATIENCE=60
@@ -33,16 +46,15 @@ echo \$? >/run/out/status
 sync
 echo b >/proc/sysrq-trigger
 GUEST
-	# Not -cpu max: vector instructions wider than these are emulated word by word, and all takes twice as long. Expedited:
-	# each probe that is attached or detached waits until nobody is left in the code that was there before.
-	timeout -k 5 "$((deadline - SECONDS))" nice -n "${NICE:-10}" qemu-system-x86_64 -accel tcg,thread=multi -cpu Nehalem -smp "${SMP:-1}" -m "${MEM:-2G}" \
-		-machine q35 -nodefaults -display none -no-reboot -kernel "$image" -initrd "$tree.cpio.gz" \
-		-append "console=ttyS0 panic=-1 rdinit=/init mitigations=off nokaslr random.trust_cpu=on quiet rcupdate.rcu_expedited=1" \
+	# Expedited: each probe that is attached or detached waits until nobody is left in the code that was there before.
+	timeout -k 5 "$((deadline - SECONDS))" nice -n "${NICE:-10}" "${machine[@]}" -accel tcg,thread=multi -smp "${SMP:-1}" -m "${MEM:-2G}" \
+		-nodefaults -display none -no-reboot -kernel "$image" -initrd "$tree.cpio.gz" \
+		-append "console=$console panic=-1 rdinit=/init mitigations=off nokaslr random.trust_cpu=on quiet rcupdate.rcu_expedited=1" \
 		-serial "file:$out/console" -object rng-random,filename=/dev/urandom,id=r0 -device virtio-rng-pci,rng=r0 \
-		-fsdev local,id=f0,path=/,security_model=none,readonly=on,multidevs=remap \
+		-fsdev "local,id=f0,path=$root,security_model=none,readonly=on,multidevs=remap" \
 		-device virtio-9p-pci,fsdev=f0,mount_tag=hostroot \
 		-fsdev "local,id=f1,path=$out,security_model=none" -device virtio-9p-pci,fsdev=f1,mount_tag=out \
-		</dev/null >"$out/qemu.log" 2>&1 &
+		"${more[@]}" </dev/null >"$out/qemu.log" 2>&1 &
 	local guest=$!
 	tail --quiet --sleep-interval=0.2 --lines=+1 --follow=name --retry --pid="$guest" "$out/stdout" 2>/dev/null &
 	local patience=$((SECONDS + ${BOOT:-180}))

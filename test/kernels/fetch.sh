@@ -1,12 +1,14 @@
 #!/bin/bash
 # fetch.sh [SERIES...] : downloads Debian's newest generic kernels of the series 5.10, 6.1, 6.12 and of unstable (any other
-# word), by default all four, and makes each one bootable by boot.sh. Prints a name a line. Nothing is added to the machine's
+# word), by default all four, and makes each one bootable by boot.sh. Prints a name a line. `fetch.sh arm64`: that of Debian 13
+# for arm64, with all of that system that servers and clients need, as a root folder of its own. Nothing is added to the machine's
 # own apt configuration; what is there is not fetched again. Needs: busybox-static cpio kmod xz-utils zstd.
 set -euo pipefail
 cache=${UNDERSPAN_KERNELS:-$HOME/.cache/underspan-kernels}
 apt=$cache/apt
+[ "${1:-}" = arm64 ] && apt=$cache/apt-arm64
 mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$cache/k"
-declare -A suites=([5.10]=bullseye [6.1]=bookworm [6.12]=trixie)
+declare -A suites=([5.10]=bullseye [6.1]=bookworm [6.12]=trixie [arm64]=trixie)
 [ $# -gt 0 ] || set -- 5.10 6.1 6.12 unstable
 wanted=()
 for series in "$@"; do
@@ -38,7 +40,17 @@ own=(-o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=- -o D
 	-o Dir::Cache::archives="$apt/archives" -o Dir::Cache::pkgcache="$apt/packages.bin"
 	-o Dir::Cache::srcpkgcache="$apt/sources.bin" -o APT::Sandbox::User=root -o APT::Get::List-Cleanup=0
 	-o Acquire::Retries=5)
+if [ "${1:-}" = arm64 ]; then
+	: >"$apt/status" # nothing is installed there yet
+	own+=(-o APT::Architecture=arm64 -o APT::Architectures::=arm64 -o Dir::State::status="$apt/status"
+		-o APT::Install-Recommends=false)
+fi
 apt-get "${own[@]}" -qq update >&2
+
+# The guest's, where it has a system of its own.
+busybox_of() {
+	[ -e "$1/usr/bin/busybox" ] && echo "$1/usr/bin/busybox" || echo /bin/busybox
+}
 
 # initramfs NAME: busybox, and the modules that mount the host's root.
 initramfs() {
@@ -49,10 +61,10 @@ initramfs() {
 	[ -s "$modules/modules.dep" ] || depmod -b "$tree" "$release" 2>/dev/null
 	work=$(mktemp -d)
 	mkdir -p "$work"/{bin,proc,sys,dev,lower,rw,new,modules}
-	cp /bin/busybox "$work/bin/"
+	cp "$(busybox_of "$tree")" "$work/bin/"
 	ln -s busybox "$work/bin/sh"
 	: >"$work/modules/order"
-	for module in virtio_pci netfs 9pnet 9pnet_virtio 9p overlay; do
+	for module in virtio_pci netfs 9pnet 9pnet_virtio 9p overlay $([[ $1 == *-arm64 ]] && echo virtio_rng); do
 		line=$(grep -E "/$module\.ko(\.xz|\.zst|\.gz)?:" "$modules/modules.dep") || continue
 		for file in $(tr ' ' '\n' <<<"${line#*:}" | tac) "${line%%:*}"; do
 			base=$(basename "$file")
@@ -94,12 +106,42 @@ unpack() {
 		done
 		touch "$cache/k/$name/.whole"
 	fi
-	if [ ! -s "$cache/k/$name.cpio.gz" ] || ! cmp -s "$(dirname "$0")/init.sh" "$cache/k/$name.init"; then
-		initramfs "$name" >&2
-		cp "$(dirname "$0")/init.sh" "$cache/k/$name.init"
-	fi
-	echo "$name"
+	make_bootable "$name"
 }
+
+# make_bootable NAME : prints it, too.
+make_bootable() {
+	if [ ! -s "$cache/k/$1.cpio.gz" ] || ! cmp -s "$(dirname "$0")/init.sh" "$cache/k/$1.init"; then
+		initramfs "$1" >&2
+		cp "$(dirname "$0")/init.sh" "$cache/k/$1.init"
+	fi
+	echo "$1"
+}
+
+# A system of its own: unpacked, not installed, so that nothing of it has to run here.
+unpack_arm64() {
+	local image name tree
+	image=$(apt-cache "${own[@]}" depends linux-image-arm64 | awk '/Depends: linux-image-/ { print $2; exit }')
+	name=${image#linux-image-} tree=$cache/k/$name
+	if [ ! -e "$tree/.whole" ]; then
+		rm -rf "$tree" "$tree.cpio.gz" "$apt"/archives/*.deb
+		apt-get "${own[@]}" -qq -y --download-only install base-files bash dash coreutils mount iproute2 busybox-static nodejs \
+			libbpf-dev liburing-dev libc6-dev nginx python3 curl openssl util-linux "$image" >&2
+		mkdir -p "$tree"
+		dpkg -x "$apt"/archives/base-files_*.deb "$tree"
+		for package in "$apt"/archives/*.deb; do dpkg -x "$package" "$tree"; done
+		rm -f "$apt"/archives/*.deb
+		printf '%s\n' root:x:0:0::/root:/bin/sh www-data:x:33:33::/:/bin/sh nobody:x:65534:65534::/:/bin/sh >"$tree/etc/passwd"
+		printf '%s\n' root:x:0: www-data:x:33: nogroup:x:65534: >"$tree/etc/group"
+		touch "$tree/.whole"
+	fi
+	make_bootable "$name"
+}
+
+if [ "${wanted[0]}" = arm64 ]; then
+	unpack_arm64
+	exit
+fi
 
 for series in "${wanted[@]}"; do
 	if [ "$series" = unstable ]; then

@@ -32,9 +32,12 @@ export interface Verdict {
   readonly figures: Figures;
 }
 
+const ARM64 = /-arm64$/;
+
 /** The kernel's series, as the table names it: a new build of 6.12 is held to the figures of the last. */
 export function seriesOf(kernel: string): string {
-  return /^\d+\.\d+/.exec(kernel)?.[0] ?? kernel;
+  const series = /^\d+\.\d+/.exec(kernel)?.[0] ?? kernel;
+  return ARM64.test(kernel) ? `${series} arm64` : series;
 }
 
 export function say(text: string): void {
@@ -53,7 +56,8 @@ export async function judge(kernel: string, parts: readonly string[], seconds: n
     say(`${kernel} ${fact.what}: ${fact.told}${fact.faults.length === 0 ? '' : ', FAIL'}`);
     for (const fault of fact.faults) say(fault.replace(/^/gm, '  '));
   };
-  const command = [process.execPath, path.join(ROOT, 'dist/test/kernels/guest.js'), ...parts];
+  const node = ARM64.test(kernel) ? 'node' : process.execPath;
+  const command = [node, path.join(ROOT, 'dist/test/kernels/guest.js'), ...parts];
   const guest = spawn(path.join(ROOT, 'test/kernels/boot.sh'), [kernel, String(seconds), ...command], {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -7,7 +7,7 @@ import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { type Cells, cellsOf, parseCells, renderCells } from './cells-table.js';
 import { judge, ROOT, say, seriesOf, type Verdict } from './judge.js';
-import { prepareGo, prepareKernels } from './prepare.js';
+import { prepareArm64, prepareGo, prepareKernels } from './prepare.js';
 import { differences, parseTable, renderTable } from './verifier-table.js';
 
 const TABLE = path.join(ROOT, 'test/kernels/verifier.md');
@@ -17,6 +17,8 @@ const AT_A_TIME = Math.max(1, Math.floor(availableParallelism() / 2));
 const PART = /^(programs|servers|doctor|tests|tls)\b/;
 const TLS_SERIES = '6.12';
 const GUEST_SECONDS = 2 * 3600;
+
+const ARM64 = 'arm64';
 
 function partsOf(kernel: string, words: readonly string[]): readonly string[] {
   if (words.some(word => PART.test(word))) return words;
@@ -31,8 +33,10 @@ function partsOf(kernel: string, words: readonly string[]): readonly string[] {
 }
 
 async function main(args: readonly string[]): Promise<number> {
-  const words = args.filter(word => /^[a-z]/.test(word));
-  const kernels = prepareKernels(args.filter(word => /^\d/.test(word)).map(seriesOf));
+  const words = args.filter(word => /^[a-z]/.test(word) && word !== ARM64);
+  const kernels = args.includes(ARM64)
+    ? [prepareArm64()]
+    : prepareKernels(args.filter(word => /^\d/.test(word)).map(seriesOf));
   if (kernels.some(kernel => partsOf(kernel, words).some(part => part.startsWith('tls')))) prepareGo();
   const waiting = [...kernels];
   const verdicts: Verdict[] = [];
