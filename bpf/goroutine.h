@@ -28,6 +28,9 @@ struct go_stack {
  * register for something else: what is in it has to be a g, whose stack this is. */
 static __noinline void routine_calls(struct thread_state *thread)
 {
+#ifdef PLAIN
+	cause_of_routine(thread, 0); /* the helpers' results are typed by the kernel's BTF */
+#else
 	struct pt_regs *regs;
 	struct go_stack own = {};
 	__u64 routine, stack;
@@ -44,6 +47,7 @@ static __noinline void routine_calls(struct thread_state *thread)
 	    stack >= own.high)
 		routine = 0;
 	cause_of_routine(thread, routine);
+#endif
 }
 
 /* net.netFD with its poll.FD, as far as it is looked at. */

@@ -11,7 +11,15 @@
 
 const volatile __u32 has_rdonly_cast = 0;
 
+/* Where the kernel has no BTF of its own (PLAIN) no tracepoint is typed by it, and its functions
+ * cannot so much as be named. The arguments are the same. */
+#ifdef PLAIN
+#define TRACEPOINT(name) SEC("raw_tp/" #name)
+#define bpf_rdonly_cast(object, btf_id) (object)
+#else
+#define TRACEPOINT(name) SEC("tp_btf/" #name)
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
+#endif
 
 /* One field of `type` at address `pointer`; 0 if it cannot be read. The address is taken
  * first: within the read, fields of our own on the way to it would be looked for in the kernel. */
@@ -27,6 +35,13 @@ extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 			BPF_CORE_READ_INTO(&value_, (type *)from_, field);           \
 		value_;                                                              \
 	})
+
+/* Of the registers that a tracepoint is given, which are typed already. */
+#ifdef PLAIN
+#define REGISTER(regs, name) KERNEL_READ(struct pt_regs, regs, name)
+#else
+#define REGISTER(regs, name) ((regs)->name)
+#endif
 
 /* The same for a bit-field. */
 #define KERNEL_READ_BITS(type, pointer, field)                                               \

@@ -19,7 +19,7 @@ static __always_inline void capture_until_judged(__u32 pid)
 		count_loss(LOSS_PROCESSES_FULL);
 }
 
-SEC("tp_btf/sched_process_exec")
+TRACEPOINT(sched_process_exec)
 int BPF_PROG(sched_process_exec, struct task_struct *task)
 {
 	__u32 zero = 0, bytes, tid = bpf_get_current_pid_tgid();
@@ -59,7 +59,7 @@ int BPF_PROG(sched_process_exec, struct task_struct *task)
 	return 0;
 }
 
-SEC("tp_btf/sched_process_fork")
+TRACEPOINT(sched_process_fork)
 int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct *child)
 {
 	__u32 pid = BPF_CORE_READ(child, tgid), parent_pid = BPF_CORE_READ(parent, tgid);
@@ -86,7 +86,7 @@ int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct 
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exit")
+TRACEPOINT(sched_process_exit)
 int BPF_PROG(sched_process_exit, struct task_struct *task)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid();

@@ -159,7 +159,7 @@ static __noinline void close_entered(__u64 fd)
 		unix_closing(sk);
 }
 
-SEC("tp_btf/sys_enter")
+TRACEPOINT(sys_enter)
 int BPF_PROG(sys_enter, struct pt_regs *regs, long number)
 {
 	__u32 kind = kind_of(number);
@@ -172,9 +172,9 @@ int BPF_PROG(sys_enter, struct pt_regs *regs, long number)
 		return 0;
 	if (kind == SYSCALL_CLOSE) {
 #if defined(__TARGET_ARCH_x86)
-		close_entered(regs->di);
+		close_entered(REGISTER(regs, di));
 #else
-		close_entered(regs->regs[0]);
+		close_entered(REGISTER(regs, regs[0]));
 #endif
 		return 0;
 	}
@@ -404,7 +404,7 @@ static __noinline bool transferred(struct call_args *a, struct thread_state *thr
 	return false;
 }
 
-SEC("tp_btf/sys_exit")
+TRACEPOINT(sys_exit)
 int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
 {
 	struct capture_scratch *scratch;
@@ -413,9 +413,9 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
 	__u32 kind;
 
 #if defined(__TARGET_ARCH_x86)
-	kind = kind_of((long)regs->orig_ax);
+	kind = kind_of((long)REGISTER(regs, orig_ax));
 #else
-	kind = kind_of(regs->syscallno);
+	kind = kind_of(REGISTER(regs, syscallno));
 #endif
 	/* Nothing moved: by far the most frequent failure of non-blocking programs. */
 	if (kind == SYSCALL_OTHER || kind == SYSCALL_CLOSE ||
@@ -430,15 +430,15 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
 		return 0;
 	}
 #if defined(__TARGET_ARCH_x86)
-	a.fd = regs->di;
-	a.second = regs->si;
-	a.third = regs->dx;
-	a.fourth = regs->r10;
+	a.fd = REGISTER(regs, di);
+	a.second = REGISTER(regs, si);
+	a.third = REGISTER(regs, dx);
+	a.fourth = REGISTER(regs, r10);
 #else
-	a.fd = regs->orig_x0;
-	a.second = regs->regs[1];
-	a.third = regs->regs[2];
-	a.fourth = regs->regs[3];
+	a.fd = REGISTER(regs, orig_x0);
+	a.second = REGISTER(regs, regs[1]);
+	a.third = REGISTER(regs, regs[2]);
+	a.fourth = REGISTER(regs, regs[3]);
 #endif
 	if (kind == SYSCALL_EPOLL) {
 		cause_polled(thread, result, (__s32)a.fourth);

@@ -221,14 +221,14 @@ static __always_inline bool take_done(struct sock *sk, int what)
 	return false;
 }
 
-SEC("tp_btf/inet_sock_set_state")
+TRACEPOINT(inet_sock_set_state)
 int BPF_PROG(inet_sock_set_state, struct sock *sk, int old_state, int new_state)
 {
 	tcp_changed(sk, old_state, new_state);
 	return mark_done(sk, new_state);
 }
 
-SEC("tp_btf/inet_sock_set_state")
+TRACEPOINT(inet_sock_set_state)
 int BPF_PROG(again_sock_state, struct sock *sk, int old_state, int new_state)
 {
 	return take_done(sk, new_state) ? 0 : tcp_changed(sk, old_state, new_state);
@@ -259,28 +259,28 @@ static __always_inline void note_reset(struct sock *sk, __u16 whose)
 	}
 }
 
-SEC("tp_btf/tcp_receive_reset")
+TRACEPOINT(tcp_receive_reset)
 int BPF_PROG(tcp_receive_reset, struct sock *sk)
 {
 	note_reset(sk, CONNECTION_RESET_RECEIVED);
 	return 0;
 }
 
-SEC("tp_btf/tcp_send_reset")
+TRACEPOINT(tcp_send_reset)
 int BPF_PROG(tcp_send_reset, struct sock *sk)
 {
 	note_reset(sk, CONNECTION_RESET_SENT);
 	return 0;
 }
 
-SEC("tp_btf/tcp_destroy_sock")
+TRACEPOINT(tcp_destroy_sock)
 int BPF_PROG(tcp_destroy_sock, struct sock *sk)
 {
 	tcp_destroyed(sk);
 	return mark_done(sk, DESTRUCTION);
 }
 
-SEC("tp_btf/tcp_destroy_sock")
+TRACEPOINT(tcp_destroy_sock)
 int BPF_PROG(again_destroy, struct sock *sk)
 {
 	return take_done(sk, DESTRUCTION) ? 0 : tcp_destroyed(sk);
@@ -315,7 +315,7 @@ static __always_inline void data_ready(struct sock *sk)
 }
 
 /* Linux 6.3 (40e0b0908142). */
-SEC("tp_btf/sk_data_ready")
+TRACEPOINT(sk_data_ready)
 int BPF_PROG(sk_data_ready, struct sock *sk)
 {
 	data_ready(sk);
@@ -323,7 +323,7 @@ int BPF_PROG(sk_data_ready, struct sock *sk)
 }
 
 /* For what a kernel that preempts (Linux 7) skips: told twice, it is told the same. */
-SEC("tp_btf/sk_data_ready")
+TRACEPOINT(sk_data_ready)
 int BPF_PROG(again_sk_data_ready, struct sock *sk)
 {
 	data_ready(sk);

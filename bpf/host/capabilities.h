@@ -9,7 +9,6 @@
 #ifndef UNDERSPAN_HOST_CAPABILITIES_H
 #define UNDERSPAN_HOST_CAPABILITIES_H
 #include <dirent.h>
-#include <errno.h>
 #include <linux/capability.h>
 #include <sys/prctl.h>
 

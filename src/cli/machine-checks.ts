@@ -56,7 +56,7 @@ function kernelChecks({ root, release, architecture, btf }: MachineOptions): Che
           'kernel',
           'BTF',
           `${btfFile} is missing: probes cannot be fitted to this kernel`,
-          'Use a kernel with CONFIG_DEBUG_INFO_BTF=y, or name a BTF file in kernel.btf.',
+          'Use a kernel with CONFIG_DEBUG_INFO_BTF=y, or name a BTF file in kernel.btf (--btf FILE).',
           true,
         ),
     lockdownCheck(root),

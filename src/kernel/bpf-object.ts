@@ -16,6 +16,8 @@ export interface ObjectOptions {
 
 /** What the programs may use of this kernel. */
 export interface KernelAbilities {
+  /** A file that the user names tells us of its types, and the kernel nothing. */
+  readonly hasOwnBtf: boolean;
   readonly hasTypedReads: boolean;
   readonly hasMultiProbes: boolean;
   readonly hasCopies: boolean;
@@ -39,8 +41,8 @@ const REFUSED = /prog '([^']+)': failed to load/g;
 
 /** The maps and the constants, loaded, without a program. Throws AgentError. */
 export function loadMaps(host: Host, options: ObjectOptions, abilities: KernelAbilities): ObjectHandle {
-  const object = openWith(host, options.btfPath, NOTHING);
-  const { hasTypedReads, hasCopies } = abilities;
+  const { hasOwnBtf, hasTypedReads, hasCopies } = abilities;
+  const object = openWith(host, options.btfPath, NOTHING, hasOwnBtf);
   host.setConstant(object, 'agent_pid', options.agentPid);
   host.setConstant(object, 'tick_ns', host.tickNs());
   host.setConstant(object, 'has_rdonly_cast', hasTypedReads ? 1 : 0);
@@ -66,22 +68,18 @@ export function openPrograms(
   maps: ObjectHandle,
   btfPath: string,
   programs: readonly string[],
-  { hasMultiProbes }: KernelAbilities,
+  { hasOwnBtf, hasMultiProbes }: KernelAbilities,
 ): ObjectHandle {
-  const object = openWith(host, btfPath, programs);
+  const object = openWith(host, btfPath, programs, hasOwnBtf);
   host.share(object, maps);
   if (hasMultiProbes) for (const name of programs) if (FOR_FILES.has(name)) host.useMultiProbes(object, name);
   return object;
 }
 
-function openWith(host: Host, btfPath: string, programs: readonly string[]): ObjectHandle {
-  const object = host.open(buildPath('underspan.bpf.o'), btfPath);
+function openWith(host: Host, btfPath: string, programs: readonly string[], hasOwnBtf: boolean): ObjectHandle {
+  const object = host.open(buildPath(hasOwnBtf ? 'underspan.bpf.o' : 'plain.bpf.o'), btfPath);
   const wanted = new Set(programs);
   for (const { name } of host.programs(object)) if (!wanted.has(name)) host.disable(object, name);
-  for (const { ways, maps } of PROBE_GROUPS) {
-    if (ways.some(way => way.programs.some(({ name }) => wanted.has(name)))) continue;
-    for (const map of maps ?? []) host.leaveMap(object, map);
-  }
   return object;
 }
 

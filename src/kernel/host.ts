@@ -31,8 +31,6 @@ export interface Host {
   close(object: ObjectHandle): void;
   setConstant(object: ObjectHandle, name: string, value: number): void;
   setMapSize(object: ObjectHandle, map: string, entries: number): void;
-  /** Before the load: the map is not made. No program that is loaded may use it. */
-  leaveMap(object: ObjectHandle, map: string): void;
   disable(object: ObjectHandle, program: string): void;
   /** Before the load: it uses the maps of `from`, which is loaded, in place of own ones. */
   share(object: ObjectHandle, from: ObjectHandle): void;

@@ -39,7 +39,7 @@ export interface KernelOptions extends ObjectOptions {
 
 /** Linux 6.2, see bpf/kernel_read.h. */
 const TYPED_READ = 'bpf_rdonly_cast';
-/** Linux 6.6, see bpf/host/attach.h. */
+/** Linux 6.6, see host.c. */
 const MULTI_PROBES = 'bpf_uprobe_multi_link_attach';
 /** Either says that the kernel has kprobes. */
 const KPROBE_FILES = ['/sys/bus/event_source/devices/kprobe/type', '/sys/kernel/tracing/kprobe_events'];
@@ -99,10 +99,12 @@ export class Kernel {
    */
   static load(options: KernelOptions): Kernel {
     const host = loadHost();
-    const facts = factsOf(host, options.btfPath);
+    const hasOwnBtf = exists(KERNEL_BTF);
+    const facts = factsOf(host, options.btfPath, hasOwnBtf);
     const selection = new WaySelection(PROBE_GROUPS, options.way ?? null, facts);
     const abilities = {
-      hasTypedReads: facts.hasFunction(TYPED_READ),
+      hasOwnBtf,
+      hasTypedReads: hasOwnBtf && facts.hasFunction(TYPED_READ),
       hasMultiProbes: facts.hasFunction(MULTI_PROBES),
       hasCopies: facts.isPreempting,
     };
@@ -292,7 +294,7 @@ interface KernelParts {
 }
 
 /** What can be known of the kernel without loading anything. */
-function factsOf(host: Host, btfPath: string): KernelFacts {
+function factsOf(host: Host, btfPath: string, hasOwnBtf: boolean): KernelFacts {
   const programs = PROBE_GROUPS.flatMap(({ ways }) => ways.flatMap(way => way.programs));
   const names = new Set([TYPED_READ, MULTI_PROBES, ...programs.flatMap(({ onlyWith }) => onlyWith ?? [])]);
   let has: ReadonlySet<string>;
@@ -305,8 +307,11 @@ function factsOf(host: Host, btfPath: string): KernelFacts {
   return {
     hasFunction: name => has.has(name),
     isPreempting: isPreempting(kernelWords()),
-    unavailable: way =>
-      way === 'kprobe' && !hasKprobes ? 'this kernel has no kprobes (it lacks CONFIG_KPROBE_EVENTS)' : '',
+    unavailable: way => {
+      if (way === 'kprobe' && !hasKprobes) return 'this kernel has no kprobes (it lacks CONFIG_KPROBE_EVENTS)';
+      if (way === 'fentry' && !hasOwnBtf) return 'this kernel has no BTF of its own (it lacks CONFIG_DEBUG_INFO_BTF)';
+      return '';
+    },
   };
 }
 

@@ -35,8 +35,6 @@ export interface ProbeGroup {
   readonly isDear?: boolean;
   /** For files that not every machine has: loaded when the first one is found (late-programs.ts). */
   readonly isLate?: boolean;
-  /** Maps that only its programs use: made with them. */
-  readonly maps?: readonly string[];
   /** What a user loses without it. */
   readonly loss: string;
 }
@@ -174,7 +172,6 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
     ],
     isRequired: false,
     isLate: true,
-    maps: ['go_calls'],
     loss: 'no spans of requests that Go programs encrypt: their connections are seen from outside only',
   },
   {
@@ -197,7 +194,6 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
     ],
     isRequired: false,
     isLate: true,
-    maps: ['rust_threads', 'no_rust_thread', 'rust_objects'],
     loss: 'no spans of requests that are encrypted by rustls: their connections are seen from outside only',
   },
   {

@@ -1,6 +1,6 @@
 // The command line as its users meet it: quick looks as JSON, clear refusals with the right exit code.
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { collectSpans, get, MAIN, runUnderspan, spawnAgent, startAgent } from '../support/agent.js';
@@ -194,34 +194,31 @@ function capable(...names: readonly string[]): readonly string[] {
 /** What the README asks for. */
 const CAPABLE = capable('bpf', 'perfmon', 'sys_ptrace', 'dac_read_search');
 
-/** The agent with these privileges on a server that encrypts; the spans of one request, by `isWanted`. */
-async function traceEncrypted(
-  privileges: readonly string[],
+/** This agent on this server: the spans of one request, by `isWanted`. */
+async function traceOne(
+  [program, ...args]: readonly [string, ...string[]],
+  server: Server,
   isWanted: (span: DecodedSpan) => boolean,
 ): Promise<readonly DecodedSpan[]> {
-  const certificate = await makeCertificate('ec');
-  const server = await startNodeServer({ certificate, env: { OTEL_SERVICE_NAME: 'of another user' } });
   const receiver = await startOtlpReceiver({ grpc: false, http: true });
   const port = await freePort();
-  const agent = new Child(
-    'setpriv',
-    [...privileges, process.execPath, MAIN, 'run', '--pid', String(server.pids()[0])],
-    {
-      env: {
-        UNDERSPAN_ADMIN_PORT: String(port),
-        OTEL_TRACES_EXPORTER: 'otlp',
-        OTEL_METRICS_EXPORTER: 'none',
-        OTEL_EXPORTER_OTLP_ENDPOINT: receiver.httpUrl,
-        OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
-        OTEL_BSP_SCHEDULE_DELAY: '200',
-      },
+  const agent = new Child(program, [...args, '--pid', String(server.pids()[0])], {
+    env: {
+      UNDERSPAN_ADMIN_PORT: String(port),
+      OTEL_TRACES_EXPORTER: 'otlp',
+      OTEL_METRICS_EXPORTER: 'none',
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.httpUrl,
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
+      OTEL_BSP_SCHEDULE_DELAY: '200',
     },
-  );
+  });
   try {
     const isReady = async (): Promise<true | null> =>
       (await get(`http://127.0.0.1:${port}/readyz`)).status === 200 ? true : null;
-    await until('the agent to be ready', 20_000, isReady, 100);
-    const client = await runCommand('curl', ['--silent', '--insecure', `${server.url}/status/200/capable`]);
+    await until('the agent to be ready', 60_000, isReady, 100).catch(error => {
+      throw new Error(`${(error as Error).message}\n${agent.describe()}`);
+    });
+    const client = await runCommand('curl', ['--silent', '--insecure', `${server.url}/status/200/one`]);
     assert.equal(client.exitCode, 0, client.describe());
     const spans = await collectSpans(receiver, isWanted, 1);
     assert.ok(agent.isRunning, agent.describe());
@@ -234,11 +231,21 @@ async function traceEncrypted(
   }
 }
 
+/** The agent with these privileges on a server that encrypts. */
+async function traceEncrypted(
+  privileges: readonly string[],
+  isWanted: (span: DecodedSpan) => boolean,
+): Promise<readonly DecodedSpan[]> {
+  const certificate = await makeCertificate('ec');
+  const server = await startNodeServer({ certificate, env: { OTEL_SERVICE_NAME: 'of another user' } });
+  return traceOne(['setpriv', ...privileges, process.execPath, MAIN, 'run'], server, isWanted);
+}
+
 test('not root, with the four capabilities: every probe attaches, and the services of others are traced by name, TLS too', async () => {
   const spans = await traceEncrypted(CAPABLE, span => span.kind === SERVER);
   assert.deepEqual(
     spans.map(span => [serviceOf(span), pathOfSpan(span)]),
-    [['of another user', '/status/200/capable']],
+    [['of another user', '/status/200/one']],
   );
   const told = await runCommand('setpriv', [...CAPABLE, process.execPath, MAIN, 'doctor', '--json']);
   assert.equal(told.exitCode, 0, told.describe());
@@ -286,6 +293,20 @@ test('root: once it is ready, no thread of the agent has a capability that it ne
   } finally {
     await agent.stop();
   }
+});
+
+/** Runs underspan where the kernel shows no BTF of its own. */
+const WITHOUT_BTF = ['--mount', 'sh', '-c', 'mount -t tmpfs none /sys/kernel/btf && exec "$@"', 'sh'];
+
+test('a kernel without BTF: one clear sentence; with a BTF file the services are traced', async () => {
+  const refused = await runCommand('unshare', [...WITHOUT_BTF, process.execPath, MAIN, 'run']);
+  assert.equal(refused.exitCode, 3, refused.describe());
+  assert.match(refused.stderr, /no BTF at \/sys\/kernel\/btf\/vmlinux.*\n.*kernel\.btf/);
+  const file = path.join(temporaryDirectory('btf'), 'vmlinux');
+  copyFileSync('/sys/kernel/btf/vmlinux', file);
+  const command = ['unshare', ...WITHOUT_BTF, process.execPath, MAIN, 'run', '--btf', file] as const;
+  const spans = await traceOne(command, await startNodeServer(), span => span.kind === SERVER);
+  assert.deepEqual(spans.map(pathOfSpan), ['/status/200/one']);
 });
 
 test('doctor --pid: what is traced, by what; what is not, and why', async () => {
