@@ -41,7 +41,7 @@ static __always_inline void cause_of_write(struct thread_state *thread, struct c
 {
 	*cause = thread->cause;
 	*request = c->handed.flags ? c->handed : thread->request;
-	if (thread->context)
+	if (!thread->runs_routines && (thread->context || thread->item))
 		python_writes(thread, c, request);
 }
 
@@ -74,6 +74,8 @@ static __always_inline void cause_taken(struct thread_state *thread, struct conn
 	request->flags = (request->flags & (CAUSE_LOOPS | CAUSE_ROUTINE)) | CAUSE_TAKEN;
 	if (thread->runs_routines)
 		cause_keep_routine(thread);
+	else
+		thread->item = 0;
 }
 
 /* The thread has come to a request that another one took: bytes up to `seq`. */
@@ -171,7 +173,7 @@ static __always_inline void cause_keep(__u32 tid)
 	if (thread) {
 		thread->epoch = 0;
 		thread->cause.flags = 0;
-		thread->context = thread->outer_context = 0;
+		thread->context = thread->outer_context = thread->item = 0;
 	}
 }
 

@@ -167,8 +167,16 @@ struct thread_state {
 	__u64 due_ns; /* no timer of the loop is due before */
 	struct tls_call tls;
 	struct call_start call;
-	__u64 routine; /* the goroutine at hand, 0: none that is known */
-	struct event_cause starting; /* what the goroutine that is being made will inherit */
+	union {
+		struct { /* with runs_routines */
+			__u64 routine; /* the goroutine at hand, 0: none that is known */
+			struct event_cause starting; /* what the goroutine that is being made will inherit */
+		};
+		struct { /* of Python, see bpf/python_queue.h */
+			__u64 item; /* what it has taken out of a queue and works on, 0: nothing known */
+			__u64 item_queue; /* out of which */
+		};
+	};
 	__u64 outer_context; /* of Python: the one before: it may have run that one */
 	__u32 has_taken; /* the run of the context at hand: a request's bytes */
 	__u32 has_called; /* likewise: it has written to somebody */
@@ -237,6 +245,8 @@ struct routine {
 	__u32 is_copy; /* it is so since it was made */
 	__u32 maker, runner; /* threads: which made the copy, which went on in it last */
 	__u32 writes; /* how often it has called */
+	__u32 is_read; /* an item that was put into its queue right after a request's bytes had been read */
+	__u32 padding;
 	__u64 apart[PY_APART_MAX]; /* copies of its own that have called on other threads */
 };
 

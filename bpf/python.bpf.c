@@ -62,12 +62,6 @@ static __noinline void python_enters(struct thread_state *thread, __u64 context,
 		python_gets(thread, context, unclaimed);
 }
 
-/* What a context is run with: a callable and its arguments, by number; 0: not known. */
-struct python_call {
-	__u64 called[2];
-	__u64 count;
-};
-
 static __noinline void python_runs(struct thread_state *thread, __u64 context,
 				   struct python_call *call)
 {
@@ -143,9 +137,15 @@ SEC("uprobe")
 int python_freed(struct pt_regs *ctx)
 {
 	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	__u64 context = ARGUMENT1(ctx);
 
-	if (thread && thread->context)
-		routine_forget(ARGUMENT1(ctx));
+	if (!thread || !thread->context)
+		return 0;
+	routine_forget(context);
+	if (thread->context == context)
+		thread->context = PY_CONTEXT_GONE;
+	if (thread->outer_context == context)
+		thread->outer_context = PY_CONTEXT_GONE;
 	return 0;
 }
 

@@ -22,14 +22,22 @@
 /* PyContext: two words of an object, ctx_prev, ctx_vars, ctx_weakreflist, then the int
  * ctx_entered, which is 1 while the context is run. */
 #define PY_CONTEXT_ENTERED 40
+/* In the place of one that was freed: something else may lie there that looks entered. */
+#define PY_CONTEXT_GONE 1
 /* Generations of tasks that start tasks. */
 #define PY_STARTERS_MAX 3
+
+/* Items of queues are objects; no object has an odd address. */
+static __always_inline bool is_item(__u64 routine)
+{
+	return routine & 1;
+}
 
 static __always_inline bool python_is_entered(__u64 context)
 {
 	__u32 entered = 0;
 
-	return context &&
+	return context > PY_CONTEXT_GONE &&
 	       !bpf_probe_read_user(&entered, sizeof(entered),
 				    (void *)(context + PY_CONTEXT_ENTERED)) &&
 	       entered == 1;
@@ -116,6 +124,25 @@ static __noinline void python_takes(struct thread_state *thread, struct connecti
 		python_gets(thread, context, unclaimed);
 	else
 		thread->unclaimed = unclaimed;
+}
+
+/* The item of a queue that the thread works on; another one may lie there by now, which is
+ * somebody else's. */
+static __noinline struct routine *item_at_hand(struct thread_state *thread)
+{
+	struct routine *item = routine_find(thread->item);
+
+	return item && item->runner == python_thread() ? item : NULL;
+}
+
+/* What the thread is at: a task, or an item. */
+static __noinline __u64 python_at(struct thread_state *thread)
+{
+	__u64 context = python_context(thread);
+
+	if (context)
+		return context;
+	return item_at_hand(thread) ? thread->item : 0;
 }
 
 static __always_inline bool python_is_apart(struct routine *task)
@@ -208,8 +235,9 @@ static __always_inline __u32 python_name(__u64 context)
 static __noinline void python_writes(struct thread_state *thread, struct connection *c,
 				     struct event_cause *request)
 {
-	__u64 context = python_context(thread);
+	__u64 context = python_at(thread);
 	struct routine *task = routine_find(context), *first;
+	bool has_first = task && (task->starter || is_item(context));
 	__u32 flags;
 
 	if (!task || !(task->request.flags & CAUSE_TAKEN))
@@ -219,7 +247,7 @@ static __noinline void python_writes(struct thread_state *thread, struct connect
 		task->writes++;
 		python_calls(task, context);
 	}
-	flags = CAUSE_TASK | CAUSE_TAKEN | python_name(task->starter ? task->first : context);
+	flags = CAUSE_TASK | CAUSE_TAKEN | python_name(has_first ? task->first : context);
 	if (task->starter)
 		flags |= CAUSE_INHERITED;
 	first = python_first(task);
@@ -263,5 +291,11 @@ static __noinline void python_signals(struct thread_state *thread)
 	if (task && python_is_apart(task))
 		python_strays(task);
 }
+
+/* What a context is run with: a callable and its arguments, by number; 0: not known. */
+struct python_call {
+	__u64 called[2];
+	__u64 count;
+};
 
 #endif

@@ -26,6 +26,8 @@
 #include "socket.h"
 #include "goroutine.h"
 #include "socket_call.h"
+#include "uvloop.h"
+#include "python_queue.h"
 #include "iov_iter.h"
 #include "socket_layer.h"
 #include "socket_fentry.bpf.c"
@@ -39,8 +41,8 @@
 #include "tls_rust.bpf.c"
 #include "goroutine.bpf.c"
 #include "loop.bpf.c"
+#include "python_queue.bpf.c"
 #include "python.bpf.c"
-#include "uvloop.h"
 #include "uvloop.bpf.c"
 
 /* The probe-read helpers are for GPL-compatible programs only. */

@@ -38,6 +38,7 @@ export interface AssemblyOptions {
   readonly evict: (slot: number, generation: number) => void;
   readonly onProcess: (kind: 'exec' | 'fork' | 'exit', pid: number, parentPid: number) => void;
   readonly onTls?: (pid: number) => void;
+  readonly onHandOver?: (pid: number) => void;
   readonly opacityOf?: (pid: number) => Opacity;
   readonly onFacts?: (facts: ProcessFacts) => void;
 }
@@ -158,6 +159,7 @@ export class Assembly {
       evict: options.evict,
       onProcess: options.onProcess,
       onTls: options.onTls,
+      onHandOver: options.onHandOver,
       opacityOf: options.opacityOf,
       onClosedConnection: start.wantsConnections ? closed => this.#keepSummary(closed) : undefined,
     });

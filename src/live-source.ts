@@ -44,6 +44,7 @@ const LIBRARY_TEXTS: Readonly<Record<LibraryReport['kind'], readonly [string, st
   loop: ['event loop', 'watched'],
   routines: ['goroutines', 'followed'],
   tasks: ['asyncio tasks', 'followed'],
+  queues: ['queues', 'followed'],
 };
 
 interface LastWords {
@@ -125,6 +126,7 @@ export class LiveSource implements Source {
         evict: (slot, generation) => kernel.slots.evict(slot, generation),
         onProcess: (kind, pid, parentPid) => this.#onProcess(kind, pid, parentPid),
         onTls: pid => this.#tls.onTls(pid, this.#clock.now()),
+        onHandOver: pid => this.#tls.followQueues(pid),
         opacityOf: pid => this.#tls.opacityOf(pid),
         onFacts: facts => this.#recording?.facts(facts),
       },

@@ -97,6 +97,8 @@ export interface PipelineOptions {
   readonly onProcess: (kind: 'exec' | 'fork' | 'exit', pid: number, parentPid: number) => void;
   /** A connection of this process begins with a TLS record. */
   readonly onTls?: ((pid: number) => void) | undefined;
+  /** Its threads or tasks hand requests to each other. */
+  readonly onHandOver?: ((pid: number) => void) | undefined;
   /** Why TLS of this process is not read. */
   readonly opacityOf?: ((pid: number) => Opacity) | undefined;
   readonly onClosedConnection?: ((closed: ClosedConnection) => void) | undefined;
@@ -158,6 +160,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       limits: this.traceLimits,
       find: (slot, generation) => this.connections.find(slot, generation),
       isMultiplexed: exchange => MULTIPLEXED.has(languageOf(exchange.service)),
+      onHandOver: options.onHandOver,
     });
     this.correlator = new Correlator(this.#ids, this.traceLimits, new Propagation(options.propagators));
     this.#instrumented = options.skipsInstrumented ? new InstrumentedServices() : null;

@@ -153,6 +153,7 @@ const PROBED = {
   loop: ['event loop', 'is watched'],
   routines: ['goroutines', 'are followed'],
   tasks: ['asyncio tasks', 'are followed'],
+  queues: ['queues', 'are followed'],
 } as const;
 const OUTSIDE = 'encrypted connections are seen from outside only';
 const SAID: Readonly<Record<string, string>> = {

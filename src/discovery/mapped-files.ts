@@ -100,6 +100,14 @@ function isEntry(file: string): boolean {
   }
 }
 
+export function hasThreads(pid: number): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/task`).length > 1;
+  } catch {
+    return false;
+  }
+}
+
 /** Is it the program that the process runs, and not a library? */
 export function isProgramOf(pid: number, file: string): boolean {
   try {

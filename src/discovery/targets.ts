@@ -6,6 +6,7 @@ import { goRoutinePlaces, ROUTINE_FUNCTIONS } from './go-routines.js';
 import { goTlsPlaces, TLS_FUNCTIONS } from './go-tls.js';
 import { EVENT_LOOPS, LOOP_SYMBOLS } from './loop-probes.js';
 import { placesIn } from './probe-sites.js';
+import { queuePlaces } from './python-queues.js';
 import { TASK_SYMBOLS, taskPlaces } from './python-tasks.js';
 import { rustlsPlaces } from './rustls.js';
 import { ALL_SYMBOLS, BUFFER_PROBE, type LibraryProbe, TLS_LIBRARIES } from './tls-libraries.js';
@@ -19,7 +20,7 @@ export interface Attachment {
 
 export interface Target {
   /** `buffer`: where TLS libraries put what they encrypt, a part of some of them; nobody is told of it. */
-  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'buffer';
+  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'queues' | 'buffer';
   readonly library: string;
   readonly attachments: readonly Attachment[];
   /** Why it cannot be probed, '' if it can. */
@@ -109,6 +110,12 @@ function tasksIn(executable: Executable, symbols: Symbols): readonly Target[] {
   if (places === null) return [];
   const isRefused = typeof places === 'string';
   return [{ kind: 'tasks', library: 'Python', attachments: isRefused ? [] : places, detail: isRefused ? places : '' }];
+}
+
+/** Queues that programs use for much else: probed only where one is known to hand requests over. */
+export function queuesIn(executable: Executable): (Target & { readonly kind: 'queues' }) | null {
+  const attachments = queuePlaces(executable, ARCHITECTURE);
+  return attachments.length === 0 ? null : { kind: 'queues', library: 'Python', attachments, detail: '' };
 }
 
 /** Returns first: an entry without its return would look like a call that goes on. */

@@ -10,7 +10,15 @@ import type { Inspector } from './inspector.js';
 import type { Inspected, Question } from './inspector-thread.js';
 import { installedLibraries, isLibraryName, mountNamespaceOf } from './installed-libraries.js';
 import { LookQueue, QUEUE_MAX } from './look-queue.js';
-import { changedAt, identityOf, isProgramOf, isThere, type MappedFile, mappedCode } from './mapped-files.js';
+import {
+  changedAt,
+  hasThreads,
+  identityOf,
+  isProgramOf,
+  isThere,
+  type MappedFile,
+  mappedCode,
+} from './mapped-files.js';
 import {
   NO_LIBRARY,
   NOT_BOUND,
@@ -21,7 +29,7 @@ import {
   opacityOfFile,
   REFUSED,
 } from './opacity.js';
-import { type Target, takesLong, targetsIn } from './targets.js';
+import { queuesIn, type Target, takesLong, targetsIn } from './targets.js';
 
 /** The kernel's side. */
 export interface UserProbes {
@@ -33,7 +41,7 @@ export interface UserProbes {
 
 /** What became of a library, an event loop or a Go program. */
 export interface LibraryReport {
-  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks';
+  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'queues';
   readonly library: string;
   readonly path: string;
   readonly ok: boolean;
@@ -59,11 +67,17 @@ interface KnownFile {
   reason: OpacityReason;
   /** A Go program whose goroutines are followed. */
   hasRoutines: boolean;
+  /** It runs programs in Python. */
+  isPython: boolean;
   /** It has probes, so that its inode cannot become another file's. */
   isProbed: boolean;
   readonly changedAt: number;
 }
 
+const PYTHON_RUN = 'python_run';
+const QUEUE_PROGRAM = 'python_deque_popleft';
+/** asyncio's own module. */
+const ASYNCIO = /\/_asyncio\.[^/]*$/;
 const FILES_MAX = 16384;
 const URGENT_PER_TURN = 4;
 /** Files that are kept open while they wait to be read. */
@@ -107,6 +121,10 @@ export class TlsAttacher {
   readonly #opacities = new Map<string, Opacity | null>();
   readonly #options: TlsAttacherOptions;
   readonly #started = new LookQueue();
+  /** Processes that hand requests over, until the programs for queues are loaded. */
+  readonly #handingOver = new Set<number>();
+  /** Files that were looked at for queues, by key, and those that are probed for them, by identity. */
+  readonly #queueFiles = new Set<string>();
   /** Processes that ran at the start and are yet to be looked at. */
   readonly #unseen: number[] = [];
   /** Processes that speak TLS by no library that is read, and when they will be looked at again if they still do. */
@@ -161,9 +179,38 @@ export class TlsAttacher {
     for (const { executable } of [...this.#largeFiles.splice(0), ...this.#unprobedFiles.splice(0)]) executable?.close();
   }
 
+  /** Its threads or tasks hand requests to each other: by the queues of its language, if that is known to have any? */
+  followQueues(pid: number): void {
+    if (!this.#options.probes.isSettled(QUEUE_PROGRAM)) {
+      if (this.#handingOver.size < WAITING_MAX) this.#handingOver.add(pid);
+      return;
+    }
+    for (const file of mappedCode(pid) ?? []) {
+      if (this.#queueFiles.has(file.key) || this.#queueFiles.size >= FILES_MAX) continue;
+      const executable = Executable.open(file.handle);
+      if (executable === null) continue;
+      try {
+        this.#queueFiles.add(file.key);
+        const identity = identityOf(executable.descriptor);
+        const target = this.#queueFiles.has(identity) ? null : queuesIn(executable);
+        if (target === null) continue;
+        this.#queueFiles.add(identity);
+        const { kind, library, attachments } = target;
+        const detail = this.#attachAll(executable, attachments);
+        this.#options.onReport({ kind, library, path: file.path, ok: detail === '', detail });
+      } finally {
+        executable.close();
+      }
+    }
+  }
+
   /** Looks at what is due. */
   tick(nowNs: number): void {
     this.#probeSettled();
+    if (this.#handingOver.size > 0 && this.#options.probes.isSettled(QUEUE_PROGRAM)) {
+      for (const pid of this.#handingOver) this.followQueues(pid);
+      this.#handingOver.clear();
+    }
     if (this.#unprobedFiles.length >= OPEN_MAX) return;
     const endMs = performance.now() + SCAN_PER_TURN_MS;
     while (this.#unseen.length > 0 && performance.now() < endMs) this.look(this.#unseen.pop() as number);
@@ -182,6 +229,8 @@ export class TlsAttacher {
     this.#lookAhead(pid);
     let reason: OpacityReason = NO_LIBRARY;
     let named: Opacity | null = null;
+    let isPython = false;
+    let hasTasks = false;
     for (const [at, file] of files.entries()) {
       named ??= opacityOfFile(file.path);
       let known = this.#files.get(file.key);
@@ -201,7 +250,11 @@ export class TlsAttacher {
       if (known.reason === NOT_LOOKED_AT) this.#await(known, pid);
       if (known.reason !== NO_LIBRARY) reason = known.reason;
       if (known.hasRoutines && isProgramOf(pid, file.path)) this.#options.onRoutines(pid);
+      if (known.isPython) isPython = true;
+      if (ASYNCIO.test(file.path)) hasTasks = true;
     }
+    // Threads get their work from somewhere. Where there are tasks, it shows first whether anything is missing without.
+    if (isPython && !hasTasks && hasThreads(pid)) this.followQueues(pid);
     if (this.#reasons.size >= REASONS_MAX) this.#reasons.clear();
     const opacity = reason === NO_LIBRARY ? (named ?? this.#opacityOfMain(pid, files[0])) : null;
     this.#reasons.set(pid, opacity ?? { reason, library: '' });
@@ -214,16 +267,19 @@ export class TlsAttacher {
     const namespace = mountNamespaceOf(pid);
     if (namespace === '' || this.#namespaces.has(namespace) || this.#namespaces.size >= NAMESPACES_MAX) return;
     this.#namespaces.add(namespace);
-    for (const handle of installedLibraries(`/proc/${pid}/root`)) {
-      const executable = Executable.open(handle);
-      if (executable === null) continue;
-      try {
-        if (takesLong(executable)) continue;
-        const { path } = executable;
-        this.#attachOnce({ key: '', path: readlinkSync(path), handle: path }, executable);
-      } finally {
-        executable.close();
-      }
+    for (const handle of installedLibraries(`/proc/${pid}/root`)) this.#attachFile(handle);
+  }
+
+  /** Probes a library that need not be mapped by anybody. */
+  #attachFile(handle: string): void {
+    const executable = Executable.open(handle);
+    if (executable === null) return;
+    try {
+      if (takesLong(executable)) return;
+      const { path } = executable;
+      this.#attachOnce({ key: '', path: readlinkSync(path), handle: path }, executable);
+    } finally {
+      executable.close();
     }
   }
 
@@ -353,6 +409,7 @@ export class TlsAttacher {
       if (kind === 'buffer') continue;
       if (kind === 'tls') known.reason = refusal === '' ? NOT_BOUND : REFUSED;
       if (kind === 'routines' && refusal === '') known.hasRoutines = true;
+      if (attachments.some(({ program }) => program === PYTHON_RUN)) known.isPython = true;
       this.#options.onReport({ kind, library, path, ok: refusal === '', detail: refusal });
     }
   }
@@ -385,7 +442,7 @@ export class TlsAttacher {
 }
 
 function newFile({ handle }: MappedFile): KnownFile {
-  return { reason: NO_LIBRARY, hasRoutines: false, isProbed: false, changedAt: changedAt(handle) };
+  return { reason: NO_LIBRARY, hasRoutines: false, isPython: false, isProbed: false, changedAt: changedAt(handle) };
 }
 
 /** Has the inode become another file's since? */

@@ -226,6 +226,21 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
     isRequired: false,
     loss: 'calls of asyncio programs are joined with the request that caused them only where nothing else is going on',
   },
+  {
+    name: 'python queues',
+    ways: [
+      way(
+        'uprobe',
+        ...['python_deque_popleft', 'python_deque_append', 'python_buffer_find', 'python_buffer_extend'].map(name => ({
+          name,
+          isForFiles: true,
+        })),
+      ),
+    ],
+    isRequired: false,
+    isLate: true,
+    loss: 'calls of threads that take their work from a queue of Python are not joined with the request that caused them',
+  },
 ];
 
 /** A way that was not taken. */

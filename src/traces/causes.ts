@@ -39,6 +39,8 @@ export interface CausesOptions {
   readonly find: (slot: number, generation: number) => Connection | null;
   /** Does the program run many tasks on few threads? Then a thread tells nothing. */
   readonly isMultiplexed: (exchange: Exchange) => boolean;
+  /** The threads or tasks of a process hand requests to each other in a way that is not seen so far. */
+  readonly onHandOver?: ((pid: number) => void) | undefined;
 }
 
 /** Requests that a process of several loops has to take on the thread of the connection's last one, before its slices count. */
@@ -225,6 +227,7 @@ export class Causes {
     const isOthers = loopGrade === 'slice' && (loopCause !== null || (this.#request.flags & CAUSE_WOKEN) !== 0);
     if (exchange.cause === null && !isOthers) this.#setCause(exchange, this.#ofThread(exchange, work), 'thread');
     if (exchange.cause === null) this.#setCause(exchange, loopCause, loopGrade);
+    if (exchange.cause === null) work.hasOrphans = true;
   }
 
   /** The request that the task was set to work by, or that it was started for. */
@@ -334,9 +337,13 @@ export class Causes {
     if ((flags & CAUSE_ROUTINE) !== 0) return;
     if ((flags & CAUSE_TASK) !== 0) {
       if (this.#requestOf(this.#request) === request) this.#judgeTask(request, flags);
-      else this.#claims.refuse(request);
+      else {
+        this.#claims.refuse(request);
+        this.#noteHandOver(request.pid, work);
+      }
       return;
     }
+    if (connection.tid !== request.tid && (flags & CAUSE_CAME) === 0) this.#noteHandOver(request.pid, work);
     const last = this.#requestOf(this.#request);
     if (last !== null && last !== request && last.pid === request.pid && last.tid === connection.tid) {
       if ((this.#request.flags & CAUSE_LOOPS) === 0) work.isInterleaved = true;
@@ -352,6 +359,13 @@ export class Causes {
         request,
         call => call.causeGrade === 'thread' && call.tid === connection.tid && call.responseTid === call.tid,
       );
+  }
+
+  /** Who gives the response is not known to have come to the request; that matters where calls are made meanwhile. */
+  #noteHandOver(pid: number, work: ProcessWork): void {
+    if (work.isHandingOver || !work.hasOrphans) return;
+    work.isHandingOver = true;
+    this.#options.onHandOver?.(pid);
   }
 
   /**

@@ -56,6 +56,10 @@ export class ProcessWork {
   firstTid = 0;
   hasManyTakers = false;
   pinned = 0;
+  /** A call of it has no parent that is known. */
+  hasOrphans = false;
+  /** It was said that its threads or tasks hand requests to each other. */
+  isHandingOver = false;
   /** How goroutines were started that have called for one whose request had been answered: they serve several. */
   readonly workers = new Set<number>();
 

@@ -82,17 +82,21 @@ test('connections of pools that are older than the agent answer calls, and bring
     assertRight('requests', requests, 3 * REQUESTS);
   }));
 
-test('threads of a pool (Puma, Jetty): their calls are those of the request at hand; calls after the response are nobody’s', () =>
+test('threads of a pool (Puma, Jetty, waitress): their calls are those of the request at hand; calls after the response are nobody’s', () =>
   withChain(async (chain, receiver) => {
     await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
     await chain.add('puma', { kind: 'puma', calls: ['leaf', 'leaf'] });
     await chain.add('leaders', { kind: 'leaders', calls: ['leaf', 'leaf'] });
+    await chain.add('waitress', { kind: 'waitress', calls: ['leaf', 'leaf'] });
+    await chain.add('lateWaitress', { kind: 'waitress', calls: ['leaf', 'leaf'], env: { MODE: 'late' } });
     await chain.add('late', { kind: 'puma', calls: ['leaf', 'leaf'], env: { MODE: 'late' } });
     const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
     for (const [name, floor] of [
       ['puma', FLOOR],
       ['leaders', FLOOR],
+      ['waitress', FLOOR],
       ['late', 0],
+      ['lateWaitress', FLOOR / 2],
     ] as const) {
       await chain.load(name, 1, 10, 1);
       await chain.load(name, 11, 2 * REQUESTS, 12);
@@ -118,7 +122,8 @@ test('tasks of asyncio: their calls are joined with the request that they serve,
   withChain(async (chain, receiver) => {
     await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
     const tasks = { turns: '', parallel: 'parallel', handler: 'handler', late: 'late', workers: 'workers' };
-    const own = { ...tasks, relay: 'relay', threads: 'threads', threadWorker: 'thread_worker' };
+    const blocking = { threads: 'threads', threadWorker: 'thread_worker', tokens: 'tokens' };
+    const own = { ...tasks, ...blocking, relay: 'relay' };
     const uv = { uvRequests: 'protocol', uvTurns: '', uvLate: 'late' };
     const modes = { ...own, ...uv };
     for (const [name, MODE] of Object.entries(modes)) {
@@ -136,7 +141,7 @@ test('tasks of asyncio: their calls are joined with the request that they serve,
     // uvloop writes late: the next request may be there before the connection's task waits for it.
     assertRight('uvTurns', calls.get('uvTurns'), 2 * REQUESTS, FLOOR_OF_LOOP, losses);
     // Nobody can tell from outside whose those are that a worker makes, or a task that has answered: none is better than wrong.
-    for (const name of ['late', 'workers', 'threadWorker', 'uvLate'])
+    for (const name of ['late', 'workers', 'threadWorker', 'tokens', 'uvLate'])
       assertRight(name, calls.get(name), 2 * REQUESTS, 0, losses);
     assert.equal(background.wrong, 0, background.examples.join('\n'));
   }));

@@ -22,6 +22,7 @@ export type LinkKind =
   | 'php'
   | 'apache'
   | 'asyncio'
+  | 'waitress'
   | 'leaders';
 
 export interface LinkOptions {
@@ -100,6 +101,8 @@ async function commandOf(
     }
     case 'asyncio':
       return [options.PYTHON ?? '/usr/bin/python3', [path.join(SERVICES, 'asyncio_link.py')]];
+    case 'waitress':
+      return [options.PYTHON ?? '/usr/bin/python3', [path.join(SERVICES, 'waitress_link.py')]];
     case 'leaders':
       return ['python3', [path.join(SERVICES, 'leaders.py')]];
     case 'puma':

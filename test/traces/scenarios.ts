@@ -113,6 +113,8 @@ export const SCENARIOS: readonly Scenario[] = [
     ['a worker that comes and goes', 'workers', [1, 10]],
     ['a task that hands the response on', 'relay', [1, 10]],
     ['functions that block, on threads', 'threads', ALL],
+    ['functions that block, by run_in_executor', 'executor', ALL],
+    ['functions that make the latest call', 'tokens', [1, 10]],
     ['a thread that comes and goes', 'thread_worker', [1, 10]],
   ].map(([what, MODE, concurrency]) => ({
     name: `uvloop, ${what}`,
@@ -129,6 +131,7 @@ export const SCENARIOS: readonly Scenario[] = [
     ['a task for each request, without streams', 'protocol'],
     ['a task that hands the response on', 'relay'],
     ['functions that block, on threads', 'threads'],
+    ['functions that block, by run_in_executor', 'executor'],
   ].map(([what, MODE = '']) => ({
     name: `asyncio, ${what}`,
     links: { leaf: LEAF, asyncio: { kind: 'asyncio' as const, calls: ['leaf', 'leaf'], env: { MODE } } },
@@ -142,6 +145,7 @@ export const SCENARIOS: readonly Scenario[] = [
     ['a worker that comes and goes', 'workers'],
     ['a worker that the first request starts', 'lazy'],
     ['a thread that comes and goes', 'thread_worker'],
+    ['functions that make the latest call', 'tokens'],
   ].map(([what, MODE = '']) => ({
     name: `asyncio, ${what}`,
     links: { leaf: LEAF, asyncio: { kind: 'asyncio' as const, calls: ['leaf', 'leaf'], env: { MODE } } },
@@ -164,6 +168,18 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'asyncio, a pool of two connections',
     links: { leaf: LEAF, asyncio: { kind: 'asyncio', calls: ['leaf', 'leaf'], env: { SOCKETS: '2' } } },
     concurrency: [10],
+    requests: 100,
+  },
+  {
+    name: 'waitress, two calls',
+    links: { leaf: LEAF, waitress: { kind: 'waitress', calls: ['leaf', 'leaf'] } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'waitress, a call after the response',
+    links: { leaf: LEAF, waitress: { kind: 'waitress', calls: ['leaf', 'leaf'], env: { MODE: 'late' } } },
+    concurrency: [10, 50],
     requests: 100,
   },
   {

@@ -8,7 +8,8 @@ the first request starts and that ends when nobody has anything for it to do; `l
 connection, the last call some time after the response; `stray`, a task that nobody waits for makes the last call; `callbacks`, no task;
 `relay`, a task that hands the response to the one that started it, and goes on (as below Starlette's middleware);
 `threads`, functions that block, on threads (as in FastAPI); `thread_worker`, one such function, which a request starts and which
-serves others, too, until nobody has anything for it to do."""
+serves others, too, until nobody has anything for it to do; `executor`, functions that block, by run_in_executor; `tokens`,
+one for each call, that makes the latest one which anybody waits for."""
 import asyncio
 import collections
 import http.client
@@ -123,7 +124,32 @@ async def by_thread_worker(address, path):
     await done
 
 
-BY = {"workers": by_worker, "lazy": by_worker, "threads": by_thread, "thread_worker": by_thread_worker}
+async def by_executor(address, path):
+    await asyncio.get_running_loop().run_in_executor(None, call_blocking, address, path)
+
+
+def do_latest_job(loop):
+    address, path, done = jobs.pop()
+    call_blocking(address, path)
+    loop.call_soon_threadsafe(done.set_result, None)
+
+
+async def by_token(address, path):
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    jobs.append((address, path, done))
+    loop.run_in_executor(None, do_latest_job, loop)
+    await done
+
+
+BY = {
+    "executor": by_executor,
+    "tokens": by_token,
+    "workers": by_worker,
+    "lazy": by_worker,
+    "threads": by_thread,
+    "thread_worker": by_thread_worker,
+}
 
 
 async def make_calls(path):

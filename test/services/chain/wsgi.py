@@ -1,4 +1,5 @@
-"""A link of a chain for gunicorn, see node.mjs: one keep-alive connection a thread and service."""
+"""A link of a chain for gunicorn and waitress, see node.mjs: one keep-alive connection a thread and service. MODE=late: the last
+call some time after the response."""
 import http.client
 import os
 import threading
@@ -7,6 +8,7 @@ from urllib.parse import urlsplit
 
 NEXT = [urlsplit(url).netloc for url in os.environ.get("NEXT", "").split(",") if url]
 THINK = float(os.environ.get("THINK_MS", "0")) / 1000
+LATE = os.environ.get("MODE") == "late"
 pool = threading.local()
 
 
@@ -24,10 +26,26 @@ def call(address, path):
         raise
 
 
+class Late:
+    """A body, after which a call is made."""
+
+    def __init__(self, address, path):
+        self.address, self.path = address, path
+
+    def __iter__(self):
+        yield b"ok"
+
+    def close(self):
+        time.sleep(0.002)
+        call(self.address, self.path)
+
+
 def app(environ, start_response):
     if THINK:
         time.sleep(THINK)
-    for index, address in enumerate(NEXT):
-        call(address, f"{environ['PATH_INFO']}.{index + 1}")
+    calls = [(address, f"{environ['PATH_INFO']}.{index + 1}") for index, address in enumerate(NEXT)]
+    last = calls.pop() if LATE else None
+    for each in calls:
+        call(*each)
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
-    return [b"ok"]
+    return Late(*last) if last else [b"ok"]

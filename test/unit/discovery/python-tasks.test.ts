@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test, { after } from 'node:test';
 import { Executable } from '../../../src/discovery/executable.js';
+import { queuePlaces } from '../../../src/discovery/python-queues.js';
 import { TASK_SYMBOLS, type TaskPlace, taskPlaces } from '../../../src/discovery/python-tasks.js';
 
 const PYTHON = '/usr/bin/python3';
@@ -65,6 +66,18 @@ test('uvloop is followed where its streams are written, in a build whose names l
   );
   // write and writelines: of streams, of TLS over them, of their common ancestor.
   assert.ok((found[0]?.offsets.length ?? 0) >= 4, JSON.stringify(found));
+});
+
+test('queues are followed where they are filled and emptied: deques and buffers', () => {
+  const [interpreter] = files();
+  const executable = Executable.open(interpreter) as Executable;
+  const found = queuePlaces(executable, 'x64');
+  for (const { offsets } of found) for (const offset of offsets) assert.ok(executable.isCode(offset));
+  executable.close();
+  assert.deepEqual(
+    found.map(({ program, offsets }) => [program, offsets.length]),
+    ['deque_popleft', 'deque_append', 'buffer_find', 'buffer_extend'].map(name => [`python_${name}`, 1]),
+  );
 });
 
 test('what is neither an interpreter nor asyncio has no such places', () =>

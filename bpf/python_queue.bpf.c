@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Where Python's queues are filled and emptied (src/discovery/python-queues.ts); see
+ * python_queue.h. Attached only once a process hands requests over: programs use them for
+ * much else.
+ */
+
+/* deque.append(deque, item) */
+SEC("uprobe")
+int python_deque_append(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (thread && ARGUMENT2(ctx))
+		item_put(thread, ARGUMENT2(ctx));
+	return 0;
+}
+
+/* bytearray.extend(buffer, bytes) */
+SEC("uprobe")
+int python_buffer_extend(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (thread && thread->context)
+		buffer_filled(thread, ARGUMENT1(ctx));
+	return 0;
+}
+
+/* bytearray.find(buffer, ...) */
+SEC("uprobe")
+int python_buffer_find(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (thread && thread->context)
+		buffer_read(thread, ARGUMENT1(ctx));
+	return 0;
+}
+
+/* dequeobject: two words of an object, its size, the blocks at both ends, the places of
+ * the first and the last item in them. */
+struct py_deque {
+	__u64 references, type, size;
+	__u64 left, right;
+	__u64 left_index, right_index;
+};
+
+#define PY_DEQUE_BLOCK_ITEMS 64
+/* A block: a link, then its items. */
+#define PY_DEQUE_ITEM(block, index) ((block) + 8 + (index) * 8)
+
+/* deque.popleft(deque): what lies first in it now. */
+SEC("uprobe")
+int python_deque_popleft(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct py_deque deque = {};
+	__u64 object = 0;
+
+	if (!thread || bpf_probe_read_user(&deque, sizeof(deque), (void *)ARGUMENT1(ctx)) ||
+	    !deque.size || deque.left_index >= PY_DEQUE_BLOCK_ITEMS ||
+	    bpf_probe_read_user(&object, sizeof(object),
+				(void *)PY_DEQUE_ITEM(deque.left, deque.left_index)))
+		return 0;
+	item_got(thread, object, ARGUMENT1(ctx));
+	return 0;
+}

@@ -1,0 +1,65 @@
+// Where Python's queues are filled and emptied (bpf/python_queue.bpf.c): methods of `collections.deque` and of
+// bytearray, found by the tables that hold them, in the interpreter or in modules of their own, stripped or not.
+// In: an executable or a library. Out: places by program, in the order in which they are to be probed.
+// Layout of a PyMethodDef (CPython's methodobject.h): a name, a function, an int and a text.
+import type { Executable } from './executable.js';
+import { type Architecture, entrySiteOf } from './instructions.js';
+import { Pointers } from './pointers.js';
+import type { TaskPlace } from './python-tasks.js';
+
+/** What has them as a part of it: an interpreter, or a module. */
+const INTERPRETER_SYMBOLS = ['PyContext_CopyCurrent', 'PyInit__collections'] as const;
+/** Methods that no other type has: they lead to the table. */
+const OF_DEQUE = 'popleft';
+const OF_BUFFER = '__alloc__';
+const METHOD_BYTES = 32;
+const METHODS_MAX = 64;
+const NAME_MAX_BYTES = 16;
+const PROLOGUE_BYTES = 64;
+
+export function queuePlaces(executable: Executable, architecture: Architecture): readonly TaskPlace[] {
+  if (executable.dynamicSymbols(INTERPRETER_SYMBOLS).size === 0) return [];
+  const pointers = new Pointers(executable);
+  const deque = tableWith(executable, pointers, OF_DEQUE);
+  const buffer = tableWith(executable, pointers, OF_BUFFER);
+  const pair = (methods: ReadonlyMap<string, number>, type: string, get: string, put: string): readonly TaskPlace[] => {
+    const places = [get, put].map(name => ({
+      program: `python_${type}_${name}`,
+      offsets: offsetsOf(executable, methods, [name], architecture, false),
+      isReturn: false,
+    }));
+    return places.every(({ offsets }) => offsets.length > 0) ? places : [];
+  };
+  return [...pair(deque, 'deque', 'popleft', 'append'), ...pair(buffer, 'buffer', 'find', 'extend')];
+}
+
+/** The functions of the table that has a method of this name, by their names. */
+function tableWith(executable: Executable, pointers: Pointers, name: string): ReadonlyMap<string, number> {
+  for (const place of pointers.toText(name)) {
+    const methods = new Map<string, number>();
+    const isMethod = (at: number) => pointers.at(at) !== 0 && executable.isCode(offsetAt(at));
+    const offsetAt = (at: number) => executable.offsetOf(pointers.at(at + 8));
+    let at = place;
+    for (let left = METHODS_MAX; left > 0 && isMethod(at - METHOD_BYTES); left--) at -= METHOD_BYTES;
+    for (let left = METHODS_MAX; left > 0 && isMethod(at); left--, at += METHOD_BYTES) {
+      const text = executable.read(executable.offsetOf(pointers.at(at)), NAME_MAX_BYTES).toString('latin1');
+      methods.set(text.split('\0', 1)[0] as string, offsetAt(at));
+    }
+    if (methods.has(name)) return methods;
+  }
+  return new Map();
+}
+
+function offsetsOf(
+  executable: Executable,
+  methods: ReadonlyMap<string, number>,
+  names: readonly string[],
+  architecture: Architecture,
+  hasReturn: boolean,
+): number[] {
+  const offsets = names.flatMap(name => methods.get(name) ?? []);
+  const sites = offsets.map(
+    offset => offset + Math.max(0, entrySiteOf(executable.read(offset, PROLOGUE_BYTES), architecture, hasReturn)),
+  );
+  return [...new Set(sites)];
+}
