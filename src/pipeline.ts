@@ -129,6 +129,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   >;
   /** SERVER exchanges by how their parent is known. */
   readonly serverParents = { sequence: 0, remote_sequence: 0, header: 0, none: 0 };
+  /** Exchanges of FastCGI among Ledger.completed. */
+  completedFastcgi = 0;
   /** Seconds from the question after a client on another host to the answer. */
   readonly joinWaits = new Histogram(WAIT_SECONDS_BOUNDS);
   readonly causes: Causes;
@@ -613,6 +615,12 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   }
 
   #write(exchange: Exchange): void {
+    const { completed } = this.ledger;
+    this.#writeOrDrop(exchange);
+    if (exchange.isFastcgi) this.completedFastcgi += this.ledger.completed - completed;
+  }
+
+  #writeOrDrop(exchange: Exchange): void {
     const service = exchange.service as Service;
     const { oversized } = this.encoder.dropped;
     if (!this.#options.wantsSpans) this.ledger.drop(service, 'no_exporter');

@@ -43,6 +43,8 @@ export class Synchrony {
   /** Gaps, and streams given up because of bytes that are no protocol. */
   gaps = 0;
   brokenStreams = 0;
+  /** Of these, those of FastCGI. */
+  brokenFastcgi = 0;
   /**
    * Bytes in which whole requests may have been, known by nothing else: of a gap, and of pipelines whose streams were not
    * understood, where answers that come together are counted as one.
@@ -201,6 +203,7 @@ export class Synchrony {
   /** Bytes that are no message. */
   break(connection: Connection): void {
     this.brokenStreams++;
+    if (connection.protocolName === 'fastcgi') this.brokenFastcgi++;
     // Of a pipeline it may be us who took the middle of a body for the beginning of a message. What nobody has asked for is
     // no message (a body behind the answer to HEAD): clients throw it away.
     if (!connection.isStreamed && connection.matcher?.isIdle !== true) connection.brokenMessages++;

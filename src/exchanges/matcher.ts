@@ -313,7 +313,8 @@ export class Matcher {
   outcome(error: string, exitStatus: number): void {
     const pending = this.#answering();
     if (pending === null) return;
-    pending.exchange.errorType = error;
+    // What is said first is the reason of the rest.
+    if (pending.exchange.errorType === '') pending.exchange.errorType = error;
     pending.exchange.exitStatus = exitStatus;
   }
 
@@ -433,7 +434,7 @@ export class Matcher {
         this.#countRequestCalls(pending);
       }
       if (!pending.isResponseDone) {
-        exchange.errorType = errorType;
+        if (exchange.errorType === '') exchange.errorType = errorType;
         if (pending.isResponseStarted) this.#countResponseCalls(pending);
         exchange.responseEnd = pending.isResponseStarted ? connection.responseStream.position : exchange.responseStart;
         exchange.responseBodyBytes = -1;

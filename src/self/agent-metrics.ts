@@ -52,7 +52,9 @@ export function observePipeline(counters: Counters, pipeline: Pipeline): void {
   counters.observe('underspan.records.read', 'all', () => dispatcher.records);
   counters.observe('underspan.records.dropped', 'malformed', () => dispatcher.malformed);
   counters.observe('underspan.records.dropped', 'unknown_connection', () => connections.strayRecords);
-  counters.observe('underspan.messages.broken', 'http1', () => connections.synchrony.brokenStreams);
+  const { synchrony } = connections;
+  counters.observe('underspan.messages.broken', 'http1', () => synchrony.brokenStreams - synchrony.brokenFastcgi);
+  counters.observe('underspan.messages.broken', 'fastcgi', () => synchrony.brokenFastcgi);
   counters.observe('underspan.connections.dropped', 'unknown_protocol', () => connections.synchrony.ignored);
   counters.observe('underspan.connections.dropped', 'unparsed', () => connections.synchrony.givenUp);
   for (const reason of Object.keys(pipeline.opaqueConnections) as (keyof typeof pipeline.opaqueConnections)[]) {
@@ -63,7 +65,8 @@ export function observePipeline(counters: Counters, pipeline: Pipeline): void {
     counters.observe('underspan.bytes.missed', cause, () => connections.synchrony.hiddenBytes[cause]);
   }
   counters.observe('underspan.connections.open', '', () => connections.open);
-  counters.observe('underspan.exchanges.completed', 'http1', () => ledger.spans + ledger.dropped.sampled);
+  counters.observe('underspan.exchanges.completed', 'http1', () => ledger.completed - pipeline.completedFastcgi);
+  counters.observe('underspan.exchanges.completed', 'fastcgi', () => pipeline.completedFastcgi);
   for (const reason of DROP_REASONS) {
     counters.observe('underspan.exchanges.dropped', reason, () => ledger.dropped[reason]);
   }

@@ -104,6 +104,11 @@ export class Ledger {
   }
 
   /** Spans of exchanges handed to the encoder. */
+  /** Exchanges that were rebuilt, and whose span is written or was not wanted. */
+  get completed(): number {
+    return this.spans + this.dropped.sampled;
+  }
+
   get spans(): number {
     return this.total.exported;
   }
