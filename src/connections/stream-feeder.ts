@@ -272,9 +272,13 @@ export class StreamFeeder {
   }
 }
 
-/** Does a response go on behind what is captured of it, and nothing will tell of its end but its own last bytes? */
+/**
+ * Does a response go on behind what is captured of it, and nothing will tell of its end but its own last bytes? Who gives it reads
+ * on when it has (PHP-FPM, the rest of the request): to capture all that is written would cost more than that tells.
+ */
 function isEndUnseen(connection: Connection): boolean {
   if (connection.isStreamed || connection.matcher?.isEndWithin !== true) return false;
+  if (connection.requestDirection !== DIRECTION_EGRESS) return false;
   return connection.responseStream.parser?.isEndHidden === true;
 }
 
