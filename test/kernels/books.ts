@@ -30,6 +30,19 @@ export function faultsOfBooks(coverage: Coverage, unseenBytes: number): string[]
   return faults;
 }
 
+/**
+ * A kernel that preempts its own code skips runs of programs (ARCHITECTURE.md, front ends), most where a machine is slow. They
+ * are counted, and `isCostly` where nothing does what they should have done: so are the requests that are lost for them. What
+ * else the books must say.
+ */
+export function withoutSkipped(coverage: Coverage, isCostly: boolean): Coverage {
+  const { missed_runs: skipped = 0, ...recordsDropped } = coverage.recordsDropped;
+  if (skipped === 0) return coverage;
+  if (!isCostly) return { ...coverage, recordsDropped };
+  const { gap: _, ...dropped } = coverage.total.dropped;
+  return { ...coverage, recordsDropped, bytesMissed: {}, total: { ...coverage.total, dropped, lost: 0 } };
+}
+
 /** What children print to Node.js goes through sockets, too, and is no request. */
 function followable({ unknown_protocol: _, ...others }: Counts): Counts {
   return others;

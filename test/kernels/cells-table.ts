@@ -14,7 +14,9 @@ const INTRODUCTION = `# What was seen on each kernel
 For each front end, and for the one that the agent takes by itself (auto): how many of the 20 requests that each server was sent
 have their SERVER span and how many their CLIENT span, compared with the client's own account and joined; whether the
 agent's books are in order at the end: nothing lost, no byte missed. \`npm run test:kernels -- --write\` found it; a run in
-which anything is wrong fails. A dash: not looked at.
+which anything is wrong fails. A dash: not looked at. The system-call front end cannot see a server on \`io_uring\`, only its
+clients; and Linux 7 preempts its programs and skips runs of them, for which it has no copies (ARCHITECTURE.md): what is lost
+for that is counted.
 `;
 
 export function cellsOf({ kernel, findings }: Verdict): Cells {

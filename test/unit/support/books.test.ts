@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { parseSamples, readCoverage } from '../../../src/cli/coverage.js';
-import { faultsOfBooks } from '../../kernels/books.js';
+import { faultsOfBooks, withoutSkipped } from '../../kernels/books.js';
 
 /** A page with two exchanges that were exported, one that was left out on purpose, and `lines`. */
 function faults(lines: readonly string[], unseenBytes = 0, begun = 3): string[] {
@@ -47,4 +47,24 @@ test('no more bytes are missed than went by unseen', () => {
   assert.deepEqual(faults(missed(6.7e9), 1234), ['6700000000 bytes are missed, and 1234 went by unseen']);
   assert.deepEqual(faults([], 1234), []);
   assert.deepEqual(faults(missed(1)), ['1 bytes are missed, and 0 went by unseen']);
+});
+
+test('runs that a preempting kernel skipped are taken out of the books, and where they are costly, what was lost for them', () => {
+  const page = [
+    'underspan_exchanges_begun_total{job="shop"} 3',
+    'underspan_exchanges_ended_total{job="shop",outcome="exported"} 2',
+    'underspan_exchanges_ended_total{job="shop",outcome="gap"} 1',
+    'underspan_exchanges_open 0',
+    'underspan_records_dropped_total{reason="missed_runs"} 4',
+    'underspan_records_dropped_total{reason="data_ring_full"} 1',
+    'underspan_bytes_missed_bytes_total{reason="no_call_seen"} 70',
+  ].join('\n');
+  const coverage = readCoverage(parseSamples(page));
+  assert.ok(coverage !== null);
+  assert.deepEqual(faultsOfBooks(withoutSkipped(coverage, true), 0), ['records lost: data_ring_full 1']);
+  assert.deepEqual(faultsOfBooks(withoutSkipped(coverage, false), 0), [
+    'records lost: data_ring_full 1',
+    'exchanges: gap 1',
+    '70 bytes are missed, and 0 went by unseen',
+  ]);
 });
