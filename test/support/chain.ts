@@ -212,13 +212,13 @@ export class Chain {
     return `selection:\n  include:\n${selectors.map(selector => `    - ${selector}\n`).join('')}`;
   }
 
-  /** Sends /c/FROM .. /c/(FROM+COUNT-1) to a link, `concurrency` at a time over kept connections. */
-  async load(name: string, from: number, count: number, concurrency: number): Promise<void> {
+  /** Sends /c/FROM .. /c/(FROM+COUNT-1) to a link, `concurrency` at a time over kept connections; below another folder they are not judged. */
+  async load(name: string, from: number, count: number, concurrency: number, folder = 'c'): Promise<void> {
     const { port } = this.link(name);
     const agent = new http.Agent({ keepAlive: true, maxSockets: concurrency });
     let next = from;
     const player = async (): Promise<void> => {
-      while (next < from + count) await ask(port, `/c/${next++}`, agent);
+      while (next < from + count) await ask(port, `/${folder}/${next++}`, agent);
     };
     await Promise.all(Array.from({ length: concurrency }, player));
     agent.destroy();

@@ -9,6 +9,8 @@ import { SCENARIOS, type Scenario } from './scenarios.js';
 import { type Row, rowText, TABLE_HEAD, writeTable } from './table.js';
 
 const README = 'test/traces/README.md';
+/** Until what the first requests show has led to something. */
+const BEFORE_MS = 2000;
 
 /** Calls that the scenario's links make, by link: every request comes down the whole chain. */
 function callsOf({ links }: Scenario, entry: string, requests: number): Map<string, number> {
@@ -32,6 +34,10 @@ async function play(scenario: Scenario, concurrency: number): Promise<Row[]> {
       entry = name;
     }
     const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
+    if (scenario.before !== undefined) {
+      await chain.load(entry, 1, scenario.before, 1, 'before');
+      await sleep(BEFORE_MS);
+    }
     const count = scenario.requests * Math.ceil(Math.sqrt(concurrency));
     await chain.load(entry, 1, count, concurrency);
     await sleep(600);

@@ -8,6 +8,8 @@ export interface Scenario {
   readonly concurrency: readonly number[];
   /** Requests at a concurrency of 1; more for more. */
   readonly requests: number;
+  /** Requests before those: a process that hands requests over through queues shows by its first ones that it does. */
+  readonly before?: number;
 }
 
 const LEAF: LinkOptions = { kind: 'go', env: { THINK_MS: '2' } };
@@ -124,6 +126,7 @@ export const SCENARIOS: readonly Scenario[] = [
     },
     concurrency: concurrency as readonly number[],
     requests: 100,
+    before: 30,
   })),
   ...[
     ['two calls at once', 'parallel'],
