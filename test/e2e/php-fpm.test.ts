@@ -25,13 +25,17 @@ const COUNT = 60;
 
 async function startChain(chain: Chain): Promise<void> {
   await chain.add('leaf', { kind: 'go' });
-  await chain.add('php', { kind: 'php', calls: ['leaf'] });
-  await chain.add('lasting', { kind: 'php', calls: ['leaf'], env: { WORKERS: '14', MODE: 'streams', SIZE: '9000' } });
-  await chain.add('socket', { kind: 'php', calls: ['leaf'], env: { SOCKET: 'php.sock' } });
-  await chain.add('web', { kind: 'nginx', calls: ['php'], env: { FASTCGI: 'off' } });
-  await chain.add('kept', { kind: 'nginx', calls: ['lasting'], env: { FASTCGI: 'on' } });
-  await chain.add('local', { kind: 'nginx', calls: ['socket'], env: { FASTCGI: 'off' } });
-  await chain.add('apache', { kind: 'apache', calls: ['php'] });
+  await Promise.all([
+    chain.add('php', { kind: 'php', calls: ['leaf'] }),
+    chain.add('lasting', { kind: 'php', calls: ['leaf'], env: { WORKERS: '14', MODE: 'streams', SIZE: '9000' } }),
+    chain.add('socket', { kind: 'php', calls: ['leaf'], env: { SOCKET: 'php.sock' } }),
+  ]);
+  await Promise.all([
+    chain.add('web', { kind: 'nginx', calls: ['php'], env: { FASTCGI: 'off' } }),
+    chain.add('kept', { kind: 'nginx', calls: ['lasting'], env: { FASTCGI: 'on' } }),
+    chain.add('local', { kind: 'nginx', calls: ['socket'], env: { FASTCGI: 'off' } }),
+    chain.add('apache', { kind: 'apache', calls: ['php'] }),
+  ]);
 }
 
 function linesOf(chain: Chain, name: string, line: RegExp): string[] {
