@@ -12,7 +12,7 @@ test('above the memory limit what is unused is given back first; a step follows 
   const switches: boolean[] = [];
   const options = {
     config,
-    kernel: { setHeadBytes: () => undefined, setDearProbes: (isOn: boolean) => switches.push(isOn) },
+    kernel: { filter: { setHeadBytes: () => undefined }, setDearProbes: (isOn: boolean) => switches.push(isOn) },
     pipeline: { connections: { shortenHeads: () => undefined }, affordableShare: 1 },
     counters: new Counters(0),
     wantsSpans: true,
