@@ -154,17 +154,19 @@ static __always_inline bool begins_bodyless(const __u8 *payload)
 __noinline int end_of_head(__u32 lane, __u32 from, __u32 bytes)
 {
 	struct capture_scratch *scratch = scratch_at(lane);
-	__u64 at = from;
 
 	if (!scratch || from < HEAD_SCAN_STEP)
 		return 0;
-	/* Before 7 a verifier forgets what a comparison said of another register's value. */
-	asm volatile("%0 &= %1" : "+r"(at) : "i"(HEAD_SCAN_MAX - 1));
 	for (__u32 i = 0; i < HEAD_SCAN_PIECE; i += HEAD_SCAN_STEP) {
-		const __u8 *here = &scratch->payload[at + i];
+		__u64 at = from + i;
+		const __u8 *here;
 
-		if (from + i >= bytes)
+		if (at >= bytes)
 			return 0;
+		/* Before 7 a verifier forgets what a comparison said of another register's value, and that of
+		 * 7 what it knew of a counter once it has walked a loop some times. */
+		asm volatile("%0 &= %1" : "+r"(at) : "i"(2 * HEAD_SCAN_MAX - 1));
+		here = &scratch->payload[at];
 		if ((__u8)(*here - '\n') > '\r' - '\n')
 			continue;
 		if (here[2] != *here && here[-2] != *here)
