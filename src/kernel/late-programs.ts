@@ -13,7 +13,8 @@ const GROUPS: ReadonlyMap<string, string> = new Map(
 );
 
 interface LateGroup {
-  readonly object: ObjectHandle;
+  /** Null if not even that could be had. */
+  readonly object: ObjectHandle | null;
   state: 'loading' | 'loaded' | 'refused';
 }
 
@@ -55,30 +56,33 @@ export class LatePrograms {
 
   /** Those that are loaded. */
   programs(): ProgramInfo[] {
-    const loaded = [...this.#groups.values()].filter(({ state }) => state === 'loaded');
-    return loaded.flatMap(({ object }) => this.#options.host.programs(object).filter(({ id }) => id > 0));
+    const { host } = this.#options;
+    return [...this.#groups.values()].flatMap(({ object, state }) =>
+      object !== null && state === 'loaded' ? host.programs(object).filter(({ id }) => id > 0) : [],
+    );
   }
 
   close(): void {
-    for (const { object } of this.#groups.values()) this.#options.host.close(object);
+    for (const { object } of this.#groups.values()) if (object !== null) this.#options.host.close(object);
     this.#groups.clear();
   }
 
   #begin(group: string, programs: readonly string[]): void {
     const { host, maps, btfPath, abilities, onRefused } = this.#options;
-    const object = openPrograms(host, maps, btfPath, programs, abilities);
-    const late: LateGroup = { object, state: 'loading' };
-    this.#groups.set(group, late);
+    let object: ObjectHandle | null = null;
     try {
+      object = openPrograms(host, maps, btfPath, programs, abilities);
       host.loadAside(object);
+      this.#groups.set(group, { object, state: 'loading' });
     } catch (error) {
-      late.state = 'refused';
+      // Out of descriptors, memory or threads: it costs the group, not the agent.
+      this.#groups.set(group, { object, state: 'refused' });
       onRefused(programs[0] as string, reasonFrom(error as Error, ''));
     }
   }
 
   #look(group: string, late: LateGroup): boolean {
-    if (late.state !== 'loading') return true;
+    if (late.object === null || late.state !== 'loading') return true;
     const { host, onRefused, programsOf } = this.#options;
     try {
       if (!host.isLoaded(late.object)) return false;
