@@ -46,6 +46,7 @@ import { Causes, type CauseThreshold } from './traces/causes.js';
 import { ClientSight } from './traces/client-sight.js';
 import { IdSource, type TraceContext } from './traces/context.js';
 import { Correlator } from './traces/correlator.js';
+import { firstOf } from './traces/first-request.js';
 import { HeldExchanges } from './traces/held.js';
 import { InstrumentedServices } from './traces/instrumented.js';
 import { Propagation, type Propagator } from './traces/propagation.js';
@@ -600,6 +601,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   #export(exchange: Exchange): void {
     this.correlator.end(exchange);
     const isSampled = this.#options.wantsSpans && this.sampling.isSampled(exchange);
+    const first = isSampled || this.tail === null ? exchange : firstOf(exchange);
     if (exchange.kind === KIND_SERVER) this.serverParents[serverEvidence(exchange)]++;
     this.#passOver(exchange);
     if (exchange.kind === KIND_SERVER) {
@@ -610,7 +612,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       this.#write(exchange);
     else {
       this.tail.note(exchange);
-      this.tail.hold(exchange, this.#writeHeld);
+      this.tail.hold(exchange, first, this.#writeHeld);
     }
   }
 
@@ -662,6 +664,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   #end(exchange: Exchange): void {
     this.#active--;
+    exchange.isUnderWay = false;
     this.correlator.finish(exchange);
     this.causes.end(exchange);
     this.#options.metrics.requestEnded(exchange);

@@ -45,7 +45,7 @@ export const SAMPLING_SECTION = {
       default: 2000,
       min: 10,
       max: 60000,
-      help: 'Milliseconds that spans which were not sampled wait for the rest of their trace, where one of the three is set.',
+      help: 'Milliseconds that spans which were not sampled wait for the rest of their trace, where one of the three is set, once its first request on this host has ended (for which they wait a minute at most).',
     },
   },
 } as const satisfies Section;

@@ -154,6 +154,9 @@ export class Exchange {
   /** SERVER: its client's record may come later than its own, and is waited for; null if it is not. */
   clientSight: ClientSight | null = null;
 
+  /** It has not ended: something may still come of it. */
+  isUnderWay = true;
+
   // -- in its process (traces/causes.ts)
   /** The books of its process while it is under way. */
   work: ProcessWork | null = null;

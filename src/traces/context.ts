@@ -45,6 +45,8 @@ export class TraceContext {
   isRemote = false;
   /** Decided by sampling.ts; null: not yet. */
   isSampled: boolean | null = null;
+  /** It is exported although it was not sampled: tail.ts. */
+  isKept = false;
   /** The trace was begun in place of one that had grown too long: no header changes it any more. */
   isDetached = false;
   /** Questions whose answers may still change the ids: until then no span of the trace leaves. */
@@ -71,6 +73,7 @@ export class TraceContext {
     into.waiting += from.waiting;
     from.waiting = 0;
     into.calls += from.calls;
+    if (from.isKept) into.isKept = true;
     if (from.sinceNs > 0 && (into.sinceNs === 0 || from.sinceNs < into.sinceNs)) into.sinceNs = from.sinceNs;
     from.#into = into;
     return true;

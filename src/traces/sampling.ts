@@ -3,6 +3,7 @@
 // whose trace will not change any more. Metrics see every exchange, whatever is decided here.
 import type { Exchange } from '../exchanges/exchange.js';
 import type { TraceContext } from './context.js';
+import { firstOf } from './first-request.js';
 import { Ratio, type Sampler } from './sampler.js';
 
 export interface SamplingRule {
@@ -10,9 +11,6 @@ export interface SamplingRule {
   readonly matches: (service: string, path: string) => boolean;
   readonly ratio: number;
 }
-
-/** Ancestors that are looked at to find a trace's root: more hops on one host are no ordinary trace. */
-const MAX_HOPS = 64;
 
 export class Sampling {
   readonly #sampler: Sampler;
@@ -38,8 +36,7 @@ export class Sampling {
 
   #ratioOf(exchange: Exchange): Ratio | null {
     if (this.#rules.length === 0) return null;
-    let root = exchange;
-    for (let hops = 0; root.parentExchange !== null && hops < MAX_HOPS; hops++) root = root.parentExchange;
+    const root = firstOf(exchange);
     const service = root.service?.name ?? '';
     const query = root.target.indexOf('?');
     const path = query < 0 ? root.target : root.target.slice(0, query);

@@ -4,7 +4,7 @@ import test from 'node:test';
 import { Sampler } from '../../../src/traces/sampler.js';
 import { Sampling, type SamplingRule } from '../../../src/traces/sampling.js';
 import { type TailOptions, TailSampling } from '../../../src/traces/tail.js';
-import { MS, requestText, responseText } from '../../support/record-builder.js';
+import { MS, requestText, responseText, type Story } from '../../support/record-builder.js';
 import { attribute, Harness } from './harness.js';
 
 const SHOP = 100;
@@ -89,6 +89,52 @@ test('what ended before the failure waits for it', () => {
   call(harness, 2, '/second', header, 500);
   assert.equal(harness.play().length, 0);
   assert.deepEqual(paths(harness).sort(), ['2 /first', '2 /second', '3 /first', '3 /second']);
+});
+
+/** The shop is a loop: whose its calls are is known at once. */
+function loopOf(harness: Harness): { readonly server: Story; readonly calls: Story } {
+  const thread = harness.tape.thread(SHOP);
+  thread.turned();
+  thread.waited();
+  const calls = harness.client({ slot: 2, pid: SHOP, tid: SHOP }).opened();
+  return { server: harness.server({ slot: 1, pid: SHOP, tid: SHOP }).opened(), calls };
+}
+
+/** A request of the shop that calls /early at once and, much longer than the wait later, answers or calls /late; the spans that left. */
+function longRequest(tail: Partial<TailOptions>, lateStatus: number, lastsMs = 500): string[] {
+  const harness = make('parentbased_always_off', [], tail);
+  const { server, calls } = loopOf(harness);
+  server.read(requestText('GET /long'));
+  calls.wrote(requestText('GET /early')).read(responseText());
+  for (let ms = 0; ms < lastsMs; ms += 250) {
+    harness.tape.nowNs += 250 * MS;
+    harness.play();
+  }
+  calls.wrote(requestText('GET /late')).read(responseText(lateStatus));
+  server.wrote(responseText());
+  return paths(harness).sort();
+}
+
+test('the calls of a request that lasts longer than the wait are kept with it', () => {
+  const all = ['2 /long', '3 /early', '3 /late'];
+  assert.deepEqual(longRequest({ slowNs: 300 * MS }, 200), all);
+  assert.deepEqual(longRequest({ isError }, 500), all);
+  assert.deepEqual(longRequest({ isError }, 200), []);
+  // A minute, and no longer.
+  assert.deepEqual(longRequest({ isError }, 500, 61_000), ['2 /long', '3 /late']);
+});
+
+test('a failure early in a long request keeps what ends last, however short the wait', () => {
+  const harness = make('parentbased_always_off', [], { isError });
+  const { server, calls } = loopOf(harness);
+  server.read(requestText('GET /long'));
+  calls.wrote(requestText('GET /bad')).read(responseText(503));
+  for (let turn = 0; turn < 10; turn++) {
+    harness.tape.nowNs += 250 * MS;
+    harness.play();
+  }
+  server.wrote(responseText());
+  assert.deepEqual(paths(harness).sort(), ['2 /long', '3 /bad']);
 });
 
 test('slow requests, and those during which TCP sent again', () => {
