@@ -175,6 +175,7 @@ struct thread_state {
 		struct { /* of Python, see bpf/python_queue.h */
 			__u64 item; /* what it has taken out of a queue and works on, 0: nothing known */
 			__u64 item_queue; /* out of which */
+			__u64 queue; /* the SimpleQueue from which it gets something */
 		};
 	};
 	__u64 outer_context; /* of Python: the one before: it may have run that one */
@@ -245,7 +246,9 @@ struct routine {
 	__u32 is_copy; /* it is so since it was made */
 	__u32 maker, runner; /* threads: which made the copy, which went on in it last */
 	__u32 writes; /* how often it has called */
-	__u32 is_read; /* an item that was put into its queue right after a request's bytes had been read */
+	__u32 is_read; /* an item, or a context, that is at a request whose bytes had just been read */
+	__u32 has_ended; /* an item, and who waits for it has been told that it is done */
+	__u32 telling; /* callbacks of its items for a loop, that have set nobody to work so far */
 	__u32 padding;
 	__u64 apart[PY_APART_MAX]; /* copies of its own that have called on other threads */
 };

@@ -51,6 +51,7 @@ static __noinline void python_names(struct routine *task, __u64 context, __u64 s
 static __noinline void python_enters(struct thread_state *thread, __u64 context, bool is_callback)
 {
 	__u32 unclaimed = thread->unclaimed;
+	struct routine *protocol;
 
 	if (thread->context != context) {
 		thread->outer_context = thread->context;
@@ -58,8 +59,12 @@ static __noinline void python_enters(struct thread_state *thread, __u64 context,
 	}
 	thread->has_taken = thread->has_called = 0;
 	thread->unclaimed = UNCLAIMED_NONE;
-	if (unclaimed && !is_callback && thread->runs_handles)
-		python_gets(thread, context, unclaimed);
+	if (!unclaimed || is_callback || !thread->runs_handles)
+		return;
+	python_gets(thread, context, unclaimed);
+	protocol = routine_find(context);
+	if (protocol && thread->has_taken)
+		protocol->is_read = 1;
 }
 
 static __noinline void python_runs(struct thread_state *thread, __u64 context,
@@ -72,6 +77,11 @@ static __noinline void python_runs(struct thread_state *thread, __u64 context,
 	task = routine_find(context);
 	if (!task)
 		return;
+	if (task->is_read && !thread->has_taken) {
+		/* Of uvloop's protocols, all of a server's in one: what was read before is another's. */
+		routine_forget(context);
+		return;
+	}
 	task->runner = python_thread();
 	if (python_is_apart(task))
 		return;
@@ -110,14 +120,18 @@ int python_copied(struct pt_regs *ctx)
 	struct routine *starter, *made;
 	__u64 context;
 
-	if (!thread || !thread->context)
+	if (!thread || !(thread->context || thread->item))
 		return 0;
-	context = python_context(thread);
+	context = python_at(thread);
 	starter = routine_find(context);
 	if (!starter) {
 		routine_forget(RESULT(ctx));
 		return 0;
 	}
+	if (is_item(context))
+		item_tells(starter);
+	else if (python_is_apart(starter))
+		python_strays(starter);
 	made = routine_renew(RESULT(ctx));
 	if (!made)
 		return 0;
@@ -169,8 +183,9 @@ int python_future_set(struct pt_regs *ctx)
 	}
 	future.request = setter->request;
 	if (!thread->has_taken) {
-		future.setter = context;
 		future.first = setter->starter ? setter->first : context;
+		/* What an item has a loop call is gone before anybody is set to work. */
+		future.setter = is_item(setter->starter) ? setter->starter : context;
 		future.writes = setter->writes;
 	}
 	future.turn_ns = thread->waited_ns;

@@ -15,6 +15,9 @@
  * A copy that runs on another thread (asyncio.to_thread, anyio, asgiref: functions that
  * block) is entered for the one call and left when that has ended. If it wakes up the
  * loop meanwhile, it may be a worker that has done something for somebody.
+ * An item that a thread of an executor takes (python_queue.h, run_in_executor) is like such
+ * a copy. What it has the loop call runs in a copy of the thread's context, and tells by
+ * whom it sets to work for whom the item has done something.
  */
 #ifndef UNDERSPAN_PYTHON_H
 #define UNDERSPAN_PYTHON_H
@@ -155,8 +158,9 @@ static __noinline bool python_is_run(__u64 copy, __u64 starter)
 {
 	struct routine *made = routine_find(copy);
 
-	return made && made->starter == starter && python_is_apart(made) &&
-	       python_is_entered(copy);
+	if (!made || made->starter != starter || !python_is_apart(made))
+		return false;
+	return is_item(copy) ? !made->has_ended : python_is_entered(copy);
 }
 
 /* Does a copy of the task's, which has called, still run on another thread? */
@@ -242,6 +246,12 @@ static __noinline void python_writes(struct thread_state *thread, struct connect
 
 	if (!task || !(task->request.flags & CAUSE_TAKEN))
 		return;
+	if (task->has_ended) {
+		/* It goes on, for whom? */
+		if (is_client(c))
+			python_strays(task);
+		return;
+	}
 	if (is_client(c)) {
 		thread->has_called = 1;
 		task->writes++;
@@ -252,7 +262,7 @@ static __noinline void python_writes(struct thread_state *thread, struct connect
 		flags |= CAUSE_INHERITED;
 	first = python_first(task);
 	/* Of those that are to be waited for, only the one that writes may still call. */
-	if (!first || first->strayed || first->calling > (task->starter ? task->calls : 0) ||
+	if (!first || first->strayed || first->telling || first->calling > (task->starter ? task->calls : 0) ||
 	    python_is_left(task, context))
 		flags |= CAUSE_STRAYED;
 	request->slot = task->request.slot;
@@ -261,25 +271,59 @@ static __noinline void python_writes(struct thread_state *thread, struct connect
 	request->flags = flags;
 }
 
+/* Of the future's setter, if it is still at the request that the setter was at. */
+static __noinline struct routine *future_first(struct future *future)
+{
+	struct routine *first = routine_find(future->first);
+
+	return first && is_same_take(&future->request, &first->request) ? first : NULL;
+}
+
+/* An item, which has called, has a loop call something: for whom, is seen when that sets
+ * somebody to work. */
+static __noinline void item_tells(struct routine *item)
+{
+	struct routine *first = item->calls ? python_first(item) : NULL;
+
+	if (first)
+		__sync_fetch_and_add(&first->telling, 1);
+}
+
+/* It has set somebody to work who is at the item's request: for whom else would it go on? */
+static __noinline void item_has_told(struct future *future, struct routine *item)
+{
+	struct routine *first = future_first(future);
+
+	if (first && first->telling)
+		__sync_fetch_and_add(&first->telling, -1);
+	if (item && is_same_take(&future->request, &item->request))
+		item->has_ended = 1;
+}
+
 /* A task has set a future, which sets another one to work: the one that started it, then
  * what it has called so far is what that has waited for (Starlette's middleware); or one at
  * another request, and who serves whom? */
 static __noinline void python_reports(struct future *future, __u64 context)
 {
-	struct routine *task = routine_find(context), *setter, *first;
+	struct routine *task = routine_find(context), *setter = routine_find(future->setter);
+	bool is_at_none = !task || !(task->request.flags & CAUSE_TAKEN), by_item;
+	struct routine *first;
 
-	if (!task || !(task->request.flags & CAUSE_TAKEN))
+	by_item = is_item(future->setter);
+	if (is_at_none && !by_item)
 		return;
-	if (!is_same_take(&future->request, &task->request)) {
-		first = routine_find(future->first);
-		if (first && is_same_take(&future->request, &first->request))
+	if (is_at_none || !is_same_take(&future->request, &task->request)) {
+		first = future_first(future);
+		if (first)
 			first->strayed = 1;
-		python_strays(task);
+		if (task && !is_at_none)
+			python_strays(task);
 		return;
 	}
-	setter = routine_find(future->setter);
-	if (setter && setter->starter == context && setter->writes == future->writes &&
-	    is_same_take(&future->request, &setter->request) && !setter->calling)
+	if (by_item)
+		item_has_told(future, setter);
+	else if (setter && setter->starter == context && setter->writes == future->writes &&
+		 is_same_take(&future->request, &setter->request) && !setter->calling)
 		python_ends(setter, future->setter);
 }
 

@@ -1,9 +1,46 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * Where Python's queues are filled and emptied (src/discovery/python-queues.ts); see
- * python_queue.h. Attached only once a process hands requests over: programs use them for
- * much else.
+ * python_queue.h. What is known of deques and buffers is attached only once a process hands
+ * requests over: programs use them for much else.
  */
+
+/* _queue.SimpleQueue.put(queue, { item ... }, ...) */
+SEC("uprobe")
+int python_queue_put(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	__u64 object = 0;
+
+	if (thread && !bpf_probe_read_user(&object, sizeof(object), (void *)ARGUMENT2(ctx)) &&
+	    object)
+		item_put(thread, object, true);
+	return 0;
+}
+
+/* _queue.SimpleQueue.get(queue, ...) */
+SEC("uprobe")
+int python_queue_get(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (!thread)
+		return 0;
+	thread->queue = ARGUMENT1(ctx);
+	item_wanted(thread, thread->queue);
+	return 0;
+}
+
+/* It returns what it has waited for; 0: nothing was there. */
+SEC("uprobe")
+int python_queue_got(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (thread && thread->queue)
+		item_got(thread, RESULT(ctx), thread->queue);
+	return 0;
+}
 
 /* deque.append(deque, item) */
 SEC("uprobe")
@@ -12,7 +49,7 @@ int python_deque_append(struct pt_regs *ctx)
 	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
 
 	if (thread && ARGUMENT2(ctx))
-		item_put(thread, ARGUMENT2(ctx));
+		item_put(thread, ARGUMENT2(ctx), false);
 	return 0;
 }
 

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Queues of Python (collections.deque, which queue.Queue rests on): what one puts in is an
- * object, and who takes out the same one goes on with it.
+ * Queues of Python (collections.deque, which queue.Queue rests on, and queue.SimpleQueue):
+ * what one puts in is an object, and who takes out the same one goes on with it.
  *  - A thread that works on items (waitress): who put the item in had just read a request.
  *    From there to the next item the thread is at that request; what it calls meanwhile
  *    is the request's if it also gives the response meanwhile (src/traces/claims.ts), for
  *    each item has a name of its own.
+ *  - A thread that does what a task has an executor do: the item is like a copy of the
+ *    task's context (python.h). It has ended when it has set somebody at the same request
+ *    to work, or the thread looks for the next item.
  *  - A task that takes what was put in when the bytes of a request were read (aiohttp,
  *    where the next request is there before the last one's task has ended), or looks for
  *    the end of a line in a buffer to which they were added (asyncio's streams).
@@ -36,7 +39,7 @@ static __noinline struct event_cause *request_at_hand(struct thread_state *threa
 	struct routine *item = item_at_hand(thread);
 
 	if (item)
-		return is_over(&item->request) ? NULL : &item->request;
+		return item->has_ended || is_over(&item->request) ? NULL : &item->request;
 	if (request->flags & (CAUSE_WAITED | CAUSE_WOKEN))
 		return NULL;
 	/* A loop that has taken from somebody else since. */
@@ -80,12 +83,14 @@ static __noinline bool is_callback(__u64 object)
 	return *(__u32 *)name == HANDLE_NAME || *(__u32 *)name == UV_LOOP_NAME;
 }
 
-/* The thread puts the object into a queue. */
-static __noinline void item_put(struct thread_state *thread, __u64 object)
+/* The thread puts the object into a queue; one of an executor's, with `hands_over`, or one that
+ * may be a pool as well. */
+static __noinline void item_put(struct thread_state *thread, __u64 object, bool hands_over)
 {
 	__u64 context = python_context(thread), key = item_of(object);
-	struct routine *reader = routine_find(context), *item = routine_find(key);
-	struct event_cause *request = reader && thread->has_taken ? &reader->request : NULL;
+	struct routine *putter = routine_find(context), *item = routine_find(key);
+	struct event_cause *request =
+		putter && (thread->has_taken || hands_over) ? &putter->request : NULL;
 	/* Nobody has taken it out since it was put in before: which of the two is it then? */
 	bool is_twice = item && !item->runner;
 
@@ -104,7 +109,13 @@ static __noinline void item_put(struct thread_state *thread, __u64 object)
 	item->request.seq = request->seq;
 	item->request.flags = CAUSE_TAKEN;
 	item->maker = python_thread();
-	item->is_read = context != 0;
+	if (thread->has_taken) {
+		item->is_read = context != 0;
+	} else if (putter) {
+		item->is_copy = 1;
+		item->starter = context;
+		item->first = putter->starter ? putter->first : context;
+	}
 }
 
 /* A task takes the item, on the thread that put it in: one that has been at an earlier
@@ -163,14 +174,22 @@ static __noinline void item_begins(struct thread_state *thread, __u64 key, struc
 {
 	thread->item = key;
 	item->runner = python_thread();
-	item->first = bpf_ktime_get_boot_ns();
+	if (!item->starter)
+		item->first = bpf_ktime_get_boot_ns();
 }
 
-/* The thread has taken the object out of a queue. */
+/* The thread looks for the next item, whether or not there is one. */
+static __always_inline void item_wanted(struct thread_state *thread, __u64 queue)
+{
+	if (queue == thread->item_queue)
+		item_leaves(thread);
+}
+
+/* The thread has taken the object out of a queue, 0: there was none. */
 static __noinline void item_got(struct thread_state *thread, __u64 object, __u64 queue)
 {
 	__u64 context = python_context(thread), key = item_of(object);
-	struct routine *item = routine_find(key);
+	struct routine *item = object ? routine_find(key) : NULL;
 	bool is_next = thread->item && queue == thread->item_queue;
 
 	if (context && item)

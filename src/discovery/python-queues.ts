@@ -1,5 +1,5 @@
-// Where Python's queues are filled and emptied (bpf/python_queue.bpf.c): methods of `collections.deque` and of
-// bytearray, found by the tables that hold them, in the interpreter or in modules of their own, stripped or not.
+// Where Python's queues are filled and emptied (bpf/python_queue.bpf.c): methods of `_queue.SimpleQueue`, of
+// `collections.deque` and of bytearray, found by the tables that hold them, in the interpreter or in modules of their own, stripped or not.
 // In: an executable or a library. Out: places by program, in the order in which they are to be probed.
 // Layout of a PyMethodDef (CPython's methodobject.h): a name, a function, an int and a text.
 import type { Executable } from './executable.js';
@@ -7,15 +7,30 @@ import { type Architecture, entrySiteOf } from './instructions.js';
 import { Pointers } from './pointers.js';
 import type { TaskPlace } from './python-tasks.js';
 
+export const QUEUE_MODULE = 'PyInit__queue';
 /** What has them as a part of it: an interpreter, or a module. */
 const INTERPRETER_SYMBOLS = ['PyContext_CopyCurrent', 'PyInit__collections'] as const;
 /** Methods that no other type has: they lead to the table. */
+const OF_SIMPLE_QUEUE = 'get_nowait';
 const OF_DEQUE = 'popleft';
 const OF_BUFFER = '__alloc__';
 const METHOD_BYTES = 32;
 const METHODS_MAX = 64;
 const NAME_MAX_BYTES = 16;
 const PROLOGUE_BYTES = 64;
+
+/** How executors hand work to their threads. */
+export function executorPlaces(executable: Executable, architecture: Architecture): readonly TaskPlace[] {
+  const methods = tableWith(executable, new Pointers(executable), OF_SIMPLE_QUEUE);
+  const got = offsetsOf(executable, methods, ['get', 'get_nowait'], architecture, true);
+  const put = offsetsOf(executable, methods, ['put', 'put_nowait'], architecture, false);
+  if (got.length === 0 || put.length === 0) return [];
+  return [
+    { program: 'python_queue_got', offsets: got, isReturn: true },
+    { program: 'python_queue_get', offsets: got, isReturn: false },
+    { program: 'python_queue_put', offsets: put, isReturn: false },
+  ];
+}
 
 export function queuePlaces(executable: Executable, architecture: Architecture): readonly TaskPlace[] {
   if (executable.dynamicSymbols(INTERPRETER_SYMBOLS).size === 0) return [];

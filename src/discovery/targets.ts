@@ -6,7 +6,7 @@ import { goRoutinePlaces, ROUTINE_FUNCTIONS } from './go-routines.js';
 import { goTlsPlaces, TLS_FUNCTIONS } from './go-tls.js';
 import { EVENT_LOOPS, LOOP_SYMBOLS } from './loop-probes.js';
 import { placesIn } from './probe-sites.js';
-import { queuePlaces } from './python-queues.js';
+import { executorPlaces, QUEUE_MODULE, queuePlaces } from './python-queues.js';
 import { TASK_SYMBOLS, taskPlaces } from './python-tasks.js';
 import { rustlsPlaces } from './rustls.js';
 import { ALL_SYMBOLS, BUFFER_PROBE, type LibraryProbe, TLS_LIBRARIES } from './tls-libraries.js';
@@ -28,16 +28,22 @@ export interface Target {
 }
 
 const ARCHITECTURE = process.arch === 'arm64' ? 'arm64' : 'x64';
-const SYMBOLS: readonly string[] = [...ALL_SYMBOLS, ...LOOP_SYMBOLS, ...TASK_SYMBOLS];
+const SYMBOLS: readonly string[] = [...ALL_SYMBOLS, ...LOOP_SYMBOLS, ...TASK_SYMBOLS, QUEUE_MODULE];
 const NEEDS = TLS_LIBRARIES.map(({ needs }) => new Set(needs));
 /** Names that are searched in about 10 ms. */
 const QUICK_NAMES_BYTES = 2 << 20;
 
+type QueuesTarget = Target & { readonly kind: 'queues' };
 type Symbols = ReadonlyMap<string, FoundSymbol>;
 
 export function targetsIn(executable: Executable): readonly Target[] {
   const symbols = executable.dynamicSymbols(SYMBOLS);
-  return [...tlsIn(executable, symbols), ...loopsIn(symbols), ...tasksIn(executable, symbols)];
+  return [
+    ...tlsIn(executable, symbols),
+    ...loopsIn(symbols),
+    ...tasksIn(executable, symbols),
+    ...executorsIn(executable, symbols),
+  ];
 }
 
 /** A file whose tables may take a second to read, where a library takes a millisecond. */
@@ -112,10 +118,18 @@ function tasksIn(executable: Executable, symbols: Symbols): readonly Target[] {
   return [{ kind: 'tasks', library: 'Python', attachments: isRefused ? [] : places, detail: isRefused ? places : '' }];
 }
 
+function executorsIn(executable: Executable, symbols: Symbols): readonly Target[] {
+  if (!symbols.has(QUEUE_MODULE)) return [];
+  return queuesTarget(executorPlaces(executable, ARCHITECTURE));
+}
+
+function queuesTarget(attachments: readonly Attachment[]): readonly QueuesTarget[] {
+  return attachments.length === 0 ? [] : [{ kind: 'queues', library: 'Python', attachments, detail: '' }];
+}
+
 /** Queues that programs use for much else: probed only where one is known to hand requests over. */
-export function queuesIn(executable: Executable): (Target & { readonly kind: 'queues' }) | null {
-  const attachments = queuePlaces(executable, ARCHITECTURE);
-  return attachments.length === 0 ? null : { kind: 'queues', library: 'Python', attachments, detail: '' };
+export function queuesIn(executable: Executable): QueuesTarget | null {
+  return queuesTarget(queuePlaces(executable, ARCHITECTURE))[0] ?? null;
 }
 
 /** Returns first: an entry without its return would look like a call that goes on. */

@@ -76,8 +76,9 @@ interface KnownFile {
 
 const PYTHON_RUN = 'python_run';
 const QUEUE_PROGRAM = 'python_deque_popleft';
-/** asyncio's own module. */
-const ASYNCIO = /\/_asyncio\.[^/]*$/;
+/** asyncio's own module, and the one beside it that is loaded when a task first has a function run on a thread. */
+const ASYNCIO = /\/_asyncio(\.[^/]*)$/;
+const QUEUES = '/_queue$1';
 const FILES_MAX = 16384;
 const URGENT_PER_TURN = 4;
 /** Files that are kept open while they wait to be read. */
@@ -246,6 +247,7 @@ export class TlsAttacher {
         const found = this.#inspect(file, pid);
         if (found === null) return false;
         known = found;
+        if (ASYNCIO.test(file.path)) this.#attachFile(`/proc/${pid}/root${file.path.replace(ASYNCIO, QUEUES)}`);
       }
       if (known.reason === NOT_LOOKED_AT) this.#await(known, pid);
       if (known.reason !== NO_LIBRARY) reason = known.reason;

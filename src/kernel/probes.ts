@@ -231,10 +231,15 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
     ways: [
       way(
         'uprobe',
-        ...['python_deque_popleft', 'python_deque_append', 'python_buffer_find', 'python_buffer_extend'].map(name => ({
-          name,
-          isForFiles: true,
-        })),
+        ...[
+          'python_queue_got',
+          'python_queue_get',
+          'python_queue_put',
+          'python_deque_popleft',
+          'python_deque_append',
+          'python_buffer_find',
+          'python_buffer_extend',
+        ].map(name => ({ name, isForFiles: true })),
       ),
     ],
     isRequired: false,

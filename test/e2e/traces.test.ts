@@ -122,9 +122,9 @@ test('tasks of asyncio: their calls are joined with the request that they serve,
   withChain(async (chain, receiver) => {
     await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
     const tasks = { turns: '', parallel: 'parallel', handler: 'handler', late: 'late', workers: 'workers' };
-    const blocking = { threads: 'threads', threadWorker: 'thread_worker', tokens: 'tokens' };
+    const blocking = { threads: 'threads', executor: 'executor', threadWorker: 'thread_worker', tokens: 'tokens' };
     const own = { ...tasks, ...blocking, relay: 'relay' };
-    const uv = { uvRequests: 'protocol', uvTurns: '', uvLate: 'late' };
+    const uv = { uvRequests: 'protocol', uvTurns: '', uvLate: 'late', uvTokens: 'tokens' };
     const modes = { ...own, ...uv };
     for (const [name, MODE] of Object.entries(modes)) {
       const env = { MODE, TICK_MS: '20', THINK_MS: '1', LOOP: name in uv ? 'uvloop' : '' };
@@ -136,12 +136,12 @@ test('tasks of asyncio: their calls are joined with the request that they serve,
     const losses = `${await agent.losses()}\n${agent.child.describe()}`;
     await agent.stop();
     const { calls, background } = judgeSpans(chain, receiver.spans(), '');
-    for (const name of ['turns', 'parallel', 'handler', 'relay', 'threads', 'uvRequests'])
+    for (const name of ['turns', 'parallel', 'handler', 'relay', 'threads', 'executor', 'uvRequests'])
       assertRight(name, calls.get(name), 2 * REQUESTS, FLOOR, losses);
     // uvloop writes late: the next request may be there before the connection's task waits for it.
     assertRight('uvTurns', calls.get('uvTurns'), 2 * REQUESTS, FLOOR_OF_LOOP, losses);
     // Nobody can tell from outside whose those are that a worker makes, or a task that has answered: none is better than wrong.
-    for (const name of ['late', 'workers', 'threadWorker', 'tokens', 'uvLate'])
+    for (const name of ['late', 'workers', 'threadWorker', 'tokens', 'uvLate', 'uvTokens'])
       assertRight(name, calls.get(name), 2 * REQUESTS, 0, losses);
     assert.equal(background.wrong, 0, background.examples.join('\n'));
   }));

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test, { after } from 'node:test';
 import { Executable } from '../../../src/discovery/executable.js';
-import { queuePlaces } from '../../../src/discovery/python-queues.js';
+import { executorPlaces, queuePlaces } from '../../../src/discovery/python-queues.js';
 import { TASK_SYMBOLS, type TaskPlace, taskPlaces } from '../../../src/discovery/python-tasks.js';
 
 const PYTHON = '/usr/bin/python3';
@@ -77,6 +77,19 @@ test('queues are followed where they are filled and emptied: deques and buffers'
   assert.deepEqual(
     found.map(({ program, offsets }) => [program, offsets.length]),
     ['deque_popleft', 'deque_append', 'buffer_find', 'buffer_extend'].map(name => [`python_${name}`, 1]),
+  );
+});
+
+test('executors are followed where their queues are filled and emptied, in the module that has these', () => {
+  const script = "import _queue; print(getattr(_queue, '__file__', ''))";
+  const module = execFileSync(PYTHON, ['-c', script], { encoding: 'utf8' }).trim();
+  const executable = Executable.open(module === '' ? files()[0] : module) as Executable;
+  const found = executorPlaces(executable, 'x64');
+  for (const { offsets } of found) for (const offset of offsets) assert.ok(executable.isCode(offset));
+  executable.close();
+  assert.deepEqual(
+    found.map(({ program, offsets, isReturn }) => [program, offsets.length, isReturn]),
+    ['got', 'get', 'put'].map(name => [`python_queue_${name}`, 2, name === 'got']),
   );
 });
 
