@@ -214,7 +214,22 @@ export function unixPeer(path: string, isClient: boolean): Peer {
   return isClient ? { ...peer, remoteAddress: name } : { ...peer, localAddress: name };
 }
 
+/** Texts of addresses that were seen lately, by their low bits: each would be a string of its own, once for every connection. */
+const KNOWN_ADDRESSES = 256;
+const knownAddresses = new Uint32Array(KNOWN_ADDRESSES);
+const knownTexts: string[] = Array.from({ length: KNOWN_ADDRESSES }, () => '0.0.0.0');
+
 function ipv4(view: DataView, at: number): string {
+  const address = view.getUint32(at, false);
+  const index = (address ^ (address >>> 8)) & (KNOWN_ADDRESSES - 1);
+  if (knownAddresses[index] !== address) {
+    knownAddresses[index] = address;
+    knownTexts[index] = ipv4Text(view, at);
+  }
+  return knownTexts[index] as string;
+}
+
+function ipv4Text(view: DataView, at: number): string {
   return `${view.getUint8(at)}.${view.getUint8(at + 1)}.${view.getUint8(at + 2)}.${view.getUint8(at + 3)}`;
 }
 

@@ -82,6 +82,13 @@ class Pending {
   }
 }
 
+/** Room for one, which is all that most connections ever need: an empty array takes room for 17 with its first element. */
+function roomForOne(): Pending[] {
+  const pending = [sparePending as Pending];
+  pending.pop();
+  return pending;
+}
+
 /** One that is over, for the next request on any connection: seldom are there many at a time. */
 let sparePending: Pending | null = null;
 
@@ -172,7 +179,7 @@ export class Matcher {
   lastResponded: Exchange | null = null;
   readonly #connection: Connection;
   readonly #sink: ExchangeSink;
-  readonly #pending: Pending[] = [];
+  readonly #pending = roomForOne();
 
   constructor(connection: Connection, sink: ExchangeSink) {
     this.#connection = connection;

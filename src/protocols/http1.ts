@@ -61,8 +61,16 @@ const IS_LOST = 7;
 const LF = 10;
 const CR = 13;
 
-/** A head that nobody reads at the moment: heads seldom lie in more than one record, so that one serves nearly all. */
-let spareHead: MessageHead | null = null;
+/** What a parser needs while it reads a head. */
+class Reading {
+  readonly head = new MessageHead();
+  readonly fields = new FieldReader();
+  /** Of a line that a chunk did not finish. */
+  readonly line = new LineBuffer();
+}
+
+/** One that nobody uses at the moment: heads seldom lie in more than one record, so that one serves nearly all. */
+let spare: Reading | null = null;
 
 /** The stream may go on at any position. */
 const ANYWHERE = -1;
@@ -70,14 +78,13 @@ const ANYWHERE = -1;
 class Http1Parser implements MessageParser {
   readonly #sink: MessageSink;
   readonly #isRequest: boolean;
-  readonly #line = new LineBuffer();
-  readonly #fields = new FieldReader();
-  readonly #chunked = new ChunkedReader();
+  /** From the first chunked body on. */
+  #chunked: ChunkedReader | null = null;
   #state = IN_NOTHING;
   /** Where the next byte must be. */
   #position = ANYWHERE;
-  /** The head that is being read; null outside of heads. */
-  #head: MessageHead | null = null;
+  /** Null outside of heads. */
+  #reading: Reading | null = null;
   // -- what is remembered of the head while its body passes
   #framing: Framing = FRAMING_NONE;
   #contentLength = 0;
@@ -109,7 +116,9 @@ class Http1Parser implements MessageParser {
   }
 
   get heldBytes(): number {
-    return this.#line.bytes.length + (this.#head === null ? 0 : textLength(this.#head) + this.#fields.heldBytes);
+    const reading = this.#reading;
+    if (reading === null) return 0;
+    return reading.line.bytes.length + textLength(reading.head) + reading.fields.heldBytes;
   }
 
   feed(bytes: Uint8Array, from: number, to: number, position: number): FeedResult {
@@ -153,8 +162,7 @@ class Http1Parser implements MessageParser {
       case IN_LENGTH_BODY:
         return this.#skipLengthBody();
       case IN_CHUNKED_BODY:
-        this.#chunked.skip(count);
-        if (this.#chunked.isLost) this.#state = IN_OPEN_BODY;
+        this.#skipChunkedBody(count);
         return OK;
       case IN_OPEN_BODY:
         return OK;
@@ -203,8 +211,7 @@ class Http1Parser implements MessageParser {
   resync(): void {
     this.#state = IN_NOTHING;
     this.#position = ANYWHERE;
-    this.#head = null;
-    this.#line.release();
+    this.#drop();
   }
 
   /** Passes over the empty lines before a message (RFC 9112 section 2.2) and begins it at the first other byte. */
@@ -212,13 +219,14 @@ class Http1Parser implements MessageParser {
     let at = from;
     while (at < to && (bytes[at] === CR || bytes[at] === LF)) at++;
     if (at === to) return to;
-    const head = spareHead ?? new MessageHead();
-    spareHead = null;
+    const reading = spare ?? new Reading();
+    spare = null;
+    const { head } = reading;
     head.clear();
     head.start = base + at;
     head.isRequest = this.#isRequest;
-    this.#head = head;
-    this.#fields.reset();
+    reading.fields.reset();
+    this.#reading = reading;
     this.#state = IN_START_LINE;
     this.#sink.onMessageStart(head.start);
     return at;
@@ -226,26 +234,26 @@ class Http1Parser implements MessageParser {
 
   /** Reads lines until the head or the bytes end; the index behind what was read. */
   #readHead(bytes: Uint8Array, from: number, to: number, base: number): number {
-    const head = this.#head as MessageHead;
-    const line = this.#line;
+    const reading = this.#reading as Reading;
+    const { line } = reading;
     let at = from;
     while (at < to) {
       let end = at;
       while (end < to && bytes[end] !== LF) end++;
-      if (end === to) return this.#keepLine(bytes, at, to);
+      if (end === to) return this.#keepLine(bytes, at, to, line);
       let isHeadEnd: boolean;
       if (line.length === 0) {
         const isOverfull = end - at > LINE_MAX_BYTES;
-        isHeadEnd = this.#readLine(bytes, at, isOverfull ? at + LINE_MAX_BYTES : end, isOverfull, head);
+        isHeadEnd = this.#readLine(bytes, at, isOverfull ? at + LINE_MAX_BYTES : end, isOverfull, reading);
       } else {
         line.append(bytes, at, end);
-        isHeadEnd = this.#readLine(line.bytes, 0, line.length, line.isOverfull, head);
+        isHeadEnd = this.#readLine(line.bytes, 0, line.length, line.isOverfull, reading);
         line.clear();
       }
       at = end + 1;
       if (this.#state === IS_BROKEN) return to;
       if (isHeadEnd) {
-        this.#completeHead(head, base + at);
+        this.#completeHead(reading, base + at);
         return at;
       }
     }
@@ -253,8 +261,7 @@ class Http1Parser implements MessageParser {
   }
 
   /** Keeps the beginning of a line, unless it can already be seen that this is not HTTP. */
-  #keepLine(bytes: Uint8Array, from: number, to: number): number {
-    const line = this.#line;
+  #keepLine(bytes: Uint8Array, from: number, to: number, line: LineBuffer): number {
     line.append(bytes, from, to);
     if (this.#state === IN_START_LINE) {
       const isPossible = this.#isRequest ? isRequestLinePrefix : isStatusLinePrefix;
@@ -264,11 +271,11 @@ class Http1Parser implements MessageParser {
   }
 
   /** Reads bytes[from, to), a line without LF; true if it is the empty one that ends the head. */
-  #readLine(bytes: Uint8Array, from: number, to: number, isOverfull: boolean, head: MessageHead): boolean {
+  #readLine(bytes: Uint8Array, from: number, to: number, isOverfull: boolean, { fields, head }: Reading): boolean {
     const end = to > from && bytes[to - 1] === CR ? to - 1 : to;
     if (this.#state === IN_FIELDS) {
       if (end === from) return true;
-      this.#fields.readLine(bytes, from, end, head);
+      fields.readLine(bytes, from, end, head);
       return false;
     }
     this.#state = IN_FIELDS;
@@ -281,12 +288,14 @@ class Http1Parser implements MessageParser {
     return isCut ? readCutRequestLine(bytes, from, to, head) : readRequestLine(bytes, from, to, head);
   }
 
-  #completeHead(head: MessageHead, headEnd: number): void {
+  #completeHead(reading: Reading, headEnd: number): void {
+    const { head } = reading;
     head.headEnd = headEnd;
-    this.#announce(head, false);
+    this.#announce(reading, false);
     if (this.#framing === FRAMING_LENGTH && this.#contentLength > 0) {
       this.#state = IN_LENGTH_BODY;
     } else if (this.#framing === FRAMING_CHUNKED) {
+      this.#chunked ??= new ChunkedReader();
       this.#chunked.reset();
       this.#state = IN_CHUNKED_BODY;
     } else if (this.#framing !== FRAMING_NONE && this.#framing !== FRAMING_LENGTH) {
@@ -300,8 +309,8 @@ class Http1Parser implements MessageParser {
 
   /** The head goes on at `position`, but not for us. */
   #truncateHead(position: number): FeedResult {
-    const head = this.#head as MessageHead;
-    const line = this.#line;
+    const reading = this.#reading as Reading;
+    const { head, line } = reading;
     if (this.#state === IN_START_LINE) {
       const isKnown = this.#isRequest
         ? readCutRequestLine(line.bytes, 0, line.length, head)
@@ -312,24 +321,25 @@ class Http1Parser implements MessageParser {
     if (!this.#isRequest && head.status < 200 && head.status !== 101) return this.#lose();
     head.isTruncated = true;
     head.headEnd = position;
-    this.#announce(head, true);
+    this.#announce(reading, true);
     this.#state = IN_OPEN_BODY;
     return OK;
   }
 
   /** Frames the head and gives it to the sink. */
-  #announce(head: MessageHead, isCut: boolean): void {
-    if (this.#isRequest) frameRequest(this.#fields, head, isCut);
-    else frameResponse(this.#fields, head, isCut, head.status >= 200 ? this.#sink.requestMethod() : '');
+  #announce(reading: Reading, isCut: boolean): void {
+    const { fields, head, line } = reading;
+    if (this.#isRequest) frameRequest(fields, head, isCut);
+    else frameResponse(fields, head, isCut, head.status >= 200 ? this.#sink.requestMethod() : '');
     this.#framing = head.framing;
     this.#contentLength = head.contentLength;
     this.#headEnd = head.headEnd;
     this.#isCut = isCut;
     this.#isBodyless = head.method === 'GET' || head.method === 'HEAD';
-    this.#head = null;
-    this.#line.release();
+    this.#reading = null;
+    line.release();
     this.#sink.onHead(head);
-    spareHead = head;
+    spare = reading;
   }
 
   #readLengthBody(to: number, base: number): number {
@@ -340,14 +350,21 @@ class Http1Parser implements MessageParser {
   }
 
   #readChunkedBody(bytes: Uint8Array, from: number, to: number, base: number): number {
-    const end = this.#chunked.read(bytes, from, to);
+    const chunked = this.#chunked as ChunkedReader;
+    const end = chunked.read(bytes, from, to);
     if (end === CHUNKED_MORE) return to;
     if (end === CHUNKED_BROKEN) {
       this.#break();
       return to;
     }
-    this.#end(base + end, this.#chunked.bodyBytes);
+    this.#end(base + end, chunked.bodyBytes);
     return end;
+  }
+
+  #skipChunkedBody(count: number): void {
+    const chunked = this.#chunked as ChunkedReader;
+    chunked.skip(count);
+    if (chunked.isLost) this.#state = IN_OPEN_BODY;
   }
 
   /** The missing bytes end at #position. A length-framed message ends where it said, seen or not. */
@@ -391,8 +408,11 @@ class Http1Parser implements MessageParser {
   }
 
   #drop(): void {
-    this.#head = null;
-    this.#line.release();
+    const reading = this.#reading;
+    if (reading === null) return;
+    this.#reading = null;
+    reading.line.release();
+    spare = reading;
   }
 }
 
