@@ -29,7 +29,8 @@ import type { Logger } from './self/log.js';
 export interface AgentSinks {
   /** Somebody takes spans. */
   readonly wantsSpans: boolean;
-  offerTraces(bytes: Uint8Array, spanCount: number): void;
+  /** `onGone`: nobody reads `bytes` any more. */
+  offerTraces(bytes: Uint8Array, spanCount: number, onGone: () => void): void;
   offerMetrics(snapshot: Snapshot): void;
   showConnections(summaries: readonly ConnectionSummary[], omitted: number): void;
   /** Calls back when the terminal or pipe that is printed to has gone. */
@@ -158,8 +159,17 @@ class Sinks implements AgentSinks {
     return this.#queues.traces.length > 0;
   }
 
-  offerTraces(bytes: Uint8Array, spanCount: number): void {
-    for (const queue of this.#queues.traces) queue.offer(bytes, spanCount);
+  offerTraces(bytes: Uint8Array, spanCount: number, onGone: () => void): void {
+    const { traces } = this.#queues;
+    const isKept = traces.some(({ keepsBytes }) => keepsBytes);
+    const given = isKept ? Uint8Array.from(bytes) : bytes;
+    if (isKept || traces.length === 0) onGone();
+    let readers = isKept ? 0 : traces.length;
+    const onQueueDone = (): void => {
+      readers--;
+      if (readers === 0) onGone();
+    };
+    for (const queue of traces) queue.offer(given, spanCount, onQueueDone);
   }
 
   offerMetrics({ families, nowNs, clock }: Snapshot): void {

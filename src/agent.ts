@@ -134,7 +134,7 @@ class Agent {
       agentPid: initialPid(),
       ownPeers: this.#admin === null ? [] : [{ address: this.#admin.host, port: this.#admin.port }],
       wantsSpans: this.#sinks?.wantsSpans ?? false,
-      handover: this.#handover.shared,
+      handover: this.#handover.memory,
       wantsConnections: connections === true,
     };
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
@@ -156,7 +156,7 @@ class Agent {
     switch (message.type) {
       case 'traces':
         this.#handover.taken(message.bytes.length);
-        this.#sinks?.offerTraces(message.bytes, message.spanCount);
+        this.#sinks?.offerTraces(message.bytes, message.spanCount, () => this.#handover.release(message.slot));
         return;
       case 'connections':
         this.#sinks?.showConnections(message.summaries, message.omitted);

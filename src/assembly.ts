@@ -11,7 +11,7 @@ import { RouteTable } from './enrichment/route.js';
 import type { Service } from './enrichment/service.js';
 import type { Exchange } from './exchanges/exchange.js';
 import type { ConnectionSummary } from './exporters/console-connection.js';
-import { Handover } from './handover.js';
+import { Handover, NO_SLOT } from './handover.js';
 import type { FromWorker, WorkerStart } from './messages.js';
 import { type ClosedConnection, Pipeline } from './pipeline.js';
 import { CONNECTION_RESET_RECEIVED, CONNECTION_RESET_SENT, ROLE_CLIENT, ROLE_SERVER } from './records/records.gen.js';
@@ -44,7 +44,7 @@ export interface AssemblyOptions {
 }
 
 /** Encoded bytes that are handed over without waiting for the interval. */
-const FLUSH_BYTES = 2 << 20;
+const FLUSH_BYTES = 1 << 20;
 /** Summaries of closed connections kept between two messages. */
 const SUMMARIES_MAX = 4096;
 
@@ -152,6 +152,7 @@ export class Assembly {
       wantsSpans: start.wantsSpans,
       maxRequestSpans: config.traces.maxExportBatchSize,
       maxBufferedBytes: config.traces.maxQueueBytes,
+      allocate: this.#handover === null ? undefined : byteLength => (this.#handover as Handover).allocate(byteLength),
       scopeVersion: start.version,
       ownPeers: start.ownPeers,
       isSelected: options.isSelected,
@@ -201,7 +202,10 @@ export class Assembly {
   /** Hands over finished spans and connection summaries. */
   flush(batches = this.pipeline.flush()): void {
     for (const { bytes, spanCount } of batches) {
-      if (this.#hasRoom(bytes.length, spanCount)) this.#post({ type: 'traces', bytes, spanCount }, [bytes.buffer]);
+      const slot = this.#handover?.slotOf(bytes) ?? NO_SLOT;
+      if (this.#hasRoom(bytes.length, spanCount)) {
+        this.#post({ type: 'traces', bytes, spanCount, slot }, slot === NO_SLOT ? [bytes.buffer as ArrayBuffer] : []);
+      } else this.#handover?.release(slot);
     }
     if (this.#summaries.length === 0) return;
     this.#post({ type: 'connections', summaries: this.#summaries, omitted: this.#omitted });

@@ -1,8 +1,9 @@
 // What the two threads say to each other. The worker has the data path; the main thread has configuration, exporters, the
-// admin listener and signals. Spans cross as encoded OTLP requests (their buffers are transferred), metrics as plain data.
+// admin listener and signals. Spans cross as encoded OTLP requests (in memory that both see, or that goes with them), metrics as plain data.
 
 import type { Config } from './config/schema.js';
 import type { ConnectionSummary } from './exporters/console-connection.js';
+import type { HandoverMemory } from './handover.js';
 import type { ProbeReport } from './kernel/probes.js';
 import type { MetricFamily } from './signals/metric-model.js';
 import type { JoinBatch } from './traces/join-batch.js';
@@ -20,7 +21,7 @@ export interface WorkerStart {
   /** Somebody wants spans; else metrics only. */
   readonly wantsSpans: boolean;
   /** Bytes of spans on their way (handover.ts); null: nobody bounds them. */
-  readonly handover: SharedArrayBuffer | null;
+  readonly handover: HandoverMemory | null;
   /** Send a summary of each closed connection. */
   readonly wantsConnections: boolean;
 }
@@ -46,7 +47,8 @@ export type FromWorker =
       readonly bootNs: number;
       readonly clock: ClockState;
     }
-  | { readonly type: 'traces'; readonly bytes: Uint8Array<ArrayBuffer>; readonly spanCount: number }
+  /** `slot`: of the handover, where `bytes` lie; it wants it back. */
+  | { readonly type: 'traces'; readonly bytes: Uint8Array; readonly spanCount: number; readonly slot: number }
   | { readonly type: 'join'; readonly batch: JoinBatch }
   | { readonly type: 'connections'; readonly summaries: readonly ConnectionSummary[]; readonly omitted: number }
   | {

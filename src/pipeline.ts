@@ -12,7 +12,7 @@ import type { Service } from './enrichment/service.js';
 import { errnoName } from './errno.js';
 import { Exchange, type ExchangeKind, KIND_CLIENT, KIND_SERVER } from './exchanges/exchange.js';
 import type { DropReason } from './exchanges/matcher.js';
-import { type EncodedTraces, TraceRequestEncoder } from './otlp/trace-request.js';
+import { type Allocate, type EncodedTraces, TraceRequestEncoder } from './otlp/trace-request.js';
 import { callsTraceService, carriesOtlp, carriesTraces } from './protocols/otlp.js';
 import type { MessageHead } from './protocols/protocol.js';
 import { HANDSHAKE_DONE, HANDSHAKE_LOST, type TlsHandshake } from './protocols/tls/handshake.js';
@@ -88,6 +88,7 @@ export interface PipelineOptions {
   readonly wantsSpans: boolean;
   readonly maxRequestSpans: number;
   readonly maxBufferedBytes: number;
+  readonly allocate?: Allocate | undefined;
   readonly scopeVersion: string;
   /** Peers that are our own (the admin listener): connections to them are not read. */
   readonly ownPeers: readonly { readonly address: string; readonly port: number }[];
@@ -174,6 +175,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       scopeName: 'underspan',
       scopeVersion: options.scopeVersion,
       maxBufferedBytes: options.maxBufferedBytes,
+      allocate: options.allocate,
       maxRequestSpans: options.maxRequestSpans,
     });
     this.#tlsWriter = new TlsSpanWriter(this.encoder);

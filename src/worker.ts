@@ -1,5 +1,5 @@
 // The worker thread: the whole data path, fed by the kernel or by a recording. It shares nothing with the main thread but
-// messages, so that no exporter, slow backend or garbage collection there ever stalls the rings.
+// messages and the slots of handover.ts, so that no exporter, slow backend or garbage collection there ever stalls the rings.
 import { parentPort, workerData } from 'node:worker_threads';
 import { AgentError } from './errors.js';
 import { LiveSource } from './live-source.js';

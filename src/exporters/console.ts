@@ -62,6 +62,7 @@ const TICK_MS = 100;
 export class ConsoleTraceExporter implements Exporter {
   readonly name = 'console';
   readonly canBeAway = false;
+  readonly keepsBytes = true;
   readonly counts: ConsoleCounts = { received: 0, skipped: 0, filtered: 0, leftOut: 0, dropped: 0, shown: 0 };
   readonly #style: Style;
   readonly #printer: LinePrinter;
@@ -211,6 +212,7 @@ export interface ConsoleJsonOptions {
 export class ConsoleJsonExporter implements Exporter {
   readonly name = 'console-json';
   readonly canBeAway = false;
+  readonly keepsBytes = true;
   readonly #filter: SpanFilter | null;
   readonly #printer: LinePrinter;
 

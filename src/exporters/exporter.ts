@@ -19,6 +19,8 @@ export interface Exporter {
   readonly name: string;
   /** It may say `unavailable`, so that what it is given is worth keeping. */
   readonly canBeAway: boolean;
+  /** It may read what it was given after `export` has resolved. */
+  readonly keepsBytes: boolean;
   /** Sends one Export...ServiceRequest with `itemCount` spans or data points. Never rejects. */
   export(bytes: Uint8Array, itemCount: number): Promise<ExportResult>;
   /** Gives up what is in flight after `timeoutMs`, and closes. Never rejects. */

@@ -15,6 +15,7 @@ const MAX_MESSAGE_LENGTH = 200;
 export class OtlpHttpExporter implements Exporter {
   readonly name: string;
   readonly canBeAway = true;
+  readonly keepsBytes = false;
   readonly #poster: HttpPoster;
   readonly #log: Log;
   readonly #encode: (bytes: Uint8Array) => Uint8Array;

@@ -112,6 +112,7 @@ export class ExportQueue {
             waiting: this.#waiting,
             flying: this.#flying,
             release: request => this.#release(request),
+            forget,
             onEnd: () => this.#pump(),
             log: message => this.#log('warn', `${this.name}: ${message}`),
           });
@@ -124,6 +125,11 @@ export class ExportQueue {
 
   get name(): string {
     return this.#exporter.name;
+  }
+
+  /** What is offered may be read after it is gone. */
+  get keepsBytes(): boolean {
+    return this.#exporter.keepsBytes;
   }
 
   /** Bytes waiting and in flight. */
@@ -145,21 +151,27 @@ export class ExportQueue {
     return this.#backoff.isFailing;
   }
 
-  /** Takes a request for delivery; makes room at the expense of the oldest. Never throws, never blocks. */
-  offer(bytes: Uint8Array, itemCount: number): void {
+  /**
+   * Takes a request for delivery; makes room at the expense of the oldest. Never throws, never blocks. `onGone` is called
+   * once, when `bytes` are not read any more.
+   */
+  offer(bytes: Uint8Array, itemCount: number, onGone: (() => void) | null = null): void {
     this.counts.offered += itemCount;
     if (this.#isClosed) {
       this.counts.dropped.shutdown += itemCount;
+      onGone?.();
       return;
     }
     while (!this.#hasRoom(bytes.length, itemCount)) {
       const oldest = this.#waiting.shift();
       if (oldest === undefined) {
         this.#dropFull(itemCount);
+        onGone?.();
         return;
       }
       this.#dropFull(oldest.itemCount);
       this.#release(oldest);
+      forget(oldest);
     }
     this.#heldBytes += bytes.length;
     this.#heldItems += itemCount;
@@ -172,6 +184,7 @@ export class ExportQueue {
       serial: this.#serial++,
       keptAs: null,
       isSettled: false,
+      onGone,
     });
     this.#pump();
   }
@@ -268,7 +281,10 @@ export class ExportQueue {
   async #send(request: Request): Promise<void> {
     const result = await this.#export(request.bytes, request.itemCount);
     // close() has given it up and counted it meanwhile.
-    if (!this.#flying.delete(request)) return;
+    if (!this.#flying.delete(request)) {
+      forget(request);
+      return;
+    }
     if (result.kind === 'unavailable') this.#keep(request, result.message, result.retryAfterMs);
     else {
       request.isSettled = true;
@@ -276,8 +292,14 @@ export class ExportQueue {
       const isCounted = request.keptAs !== null && this.#backlog?.forget(request.keptAs, request.itemCount) === false;
       if (request.keptAs === null) this.#release(request);
       this.#settle(isCounted ? 0 : request.itemCount, result);
+      if (!this.#isStoring(request)) forget(request);
     }
     this.#pump();
+  }
+
+  /** It is under way to the disk, and read there. */
+  #isStoring(request: Request): boolean {
+    return this.#storing?.has(request) ?? false;
   }
 
   /** Takes the oldest of the backlog in its own time, and sends it. */
@@ -335,10 +357,12 @@ export class ExportQueue {
 
   /** Puts a request back to its place, unless it is stored or too old, and pauses. */
   #keep(request: Request, message: string, retryAfterMs: number | null): void {
-    if (request.keptAs === null && !(this.#storing?.has(request) ?? false)) {
+    if (request.keptAs !== null) forget(request);
+    else if (!this.#isStoring(request)) {
       if (this.#backlog === null && performance.now() - request.offeredAtMs > this.#maxAgeMs) {
         this.counts.dropped.expired += request.itemCount;
         this.#release(request);
+        forget(request);
       } else {
         const later = this.#waiting.findIndex(other => other.serial > request.serial);
         this.#waiting.splice(later < 0 ? this.#waiting.length : later, 0, request);
@@ -357,4 +381,10 @@ export class ExportQueue {
     // With a backlog nobody needs to wait for a destination that is away.
     if (this.#backlog !== null) for (const resolve of this.#onIdle.splice(0)) resolve(false);
   }
+}
+
+/** Nobody reads its bytes any more: it neither waits, flies nor is under way to the disk. */
+function forget(request: Request): void {
+  request.onGone?.();
+  request.onGone = null;
 }

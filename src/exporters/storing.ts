@@ -14,6 +14,8 @@ export interface Request {
   keptAs: number | null;
   /** What became of it is known. */
   isSettled: boolean;
+  /** To be told once when nobody reads `bytes` any more. */
+  onGone: (() => void) | null;
 }
 
 export interface StoringContext {
@@ -21,6 +23,8 @@ export interface StoringContext {
   readonly flying: ReadonlySet<Request>;
   /** The request is not held in memory on its own account any more. */
   readonly release: (request: Request) => void;
+  /** Nobody reads its bytes any more. */
+  readonly forget: (request: Request) => void;
   readonly onEnd: () => void;
   readonly log: (message: string) => void;
 }
@@ -120,18 +124,22 @@ export class Storing {
 
   /** A request is on disk now; if it was settled meanwhile, it need not be. */
   #place(request: Request, keptAs: number): void {
+    const { flying, forget, release } = this.#context;
+    if (!flying.has(request)) forget(request);
     if (request.isSettled) {
       this.#backlog.forget(keptAs, request.itemCount);
       return;
     }
     request.keptAs = keptAs;
-    this.#context.release(request);
+    release(request);
   }
 
   /** Back to where it came from; if it flies, its sender has it still. */
   #refuse(request: Request): void {
     this.#refusedUntilMs = performance.now() + RETRY_MS;
-    const { waiting, flying } = this.#context;
-    if (!request.isSettled && !flying.has(request)) waiting.unshift(request);
+    const { waiting, flying, forget } = this.#context;
+    if (flying.has(request)) return;
+    if (request.isSettled) forget(request);
+    else waiting.unshift(request);
   }
 }

@@ -71,6 +71,7 @@ function isSpanExporter(made: unknown): made is SpanExporter {
 class ThirdPartyExporter implements Exporter {
   readonly name: string;
   readonly canBeAway = false;
+  readonly keepsBytes = true;
   readonly #exporter: SpanExporter;
   readonly #timeoutMs: number;
   readonly #log: Log;

@@ -11,9 +11,15 @@ const MAX_CACHED_SERVICES = 4096;
 /** Tags and lengths of ResourceSpans and ScopeSpans around the spans of one service. */
 const NESTING_BYTES = 12;
 
-/** A complete ExportTraceServiceRequest in an ArrayBuffer of its own (transferable). */
+/** Where a request of so many bytes is put together. */
+export type Allocate = (byteLength: number) => Uint8Array;
+
+/** In an ArrayBuffer of its own (transferable). */
+export const allocateOwn: Allocate = byteLength => Buffer.allocUnsafeSlow(byteLength);
+
+/** A complete ExportTraceServiceRequest. */
 export interface EncodedTraces {
-  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly bytes: Uint8Array;
   readonly spanCount: number;
 }
 
@@ -43,6 +49,7 @@ export interface SpanGroupsOptions {
   readonly scope: Uint8Array;
   readonly maxRequestBytes: number;
   readonly maxRequestSpans: number;
+  readonly allocate: Allocate;
 }
 
 export class SpanGroups {
@@ -50,6 +57,7 @@ export class SpanGroups {
   readonly #schemaUrl = encodeSchemaUrl();
   readonly #maxRequestBytes: number;
   readonly #maxRequestSpans: number;
+  readonly #allocate: Allocate;
   readonly #groupsById = new Map<number, ServiceGroup>();
   /** Groups with spans, in order of their first. */
   #groups: ServiceGroup[] = [];
@@ -63,6 +71,7 @@ export class SpanGroups {
     this.#scope = options.scope;
     this.#maxRequestBytes = options.maxRequestBytes;
     this.#maxRequestSpans = options.maxRequestSpans;
+    this.#allocate = options.allocate;
   }
 
   get spanCount(): number {
@@ -183,7 +192,7 @@ export class SpanGroups {
       total += 1 + varintSize(size) + size;
       spanCount += part.spanCount;
     }
-    const bytes = Buffer.allocUnsafeSlow(total);
+    const bytes = this.#allocate(total);
     let at = 0;
     for (const part of parts) {
       at = putHeader(bytes, at, 0x0a, this.#resourceSpansBytes(part));

@@ -21,10 +21,10 @@ import {
 } from './attributes.js';
 import { ProtoWriter, tagBytes, WIRE_FIXED32 } from './proto-writer.js';
 import { encodeScope } from './resource.js';
-import { type EncodedTraces, type ServiceGroup, SpanGroups } from './span-groups.js';
+import { type Allocate, allocateOwn, type EncodedTraces, type ServiceGroup, SpanGroups } from './span-groups.js';
 
 export { type AttributeKey, attributeKey, type DoubleRow } from './attributes.js';
-export type { EncodedTraces } from './span-groups.js';
+export type { Allocate, EncodedTraces } from './span-groups.js';
 
 /** Below the 4 MiB that gRPC servers accept by default. */
 const DEFAULT_MAX_REQUEST_BYTES = 3.5 * 1024 * 1024;
@@ -67,6 +67,8 @@ export interface TraceRequestOptions {
   /** Spans in one request at most (OTEL_BSP_MAX_EXPORT_BATCH_SIZE); default unlimited. */
   readonly maxRequestSpans?: number;
   readonly maxBufferedBytes?: number;
+  /** Memory for requests; default buffers of their own. */
+  readonly allocate?: Allocate | undefined;
 }
 
 /** Spans that did not make it into a request, by cause. */
@@ -97,6 +99,7 @@ export class TraceRequestEncoder {
       scope: encodeScope(options.scopeName, options.scopeVersion),
       maxRequestBytes: options.maxRequestBytes ?? DEFAULT_MAX_REQUEST_BYTES,
       maxRequestSpans: options.maxRequestSpans ?? Number.POSITIVE_INFINITY,
+      allocate: options.allocate ?? allocateOwn,
     });
   }
 

@@ -135,6 +135,7 @@ for (const protocol of ['grpc', 'http/protobuf'] as const) {
 class Destination implements Exporter {
   readonly name = 'destination';
   readonly canBeAway = true;
+  readonly keepsBytes = false;
   readonly taken: string[] = [];
   isAway = true;
 

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Worker } from 'node:worker_threads';
-import { Handover } from '../../src/handover.js';
+import { Handover, NO_SLOT } from '../../src/handover.js';
 
 test('what is on its way is bounded; what has no room is counted', () => {
   const worker = new Handover(undefined, 100);
-  const main = new Handover(worker.shared, 100);
+  const main = new Handover(worker.memory, 100);
   assert.equal(worker.offer(60, 3), true);
   assert.equal(worker.offer(40, 2), true);
   assert.equal(worker.offer(1, 1), false);
@@ -18,6 +18,28 @@ test('what is on its way is bounded; what has no room is counted', () => {
   main.taken(60);
   assert.equal(worker.byteLength, 0);
   assert.equal(worker.dropped, 2);
+});
+
+test('requests lie in memory that both see, the slot that came back last first, and in their own beyond', () => {
+  const worker = new Handover();
+  const main = new Handover(worker.memory);
+  const first = worker.allocate(100);
+  first.fill(7);
+  assert.equal(worker.slotOf(first), 0);
+  assert.deepEqual([...new Uint8Array(main.memory.slots[0] as SharedArrayBuffer, 98, 3)], [7, 7, 0]);
+  const others = worker.memory.slots.map(() => worker.allocate(10));
+  assert.deepEqual(
+    others.map(bytes => worker.slotOf(bytes)),
+    [...worker.memory.slots.keys()].map(slot => (slot + 1 < worker.memory.slots.length ? slot + 1 : NO_SLOT)),
+  );
+  assert.equal(others.at(-1)?.buffer.byteLength, 10);
+  main.release(NO_SLOT);
+  main.release(3);
+  main.release(1);
+  assert.equal(worker.slotOf(worker.allocate(1)), 1);
+  assert.equal(worker.slotOf(worker.allocate(1)), 3);
+  main.release(0);
+  assert.equal(worker.slotOf(worker.allocate(64 << 20)), NO_SLOT);
 });
 
 test('something larger than the bound goes when nothing else is on its way', () => {
@@ -38,7 +60,7 @@ test('who waits for room gets it when the other thread takes', async () => {
       handover.waitForRoom(50);
       parentPort.postMessage(handover.offer(50, 1) ? 'has room' : 'has none');
     });`;
-  const worker = new Worker(code, { eval: true, workerData: handover.shared });
+  const worker = new Worker(code, { eval: true, workerData: handover.memory });
   const messages: unknown[] = [];
   await new Promise<void>((resolve, reject) => {
     worker.on('error', reject);

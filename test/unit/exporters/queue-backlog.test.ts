@@ -14,6 +14,7 @@ import { createOtlpExporter } from '../../../src/exporters/otlp.js';
 import { resolveOtlpTarget } from '../../../src/exporters/otlp-settings.js';
 import { ExportQueue, type ExportQueueOptions } from '../../../src/exporters/queue.js';
 import { startOtlpReceiver } from '../../support/otlp-receiver.js';
+import { Lent } from './lent.js';
 import { traceRequest } from './requests.js';
 
 const AWAY: ExportResult = { kind: 'unavailable', message: 'away', retryAfterMs: null };
@@ -26,6 +27,7 @@ const newFolder = (): string => mkdtempSync(join(root, 'q-'));
 class Destination implements Exporter {
   readonly name = 'destination';
   readonly canBeAway = true;
+  readonly keepsBytes = false;
   readonly taken: number[] = [];
   state: 'here' | 'away' | 'silent' = 'here';
   delayMs = 0;
@@ -117,15 +119,17 @@ test('an outage: all of it goes to disk, memory stays free, and it arrives in or
   const destination = new Destination();
   const kept = await newQueue(destination, newFolder());
   const { queue, backlog, lines } = kept;
+  const lent = new Lent();
   destination.state = 'away';
   // Ten times of what fits into memory.
   for (let i = 0; i < 1000; i++) {
-    queue.offer(request(i), 1);
+    lent.offer(queue, request(i), 1);
     if (i % 20 === 19) await until(() => queue.heldBytes < 50_000, 'memory to be free');
     assert.equal(total(kept), i + 1);
   }
   await until(() => queue.heldItems === 0, 'everything to be stored');
   assert.equal(backlog.itemCount, 1000);
+  assert.equal(lent.count, 0);
   assert.ok(destination.attempts < 200, 'one request tries');
   destination.state = 'here';
   await until(() => backlog.itemCount === 0, 'delivery');
@@ -303,8 +307,10 @@ test('whatever happens, the sum balances', async () => {
       const exporter: Exporter = {
         name: 'scripted',
         canBeAway: true,
-        export: async () => {
+        keepsBytes: false,
+        export: async bytes => {
           if (attempt % 3 === 0) await sleep(1);
+          Lent.check(bytes);
           return outcomes[attempt++] ?? EXPORTED;
         },
         shutdown: async () => {},
@@ -316,15 +322,17 @@ test('whatever happens, the sum balances', async () => {
         { maxBytes: 1 << 20 },
       );
       const { queue, backlog } = kept;
+      const lent = new Lent();
       let offered = 0;
       for (const [length, items, isYielding] of requests) {
-        queue.offer(request(0, length), items);
+        lent.offer(queue, request(0, length), items);
         offered += items;
         assert.equal(total(kept), offered);
         if (isYielding) await sleep(0);
         assert.equal(total(kept), offered);
       }
       await until(() => queue.heldItems === 0 && backlog.itemCount === 0, 'delivery');
+      assert.equal(lent.count, 0);
       assert.equal(total(kept), offered);
       assert.equal(queue.heldBytes, 0);
       await queue.close(1000);

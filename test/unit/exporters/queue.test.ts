@@ -9,6 +9,7 @@ import { createOtlpExporter } from '../../../src/exporters/otlp.js';
 import { resolveOtlpTarget } from '../../../src/exporters/otlp-settings.js';
 import { ExportQueue, type ExportQueueOptions } from '../../../src/exporters/queue.js';
 import { startOtlpReceiver } from '../../support/otlp-receiver.js';
+import { Lent } from './lent.js';
 import { traceRequest } from './requests.js';
 
 const UNAVAILABLE: ExportResult = { kind: 'unavailable', message: 'away', retryAfterMs: null };
@@ -18,6 +19,7 @@ const REFUSED: ExportResult = { kind: 'refused', code: '3', message: 'no' };
 class ScriptedExporter implements Exporter {
   readonly name = 'scripted';
   readonly canBeAway = true;
+  readonly keepsBytes = false;
   readonly asked: number[] = [];
   flying = 0;
   maxFlying = 0;
@@ -35,6 +37,7 @@ class ScriptedExporter implements Exporter {
     try {
       return await this.#answer(this.asked.length, bytes[0] as number);
     } finally {
+      Lent.check(bytes);
       this.flying--;
     }
   }
@@ -240,8 +243,9 @@ test('whatever happens, the sum balances and the bounds hold', async () => {
         return outcomes[attempt] ?? EXPORTED;
       });
       const { queue } = newQueue(exporter, { maxBytes: 300, maxItems: 60, minPauseMs: 0.1, maxPauseMs: 0.5 });
+      const lent = new Lent();
       for (const [bytes, items, isYielding] of requests) {
-        queue.offer(request(0, bytes), items);
+        lent.offer(queue, request(0, bytes), items);
         assert.ok(queue.heldBytes <= 300 && queue.heldItems <= 60);
         assert.equal(total(queue), queue.counts.offered);
         if (isYielding) await new Promise(setImmediate);
@@ -250,6 +254,7 @@ test('whatever happens, the sum balances and the bounds hold', async () => {
       assert.equal(total(queue), queue.counts.offered);
       assert.equal(queue.heldItems, 0);
       assert.equal(queue.heldBytes, 0);
+      assert.equal(lent.count, 0);
     }),
     { numRuns: 60 },
   );

@@ -5,12 +5,15 @@ import { attributeKey, type EncodedTraces, TraceRequestEncoder } from '../../../
 import { TraceContext } from '../../../src/traces/context.js';
 import { serviceOf } from '../otlp/spans.js';
 
+/** Of the agent's requests most lie in memory that its threads share. */
+const allocate = (byteLength: number): Uint8Array => new Uint8Array(new SharedArrayBuffer(byteLength));
+
 const CLOCK = new WallClock();
 CLOCK.set(1_790_000_000, 0);
 
 /** One request with `count` spans named `<name>-0`, `<name>-1` ..., each about `spanBytes` long, of two services. */
 export function traceRequest(name: string, count: number, spanBytes = 100): EncodedTraces {
-  const encoder = new TraceRequestEncoder({ clock: CLOCK, scopeName: 'underspan', scopeVersion: '0.1.0' });
+  const encoder = new TraceRequestEncoder({ clock: CLOCK, scopeName: 'underspan', scopeVersion: '0.1.0', allocate });
   const trace = new TraceContext();
   trace.id0 = 0xabcdef01;
   const padding = attributeKey('padding');

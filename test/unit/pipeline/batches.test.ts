@@ -6,7 +6,7 @@ import path from 'node:path';
 import test from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { loadConfig } from '../../../src/config/load.js';
-import { Handover } from '../../../src/handover.js';
+import { Handover, type HandoverMemory } from '../../../src/handover.js';
 import type { FromWorker } from '../../../src/messages.js';
 import { decodeTraces } from '../../../src/otlp/decode.js';
 import { ReplaySource } from '../../../src/replay-source.js';
@@ -30,7 +30,7 @@ interface Replayed {
   readonly logged: readonly string[];
 }
 
-async function replay(name: string, handover: SharedArrayBuffer | null = null): Promise<Replayed> {
+async function replay(name: string, handover: HandoverMemory | null = null): Promise<Replayed> {
   const directory = temporaryDirectory('batches');
   const file = path.join(directory, name);
   writeFileSync(file, gunzipSync(readFileSync(path.join(FOLDER, `${name}.bin.gz`))));
@@ -110,7 +110,7 @@ test('spans that the main thread does not take in time are dropped, counted and 
   const name = NAMES[0] as string;
   const main = new Handover();
   assert.ok(main.offer(1 << 30, 1));
-  const { spans, ended, dropped, logged } = await replay(name, main.shared);
+  const { spans, ended, dropped, logged } = await replay(name, main.memory);
   const all = await replay(name);
   assert.equal(spans.length, 0);
   assert.deepEqual(ended, all.ended);
