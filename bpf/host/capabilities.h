@@ -3,12 +3,14 @@
  * Gives up capabilities in all threads. They belong to threads, capset(2) is for the one
  * that calls it, and Node.js has started several before our first line runs. So each thread
  * is told by the signal that the C library keeps for the same need of setuid(2), which no
- * thread can block (nptl(7)): its handler is ours until all have obeyed. If one does not,
- * ours stays, for the library's would find nothing that it expects.
+ * thread can block (nptl(7)): its handler is ours until all have obeyed, and none has the
+ * signal pending that was sent to it. If one does not, ours stays, for the library's would
+ * find nothing that it expects.
  */
 #ifndef UNDERSPAN_HOST_CAPABILITIES_H
 #define UNDERSPAN_HOST_CAPABILITIES_H
 #include <dirent.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/prctl.h>
 
@@ -62,7 +64,26 @@ static bool has_others(pid_t thread)
 	return ((uint64_t)data[1].permitted << 32 | data[0].permitted) & ~capabilities_kept;
 }
 
-/* Tells all threads that have more than is kept, and returns how many there were; -1 if they cannot be listed. */
+/* Has it been told, and has not come to that yet? Signals of this kind queue. */
+static bool is_told(pid_t thread)
+{
+	char path[64], text[4096], *line;
+	ssize_t bytes;
+	int file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/status", thread);
+	file = open(path, O_RDONLY | O_CLOEXEC);
+	if (file < 0)
+		return false; /* it has ended */
+	bytes = read(file, text, sizeof(text) - 1);
+	close(file);
+	text[bytes > 0 ? bytes : 0] = 0;
+	line = strstr(text, "\nSigPnd:");
+	return line && strtoull(line + sizeof("\nSigPnd:") - 1, NULL, 16) >> (SIGNAL_TO_ALL - 1) & 1;
+}
+
+/* Tells all threads that have more than is kept, and returns how many there are that have, or have not come to it yet; -1 if they
+ * cannot be listed. */
 static int tell_threads(void)
 {
 	DIR *tasks = opendir("/proc/self/task");
@@ -73,11 +94,16 @@ static int tell_threads(void)
 		return -1;
 	while ((entry = readdir(tasks))) {
 		pid_t thread = atoi(entry->d_name);
+		bool is_late;
 
-		if (thread <= 0 || !has_others(thread))
+		if (thread <= 0)
+			continue;
+		is_late = is_told(thread);
+		if (!is_late && !has_others(thread))
 			continue;
 		count++;
-		syscall(SYS_tgkill, getpid(), thread, SIGNAL_TO_ALL);
+		if (!is_late)
+			syscall(SYS_tgkill, getpid(), thread, SIGNAL_TO_ALL);
 	}
 	closedir(tasks);
 	return count;
