@@ -41,8 +41,18 @@ static __always_inline void cause_of_write(struct thread_state *thread, struct c
 {
 	*cause = thread->cause;
 	*request = c->handed.flags ? c->handed : thread->request;
-	if (!thread->runs_routines && (thread->context || thread->item))
+	if (has_units(thread))
+		unit_tells(thread, request);
+	else if (!thread->runs_routines && (thread->context || thread->item))
 		python_writes(thread, c, request);
+}
+
+/* What a connect of the thread may be caused by. */
+static __always_inline void cause_of_connect(struct thread_state *thread, struct event_cause *cause)
+{
+	*cause = thread->cause;
+	if (has_units(thread))
+		unit_tells(thread, cause);
 }
 
 /* Bytes up to `seq` were taken from the connection. */
@@ -72,10 +82,14 @@ static __always_inline void cause_taken(struct thread_state *thread, struct conn
 	request->generation = c->generation;
 	request->seq = seq;
 	request->flags = (request->flags & (CAUSE_LOOPS | CAUSE_ROUTINE)) | CAUSE_TAKEN;
-	if (thread->runs_routines)
+	if (thread->runs_routines) {
 		cause_keep_routine(thread);
-	else
+	} else if (thread->has_units && thread->unit) {
+		unit_takes(thread, request);
+	} else {
 		thread->item = 0;
+		thread->has_request = 1;
+	}
 }
 
 /* The thread has come to a request that another one took: bytes up to `seq`. */
@@ -101,6 +115,8 @@ static __always_inline void cause_waited(struct thread_state *thread)
 	thread->request.flags |= CAUSE_WAITED | CAUSE_LOOPS;
 	thread->sole = SOLE_NONE;
 	thread->unclaimed = UNCLAIMED_NONE;
+	if (has_units(thread))
+		thread->unit = 0;
 }
 
 /* Loops round up what they wait for their next timer, some of them twice. */
@@ -174,6 +190,7 @@ static __always_inline void cause_keep(__u32 tid)
 		thread->epoch = 0;
 		thread->cause.flags = 0;
 		thread->context = thread->outer_context = thread->item = 0;
+		thread->has_request = thread->has_units = 0;
 	}
 }
 

@@ -85,6 +85,7 @@ enum event_cause_flag {
 	CAUSE_TASK = 512, /* it is an asyncio task's: see CAUSE_START_SHIFT */
 	CAUSE_STRAYED = 1024, /* with CAUSE_TASK: tasks that were started for the request call, and nobody waits for them */
 	CAUSE_CAME = 2048, /* another thread has taken it, and this one has come to it: see socket_asked in bpf/socket_call.h */
+	CAUSE_TOLD = 4096, /* the program itself says that the thread is at it: see bpf/unit.h */
 };
 
 /* The bits above it are a digest, never 0. Of a goroutine: how it was started. Of a task:

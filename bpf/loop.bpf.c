@@ -4,7 +4,8 @@
  * timer, a callback that was put off, the end of a handle. What the loop does from
  * there on is not for what it took last. By the loop's own functions
  * (src/discovery/loop-probes.ts); the one that every turn passes through says that the
- * loop is watched as a whole, and is attached last.
+ * loop is watched as a whole, and is attached last. And programs that tell what they are
+ * at: see unit.h.
  */
 
 SEC("uprobe")
@@ -26,5 +27,55 @@ int loop_turned(struct pt_regs *ctx)
 		return 0;
 	cause_woken(thread);
 	thread->cause.flags |= CAUSE_GUARDED;
+	return 0;
+}
+
+/* Functions that the thread runs for one of the program's objects, their first or second
+ * argument, until they return; */
+static __always_inline int unit_entered(struct pt_regs *ctx, __u64 address, bool follows)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (!thread)
+		return 0;
+	if (address)
+		unit_begins(thread, address, PT_REGS_SP(ctx), follows);
+	else
+		unit_ends(thread, PT_REGS_SP(ctx));
+	return 0;
+}
+
+SEC("uprobe")
+int unit_first(struct pt_regs *ctx)
+{
+	return unit_entered(ctx, PT_REGS_PARM1(ctx), false);
+}
+
+SEC("uprobe")
+int unit_second(struct pt_regs *ctx)
+{
+	return unit_entered(ctx, PT_REGS_PARM2(ctx), false);
+}
+
+SEC("uprobe")
+int unit_following(struct pt_regs *ctx)
+{
+	return unit_entered(ctx, PT_REGS_PARM1(ctx), true);
+}
+
+SEC("uprobe")
+int unit_left(struct pt_regs *ctx)
+{
+	return unit_entered(ctx, 0, false);
+}
+
+/* or that make one, which they return. */
+SEC("uprobe")
+int unit_made(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (thread)
+		unit_is_made(thread, PT_REGS_RC(ctx));
 	return 0;
 }

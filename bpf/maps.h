@@ -177,6 +177,12 @@ struct thread_state {
 			__u64 item_queue; /* out of which */
 			__u64 queue; /* the SimpleQueue from which it gets something */
 		};
+		struct { /* with has_units, see bpf/unit.h */
+			__u64 unit; /* what the program says that the thread is at, 0: nothing */
+			__u64 unit_stack; /* pointer when it came to that */
+			__u32 has_request; /* it has taken a request's bytes since it was at one */
+			__u32 has_units; /* it has been at one; 0 in Python */
+		};
 	};
 	__u64 outer_context; /* of Python: the one before: it may have run that one */
 	__u32 has_taken; /* the run of the context at hand: a request's bytes */
@@ -225,7 +231,7 @@ struct {
 } routine_processes SEC(".maps");
 
 struct routine_key {
-	__u64 routine; /* a goroutine: address of its g; an asyncio task: of its context */
+	__u64 routine; /* a goroutine: address of its g; an asyncio task: of its context; a unit: of itself */
 	__u32 pid;
 	__u32 reserved;
 };

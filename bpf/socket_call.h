@@ -66,7 +66,7 @@ static __noinline bool socket_connected(struct sock *sk, long result, struct thr
 			if (!c)
 				return false;
 			c->established_ns = now;
-			c->cause = thread->cause;
+			cause_of_connect(thread, &c->cause);
 			if (is_selected(c, thread))
 				connection_announce(slot, bpf_ktime_get_boot_ns());
 			return false;

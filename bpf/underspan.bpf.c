@@ -17,6 +17,7 @@
 #include "tcp_facts.h"
 #include "target.h"
 #include "routine.h"
+#include "unit.h"
 #include "python.h"
 #include "cause.h"
 #include "connection.h"

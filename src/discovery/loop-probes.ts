@@ -1,11 +1,25 @@
-// Event loops whose own functions tell when they turn to something else than a descriptor's bytes (bpf/loop.bpf.c), by the
-// symbols that they are built to export. A loop is watched when all of them are found.
+// Event loops whose own functions tell when they turn to something else than a descriptor's bytes, and servers whose own
+// functions tell which request they are at (bpf/loop.bpf.c, bpf/unit.h), by the symbols that they are built to export. One is
+// watched when all of them are found.
 export interface EventLoop {
   readonly name: string;
   /** Run timers, callbacks that were put off, ends of handles. */
   readonly deferred: readonly string[];
   /** Every turn passes through it. Attached last: it says that the loop is watched. */
   readonly turned: string;
+}
+
+/**
+ * What a server's function has to do with one of the program's own objects, which stands for one request at a time.
+ * `first`, `second`: it runs for its first or second argument, until it returns, and reads the request. `following`: for the
+ * first, and has just read the request before. `says`: the thread is at the first argument from now on, or at nothing if that
+ * is 0. `makes`: it returns one that it has made for the object at hand.
+ */
+export type UnitRole = 'first' | 'second' | 'following' | 'says' | 'makes';
+
+export interface UnitServer {
+  readonly name: string;
+  readonly functions: Readonly<Record<string, UnitRole>>;
 }
 
 export const EVENT_LOOPS: readonly EventLoop[] = [
@@ -18,4 +32,15 @@ export const EVENT_LOOPS: readonly EventLoop[] = [
   { name: 'nginx', deferred: [], turned: 'ngx_event_expire_timers' },
 ];
 
-export const LOOP_SYMBOLS: readonly string[] = EVENT_LOOPS.flatMap(({ deferred, turned }) => [...deferred, turned]);
+export const UNIT_SERVERS: readonly UnitServer[] = [
+  // A connection's multiplexer reads a request, and makes a stream for it; the stream's task calls.
+  { name: 'haproxy', functions: { h1_io_cb: 'second', stream_new: 'makes', process_stream: 'second' } },
+  // A thread that has read a request makes a fetch for it, which another thread runs.
+  { name: 'varnish', functions: { CNT_Request: 'following', VBO_GetBusyObj: 'makes', THR_SetBusyobj: 'says' } },
+  { name: 'lighttpd', functions: { connection_state_machine: 'first' } },
+];
+
+export const LOOP_SYMBOLS: readonly string[] = [
+  ...EVENT_LOOPS.flatMap(({ deferred, turned }) => [...deferred, turned]),
+  ...UNIT_SERVERS.flatMap(({ functions }) => Object.keys(functions)),
+];

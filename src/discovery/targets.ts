@@ -4,7 +4,7 @@ import type { Executable, FoundSymbol } from './executable.js';
 import { goFunctions, isGo } from './go-functions.js';
 import { goRoutinePlaces, ROUTINE_FUNCTIONS } from './go-routines.js';
 import { goTlsPlaces, TLS_FUNCTIONS } from './go-tls.js';
-import { EVENT_LOOPS, LOOP_SYMBOLS } from './loop-probes.js';
+import { EVENT_LOOPS, LOOP_SYMBOLS, UNIT_SERVERS, type UnitRole } from './loop-probes.js';
 import { placesIn } from './probe-sites.js';
 import { executorPlaces, QUEUE_MODULE, queuePlaces } from './python-queues.js';
 import { TASK_SYMBOLS, taskPlaces } from './python-tasks.js';
@@ -41,6 +41,7 @@ export function targetsIn(executable: Executable): readonly Target[] {
   return [
     ...tlsIn(executable, symbols),
     ...loopsIn(symbols),
+    ...unitsIn(symbols),
     ...tasksIn(executable, symbols),
     ...executorsIn(executable, symbols),
   ];
@@ -109,6 +110,28 @@ function loopsIn(symbols: Symbols): readonly Target[] {
     targets.push({ kind: 'loop', library: name, attachments, detail: '' });
   }
   return targets;
+}
+
+/** Programs by what a function is; in the order in which they are attached: returns first, as those of `attachmentsOf`. */
+const UNIT_PROGRAMS: readonly { program: string; roles: readonly UnitRole[]; isReturn: boolean }[] = [
+  { program: 'unit_made', roles: ['makes'], isReturn: true },
+  { program: 'unit_left', roles: ['first', 'second', 'following'], isReturn: true },
+  { program: 'unit_first', roles: ['first', 'says'], isReturn: false },
+  { program: 'unit_second', roles: ['second'], isReturn: false },
+  { program: 'unit_following', roles: ['following'], isReturn: false },
+];
+
+function unitsIn(symbols: Symbols): readonly Target[] {
+  return UNIT_SERVERS.filter(({ functions }) => Object.keys(functions).every(name => symbols.has(name))).map(
+    ({ name, functions }) => {
+      const attachments = UNIT_PROGRAMS.flatMap(({ program, roles, isReturn }) => {
+        const names = Object.keys(functions).filter(one => roles.includes(functions[one] as UnitRole));
+        const offsets = names.flatMap(one => symbols.get(one)?.offset ?? []);
+        return offsets.length === 0 ? [] : [{ program, offsets, isReturn }];
+      });
+      return { kind: 'loop', library: name, attachments, detail: '' };
+    },
+  );
 }
 
 function tasksIn(executable: Executable, symbols: Symbols): readonly Target[] {

@@ -178,6 +178,8 @@ export class Exchange {
    *  task is called so, or, if it was started for the request, the first one that was at it. */
   start = 0;
   isStarted = false;
+  /** The program itself said which request it is for. */
+  isTold = false;
   /** CLIENT: its response has begun; the thread that took it. */
   isReleased = false;
   responseTid = 0;

@@ -198,9 +198,25 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
   },
   {
     name: 'event loops',
-    ways: [way('uprobe', ...['loop_deferred', 'loop_turned'].map(name => ({ name, isForFiles: true })))],
+    ways: [
+      way(
+        'uprobe',
+        ...[
+          'loop_deferred',
+          'loop_turned',
+          'unit_made',
+          'unit_left',
+          'unit_first',
+          'unit_second',
+          'unit_following',
+        ].map(name => ({
+          name,
+          isForFiles: true,
+        })),
+      ),
+    ],
     isRequired: false,
-    loss: 'calls of Node.js and nginx are not joined with the request that caused them, by a link at most',
+    loss: 'calls of Node.js, nginx, HAProxy, lighttpd and Varnish are not joined with the request that caused them, by a link at most',
   },
   {
     name: 'goroutines',

@@ -1805,6 +1805,7 @@ export const CAUSE_ROUTINE = 128;
 export const CAUSE_TASK = 512;
 export const CAUSE_STRAYED = 1024;
 export const CAUSE_CAME = 2048;
+export const CAUSE_TOLD = 4096;
 /** Names of enum event_cause_flag, without prefix. */
 export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
   1: 'taken',
@@ -1819,6 +1820,7 @@ export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
   512: 'task',
   1024: 'strayed',
   2048: 'came',
+  4096: 'told',
 };
 
 export const CAUSE_START_SHIFT = 16;

@@ -16,6 +16,7 @@ import {
   CAUSE_STRAYED,
   CAUSE_TAKEN,
   CAUSE_TASK,
+  CAUSE_TOLD,
   CAUSE_WAITED,
   CAUSE_WOKEN,
   type ConnectionOpenedEventCursor,
@@ -93,10 +94,11 @@ export class Causes {
     const take = new Take();
     take.set(event.causeSlot, event.causeGeneration, event.causeSeq, event.causeFlags);
     const work = this.#workOf(connection.pid);
-    const request = this.#ofSlice(take, connection, work);
+    const isTold = (take.flags & CAUSE_TOLD) !== 0;
+    const request = isTold ? this.#requestOf(take) : this.#ofSlice(take, connection, work);
     if (request === null) return;
     connection.connectFor = request;
-    connection.isConnectCertain = (take.flags & CAUSE_CERTAIN) !== 0;
+    connection.isConnectCertain = isTold || (take.flags & CAUSE_CERTAIN) !== 0;
     work.engage(request);
   }
 
@@ -134,7 +136,7 @@ export class Causes {
     if (cause === null || causeGrade === '') this.#adopt(exchange, null, 'none');
     else if (causeGrade === 'goroutine' && exchange.start > 0 && exchange.work !== null)
       this.#lineages.add(exchange, cause, exchange.work, exchange.start);
-    else if (causeGrade === 'thread' || causeGrade === 'task') this.#claims.add(exchange, cause);
+    else if ((causeGrade === 'thread' || causeGrade === 'task') && !exchange.isTold) this.#claims.add(exchange, cause);
     else this.#adopt(exchange, cause, causeGrade);
   }
 
@@ -216,6 +218,12 @@ export class Causes {
     const { flags } = this.#request;
     if ((flags & CAUSE_ROUTINE) !== 0) {
       this.#findOfRoutine(exchange, work);
+      return;
+    }
+    if ((flags & CAUSE_TOLD) !== 0) {
+      const isFirst = connection.exchangeCount === 1 && connection.connectNs > 0;
+      exchange.isTold = true;
+      this.#setCause(exchange, this.#requestOf(this.#request) ?? (isFirst ? connection.connectFor : null), 'task');
       return;
     }
     if ((flags & CAUSE_TASK) !== 0) this.#findOfTask(exchange);
@@ -334,7 +342,7 @@ export class Causes {
   /** A thread gives the response to a request: was it at that request all the time? */
   #judgeThread(connection: Connection, request: Exchange, work: ProcessWork): void {
     const { flags } = this.#request;
-    if ((flags & CAUSE_ROUTINE) !== 0) return;
+    if ((flags & (CAUSE_ROUTINE | CAUSE_TOLD)) !== 0) return;
     if ((flags & CAUSE_TASK) !== 0) {
       if (this.#requestOf(this.#request) === request) this.#judgeTask(request, flags);
       else {

@@ -311,7 +311,12 @@ function isBackground(span: DecodedSpan): boolean {
 
 /** Of the service that is called: its port, or the path of its socket. */
 function addressOf({ attributes }: DecodedSpan): string {
-  return String(attributes.get('server.port') ?? attributes.get('server.address'));
+  return String(
+    attributes.get('network.peer.port') ??
+      attributes.get('network.peer.address') ??
+      attributes.get('server.port') ??
+      attributes.get('server.address'),
+  );
 }
 
 export function judgeSpans(chain: Chain, spans: readonly DecodedSpan[], entry: string): Judgement {

@@ -162,6 +162,17 @@ export class Thread {
     this.request.flags |= gen.CAUSE_ROUTINE;
   }
 
+  /** The program says that it is at what was taken then; null: at nothing that is known. */
+  told(taken: Cause | null): void {
+    const nothing = { slot: 0, generation: 0, seq: 0, flags: gen.CAUSE_TOLD };
+    this.request = taken === null ? nothing : { ...taken, flags: gen.CAUSE_TOLD | gen.CAUSE_TAKEN };
+  }
+
+  /** What a connect may be caused by. */
+  get connectCause(): Cause {
+    return (this.request.flags & gen.CAUSE_TOLD) === 0 ? this.cause : this.request;
+  }
+
   /** For any of several descriptors: epoll_wait, select. */
   waited(): void {
     this.#isSole = false;
@@ -482,7 +493,7 @@ export class Story {
     times: { connectNs?: number; establishedNs?: number; acceptedNs?: number; at?: number; isLost?: boolean } = {},
   ): this {
     const at = this.#time(times.at);
-    const { cause } = this.tape.thread(this.tid);
+    const { connectCause } = this.tape.thread(this.tid);
     const isClient = this.role === gen.ROLE_CLIENT;
     if (!isClient) this.tape.thread(this.tid).woken();
     const path = Buffer.from(this.#unixPath ?? '', 'latin1');
@@ -500,7 +511,7 @@ export class Story {
       include: 0xffff_ffff,
       pathBytes: path.length,
       ...this.tcp,
-      ...(isClient ? causeFields('cause', cause) : {}),
+      ...(isClient ? causeFields('cause', connectCause) : {}),
     });
     const cursor = new gen.ConnectionOpenedEventCursor();
     if (this.#unixPath === null) writeAddress(bytes, cursor.addressLocalOffset, this.local, this.remote);

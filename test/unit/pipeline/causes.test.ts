@@ -453,3 +453,68 @@ test('a cycle of services has no endless trace: what goes on beyond the limit be
   assert.ok(parted.length > 0 && parted.length < hops);
   for (const { links } of parted) assert.ok(links.some(({ spanId }) => spans.some(span => span.spanId === spanId)));
 });
+
+test('a program that says which request it is at: its calls are for that, however many it has read since', () => {
+  const process = loop();
+  const { harness } = process;
+  const thread = harness.tape.thread(PID);
+  const [first, second] = [process.server(), process.server()];
+  const pooled = process.pooled();
+  const pooledToo = process.pooled();
+  process.wait();
+  first.read(ask('/a'));
+  const a = thread.request;
+  second.read(ask('/b'));
+  const b = thread.request;
+  thread.told(a);
+  pooled.wrote(ask('/a1'));
+  thread.told(b);
+  pooledToo.wrote(ask('/b1'));
+  process.wait();
+  pooledToo.read(responseText(200));
+  pooled.read(responseText(200));
+  thread.told(b);
+  second.wrote(responseText(200));
+  thread.told(a);
+  pooled.wrote(ask('/a2')).read(responseText(200));
+  first.wrote(responseText(200));
+  thread.told(a);
+  pooled.wrote(ask('/late')).read(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/a1 < /a (task)', '/a2 < /a (task)', '/b1 < /b (task)', '/late']);
+});
+
+test('a program that says which request it is at, and now says nothing, calls for none: a health check', () => {
+  const process = loop();
+  const { harness } = process;
+  const thread = harness.tape.thread(PID);
+  const server = process.server();
+  const pooled = process.pooled();
+  thread.toldOfOne();
+  server.read(ask('/a'));
+  thread.told(null);
+  pooled.wrote(ask('/check')).read(responseText(200));
+  const opened = harness.client({ pid: PID, tid: PID }).opened({ connectNs: harness.tape.nowNs });
+  opened.wrote(ask('/check2')).read(responseText(200));
+  server.wrote(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/check', '/check2']);
+});
+
+test('a connection that was opened for a request carries its call, although the program says nothing when it sends it', () => {
+  const process = loop();
+  const { harness } = process;
+  const thread = harness.tape.thread(PID);
+  const [first, second] = [process.server(), process.server()];
+  process.wait();
+  first.read(ask('/a'));
+  const a = thread.request;
+  second.read(ask('/b'));
+  thread.told(a);
+  const opened = harness.client({ pid: PID, tid: PID }).opened({ connectNs: harness.tape.nowNs });
+  process.wait();
+  thread.told(null);
+  opened.wrote(ask('/a1')).read(responseText(200));
+  opened.wrote(ask('/x')).read(responseText(200));
+  first.wrote(responseText(200));
+  second.wrote(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/a1 < /a (task)', '/x']);
+});
