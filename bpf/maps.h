@@ -180,8 +180,6 @@ struct thread_state {
 		struct { /* with has_units, see bpf/unit.h */
 			__u64 unit; /* what the program says that the thread is at, 0: nothing */
 			__u64 unit_stack; /* pointer when it came to that */
-			__u32 has_request; /* it has taken a request's bytes since it was at one */
-			__u32 has_units; /* it has been at one; 0 in Python */
 		};
 	};
 	__u64 outer_context; /* of Python: the one before: it may have run that one */
@@ -190,7 +188,8 @@ struct thread_state {
 	__u32 unclaimed; /* enum unclaimed_take: what `cause` says was taken in no context */
 	__u32 runs_handles; /* of uvloop, see bpf/uvloop.h */
 	__u32 is_done; /* what the copy of a program (socket_fentry.bpf.c) finds done */
-	__u32 padding;
+	__u16 has_units; /* it has been at one: bpf/unit.h */
+	__u16 has_request; /* it has taken a request's bytes since it was at one */
 };
 
 /* by thread id: is it observed, since when is it in a call, and what has it taken last. */
