@@ -60,6 +60,7 @@ const TEST = [
   { has: '/usr/share/doc/python3-pycurl', packages: ['python3-pycurl'] },
   { has: '/usr/share/doc/python3-uvloop', packages: ['python3-uvloop'] },
   { has: '/usr/share/doc/python3-waitress', packages: ['python3-waitress'] },
+  { has: '/usr/share/doc/python3-gevent', packages: ['python3-gevent'] },
   { has: 'setpriv', packages: ['util-linux'] },
   { has: 'redis-server', packages: ['redis-server'], service: 'redis-server' },
   { has: 'nft', packages: ['nftables'] },

@@ -191,6 +191,7 @@ static __always_inline void cause_keep(__u32 tid)
 		thread->cause.flags = 0;
 		thread->context = thread->outer_context = thread->item = 0;
 		thread->has_request = thread->has_units = 0;
+		thread->runs_greenlets = 0;
 	}
 }
 

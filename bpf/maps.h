@@ -188,8 +188,9 @@ struct thread_state {
 	__u32 unclaimed; /* enum unclaimed_take: what `cause` says was taken in no context */
 	__u32 runs_handles; /* of uvloop, see bpf/uvloop.h */
 	__u32 is_done; /* what the copy of a program (socket_fentry.bpf.c) finds done */
-	__u16 has_units; /* it has been at one: bpf/unit.h */
-	__u16 has_request; /* it has taken a request's bytes since it was at one */
+	__u8 has_units; /* it has been at one: bpf/unit.h */
+	__u8 has_request; /* it has taken a request's bytes since it was at one */
+	__u16 runs_greenlets; /* of Python: `context` is a greenlet, see bpf/greenlet.bpf.c */
 };
 
 /* by thread id: is it observed, since when is it in a call, and what has it taken last. */

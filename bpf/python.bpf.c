@@ -100,7 +100,7 @@ int python_run(struct pt_regs *ctx)
 	__u64 context = ARGUMENT1(ctx), called = ARGUMENT2(ctx), count = ARGUMENT3(ctx);
 	struct python_call call = { .count = count };
 
-	if (!thread)
+	if (!thread || thread->runs_greenlets)
 		return 0;
 	python_enters(thread, context, false);
 	/* Sizes that 5.10 sees are constant. */
@@ -120,7 +120,7 @@ int python_copied(struct pt_regs *ctx)
 	struct routine *starter, *made;
 	__u64 context;
 
-	if (!thread || !(thread->context || thread->item))
+	if (!thread || thread->runs_greenlets || !(thread->context || thread->item))
 		return 0;
 	context = python_at(thread);
 	starter = routine_find(context);
@@ -153,7 +153,7 @@ int python_freed(struct pt_regs *ctx)
 	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
 	__u64 context = ARGUMENT1(ctx);
 
-	if (!thread || !thread->context)
+	if (!thread || thread->runs_greenlets || !thread->context)
 		return 0;
 	routine_forget(context);
 	if (thread->context == context)
@@ -173,7 +173,7 @@ int python_future_set(struct pt_regs *ctx)
 	struct routine *setter;
 	__u64 context;
 
-	if (!thread || !thread->context)
+	if (!thread || thread->runs_greenlets || !thread->context)
 		return 0;
 	context = python_context(thread);
 	setter = routine_find(context);

@@ -57,6 +57,8 @@ static __noinline __u64 python_context(struct thread_state *thread)
 	__u64 context = thread->context;
 	struct routine *task;
 
+	if (thread->runs_greenlets)
+		return context;
 	if (!python_is_entered(context)) {
 		context = thread->outer_context;
 		if (!python_is_entered(context))
@@ -112,7 +114,7 @@ static __noinline void python_gets(struct thread_state *thread, __u64 context, _
 		thread->has_taken = 1;
 		return;
 	}
-	task = thread->has_called ? NULL : routine_find(context);
+	task = thread->has_called || thread->runs_greenlets ? NULL : routine_find(context);
 	if (task && task->is_copy)
 		routine_renew(context);
 }
@@ -244,8 +246,12 @@ static __noinline void python_writes(struct thread_state *thread, struct connect
 	bool has_first = task && (task->starter || is_item(context));
 	__u32 flags;
 
-	if (!task || !(task->request.flags & CAUSE_TAKEN))
+	if (!task || !(task->request.flags & CAUSE_TAKEN)) {
+		/* Another one has read that. */
+		if (thread->runs_greenlets)
+			request->flags &= ~CAUSE_TAKEN;
 		return;
+	}
 	if (task->has_ended) {
 		/* It goes on, for whom? */
 		if (is_client(c))

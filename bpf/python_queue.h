@@ -94,6 +94,8 @@ static __noinline void item_put(struct thread_state *thread, __u64 object, bool 
 	/* Nobody has taken it out since it was put in before: which of the two is it then? */
 	bool is_twice = item && !item->runner;
 
+	if (thread->runs_greenlets)
+		return;
 	if (!context)
 		request = request_at_hand(thread);
 	if (!request || !(request->flags & CAUSE_TAKEN) || is_value(object) ||
@@ -192,6 +194,8 @@ static __noinline void item_got(struct thread_state *thread, __u64 object, __u64
 	struct routine *item = object ? routine_find(key) : NULL;
 	bool is_next = thread->item && queue == thread->item_queue;
 
+	if (thread->runs_greenlets)
+		return;
 	if (context && item)
 		item_read(context, item);
 	if (context || thread->cause.flags & CAUSE_LOOPS ||

@@ -45,6 +45,7 @@
 #include "python_queue.bpf.c"
 #include "python.bpf.c"
 #include "uvloop.bpf.c"
+#include "greenlet.bpf.c"
 
 /* The probe-read helpers are for GPL-compatible programs only. */
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -23,7 +23,7 @@ int python_entered(struct pt_regs *ctx)
 	struct uv_handle handle = {};
 	char letter = 0;
 
-	if (!thread)
+	if (!thread || thread->runs_greenlets)
 		return 0;
 	for (int i = 0; i < KEPT_COUNT && !letter; i++)
 		letter = uv_handle_at(&handle, kept[i], context);

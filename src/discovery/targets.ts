@@ -20,15 +20,27 @@ export interface Attachment {
 
 export interface Target {
   /** `buffer`: where TLS libraries put what they encrypt, a part of some of them; nobody is told of it. */
-  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'queues' | 'buffer';
+  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'queues' | 'greenlets' | 'buffer';
   readonly library: string;
   readonly attachments: readonly Attachment[];
   /** Why it cannot be probed, '' if it can. */
   readonly detail: string;
 }
 
+/** Where greenlets are made and switched to (greenlet 2.0 and later), by program; in this order. */
+const GREENLET_SYMBOLS = {
+  greenlet_made:
+    '_ZN8greenlet12UserGreenletC1EP9_greenletNS_4refs17_BorrowedGreenletIS1_XadL_ZNS3_15GreenletCheckerEPvEEEE',
+  greenlet_switched: '_ZN8greenlet8Greenlet21g_switchstack_successEv',
+} as const;
 const ARCHITECTURE = process.arch === 'arm64' ? 'arm64' : 'x64';
-const SYMBOLS: readonly string[] = [...ALL_SYMBOLS, ...LOOP_SYMBOLS, ...TASK_SYMBOLS, QUEUE_MODULE];
+const SYMBOLS: readonly string[] = [
+  ...ALL_SYMBOLS,
+  ...LOOP_SYMBOLS,
+  ...TASK_SYMBOLS,
+  QUEUE_MODULE,
+  ...Object.values(GREENLET_SYMBOLS),
+];
 const NEEDS = TLS_LIBRARIES.map(({ needs }) => new Set(needs));
 /** Names that are searched in about 10 ms. */
 const QUICK_NAMES_BYTES = 2 << 20;
@@ -44,6 +56,7 @@ export function targetsIn(executable: Executable): readonly Target[] {
     ...unitsIn(symbols),
     ...tasksIn(executable, symbols),
     ...executorsIn(executable, symbols),
+    ...greenletsIn(symbols),
   ];
 }
 
@@ -139,6 +152,15 @@ function tasksIn(executable: Executable, symbols: Symbols): readonly Target[] {
   if (places === null) return [];
   const isRefused = typeof places === 'string';
   return [{ kind: 'tasks', library: 'Python', attachments: isRefused ? [] : places, detail: isRefused ? places : '' }];
+}
+
+function greenletsIn(symbols: Symbols): readonly Target[] {
+  const attachments = Object.entries(GREENLET_SYMBOLS).flatMap(([program, symbol]) => {
+    const found = symbols.get(symbol);
+    return found === undefined ? [] : [{ program, offsets: [found.offset], isReturn: false }];
+  });
+  if (attachments.length < Object.keys(GREENLET_SYMBOLS).length) return [];
+  return [{ kind: 'greenlets', library: 'Python', attachments, detail: '' }];
 }
 
 function executorsIn(executable: Executable, symbols: Symbols): readonly Target[] {

@@ -41,7 +41,7 @@ export interface UserProbes {
 
 /** What became of a library, an event loop or a Go program. */
 export interface LibraryReport {
-  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'queues';
+  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'queues' | 'greenlets';
   readonly library: string;
   readonly path: string;
   readonly ok: boolean;

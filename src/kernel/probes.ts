@@ -262,6 +262,13 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
     isLate: true,
     loss: 'calls of threads that take their work from a queue of Python are not joined with the request that caused them',
   },
+  {
+    name: 'greenlets',
+    ways: [way('uprobe', ...['greenlet_made', 'greenlet_switched'].map(name => ({ name, isForFiles: true })))],
+    isRequired: false,
+    isLate: true,
+    loss: 'calls of gevent and eventlet are joined with the request that caused them only where nothing else is going on',
+  },
 ];
 
 /** A way that was not taken. */

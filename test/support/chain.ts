@@ -15,6 +15,7 @@ export type LinkKind =
   | 'node'
   | 'gunicorn'
   | 'gthread'
+  | 'gevent'
   | 'puma'
   | 'go'
   | 'java'
@@ -43,7 +44,7 @@ export interface Link {
   readonly child: Child;
 }
 
-const FORKING: ReadonlySet<LinkKind> = new Set(['gunicorn', 'gthread', 'nginx', 'cgi', 'php', 'apache']);
+const FORKING: ReadonlySet<LinkKind> = new Set(['gunicorn', 'gthread', 'gevent', 'nginx', 'cgi', 'php', 'apache']);
 const SETTLED_MS = 500;
 
 /** By flags of the build. */
@@ -93,11 +94,13 @@ async function commandOf(
     case 'node':
       return [process.execPath, [path.join(SERVICES, 'node.mjs')]];
     case 'gunicorn':
-    case 'gthread': {
+    case 'gthread':
+    case 'gevent': {
       const workers = ['--bind', `127.0.0.1:${port}`, '--workers', options.WORKERS ?? '2'];
-      const threads = kind === 'gthread' ? ['--worker-class', 'gthread', '--threads', options.THREADS ?? '8'] : [];
+      const threads = kind === 'gthread' ? ['--threads', options.THREADS ?? '8'] : [];
+      const workerClass = kind === 'gunicorn' ? [] : ['--worker-class', kind];
       const places = ['--chdir', SERVICES, '--worker-tmp-dir', directory, '--keep-alive', '30'];
-      return ['gunicorn', [...workers, ...threads, ...places, 'wsgi:app']];
+      return ['gunicorn', [...workers, ...workerClass, ...threads, ...places, 'wsgi:app']];
     }
     case 'asyncio':
       return [options.PYTHON ?? '/usr/bin/python3', [path.join(SERVICES, 'asyncio_link.py')]];

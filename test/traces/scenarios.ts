@@ -93,6 +93,17 @@ export const SCENARIOS: readonly Scenario[] = [
     concurrency: ALL,
     requests: 100,
   },
+  ...[
+    ['two calls', '', ALL],
+    ['a call after the response', 'late', [1, 10]],
+    ['a greenlet for each call', 'spawn', [10]],
+    ['a greenlet that comes and goes', 'worker', [10, 50]],
+  ].map(([what, MODE, concurrency]) => ({
+    name: `gevent, ${what}`,
+    links: { leaf: LEAF, gevent: { kind: 'gevent' as const, calls: ['leaf', 'leaf'], env: { MODE: MODE as string } } },
+    concurrency: concurrency as readonly number[],
+    requests: 100,
+  })),
   {
     name: 'asyncio, two calls',
     links: { leaf: LEAF, asyncio: { kind: 'asyncio', calls: ['leaf', 'leaf'] } },

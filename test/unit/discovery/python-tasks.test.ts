@@ -8,6 +8,7 @@ import test, { after } from 'node:test';
 import { Executable } from '../../../src/discovery/executable.js';
 import { executorPlaces, queuePlaces } from '../../../src/discovery/python-queues.js';
 import { TASK_SYMBOLS, type TaskPlace, taskPlaces } from '../../../src/discovery/python-tasks.js';
+import { targetsIn } from '../../../src/discovery/targets.js';
 
 const PYTHON = '/usr/bin/python3';
 /** The interpreter's code, its own or a library's, and asyncio's, which may be a part of it. */
@@ -114,4 +115,23 @@ test('a damaged file gives fewer places, and no exception', () => {
     taskPlaces(executable, executable.dynamicSymbols(TASK_SYMBOLS), 'x64');
     executable.close();
   }
+});
+
+test('greenlets are followed where they are made and switched to, in a build without its own symbols', () => {
+  const folder = '/usr/lib/python3/dist-packages/greenlet';
+  const module = readdirSync(folder).find(name => /^_greenlet\..*\.so$/.test(name));
+  const executable = Executable.open(path.join(folder, String(module))) as Executable;
+  const found = targetsIn(executable).filter(({ kind }) => kind === 'greenlets');
+  for (const { attachments } of found)
+    for (const { offsets } of attachments) for (const offset of offsets) assert.ok(executable.isCode(offset));
+  executable.close();
+  assert.deepEqual(
+    found.map(({ attachments }) => attachments.map(({ program, offsets }) => [program, offsets.length])),
+    [
+      [
+        ['greenlet_made', 1],
+        ['greenlet_switched', 1],
+      ],
+    ],
+  );
 });
