@@ -24,7 +24,6 @@ interface Look {
   readonly records: number;
   readonly edges: number;
   readonly bytes: number;
-  readonly requests: number;
 }
 
 async function look(agent: Agent): Promise<Look> {
@@ -33,10 +32,7 @@ async function look(agent: Agent): Promise<Look> {
     samples
       .filter(({ name, labels }) => name === 'underspan_kernel_events_total' && labels.get('kind') === kind)
       .reduce((sum, { value }) => sum + value, 0);
-  const requests = samples
-    .filter(({ name }) => name === 'http_server_request_duration_seconds_count')
-    .reduce((sum, { value }) => sum + value, 0);
-  return { records: event('data_records'), edges: event('edges'), bytes: event('data_bytes'), requests };
+  return { records: event('data_records'), edges: event('edges'), bytes: event('data_bytes') };
 }
 
 /** Times that each thread but the first gave up its CPU because it had nothing to do. */
@@ -76,8 +72,12 @@ test('two records a request, a bounded number of bytes and of wake-ups', async t
   const config = `selection: { include: [{ listen_port: ${server.port} }] }\nlimits: { nice: -5 }\n`;
   const agent = await startAgent({ config });
   t.after(() => agent.child.stop(1000, 'SIGKILL'));
-  const load = () =>
-    runCommand('wrk', ['-t1', '-c8', `-d${LOAD_SECONDS}s`, `http://127.0.0.1:${server.port}/status/200/x`]);
+  let requests = 0;
+  // As the client counted them: an agent that gets no time on a busy machine may not have told all.
+  const load = async (): Promise<void> => {
+    const wrk = await runCommand('wrk', ['-t1', '-c8', `-d${LOAD_SECONDS}s`, `${server.url}/status/200/x`]);
+    requests = Number(/(\d+) requests in/.exec(wrk.stdout)?.[1]);
+  };
   // A thread begins with the priority of the one that starts it: the one that reads executables takes its own then.
   await until('the thread that empties the rings, and no other, to go first', 10_000, () =>
     priorities(agent.pid).join() === '-5' ? true : null,
@@ -86,7 +86,6 @@ test('two records a request, a bounded number of bytes and of wake-ups', async t
   const busy = await wakeupsPerSecond(agent.pid, load);
   await sleep(500);
   const after = await look(agent);
-  const requests = after.requests - before.requests;
   assert.ok(requests > 500, `${requests} requests`);
   const records = (after.records - before.records) / requests;
   const bytes = (after.bytes - before.bytes) / requests;
