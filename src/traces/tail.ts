@@ -38,6 +38,8 @@ export class TailSampling {
   #decided = 0;
   /** Waited long enough, but for the request that they came from. */
   #ofRequests: Undecided[] = [];
+  /** Of these, from the front, are out already. */
+  #ofRequestsOut = 0;
   #nextLookNs = 0;
 
   constructor(options: TailOptions) {
@@ -45,7 +47,7 @@ export class TailSampling {
   }
 
   get size(): number {
-    return this.#undecided.length - this.#decided + this.#ofRequests.length;
+    return this.#undecided.length - this.#decided + this.#ofRequests.length - this.#ofRequestsOut;
   }
 
   /** An exchange of a trace that is not sampled has ended: does it keep the trace? */
@@ -100,17 +102,20 @@ export class TailSampling {
     this.#nextLookNs = nowNs + waitNs / LOOKS;
     const waiting = this.#ofRequests;
     let kept = 0;
-    for (const undecided of waiting) {
+    for (let at = this.#ofRequestsOut; at < waiting.length; at++) {
+      const undecided = waiting[at] as Undecided;
       if (undecided.isDue(nowNs, waitNs)) out(undecided.exchange);
       else waiting[kept++] = undecided;
     }
     waiting.length = kept;
+    this.#ofRequestsOut = 0;
   }
 
   /** The oldest one. */
   #next(out: (exchange: Exchange) => void): void {
-    const next = this.#ofRequests.shift() ?? (this.#undecided[this.#decided++] as Undecided);
-    out(next.exchange);
+    const isOfRequest = this.#ofRequestsOut < this.#ofRequests.length;
+    const next = isOfRequest ? this.#ofRequests[this.#ofRequestsOut++] : this.#undecided[this.#decided++];
+    out((next as Undecided).exchange);
   }
 
   #causeOf(exchange: Exchange): TailCause | null {
