@@ -241,6 +241,7 @@ function costTable(cells: readonly Cell[][]): string {
     'workerMicros',
     'mainMicros',
     'helperMicros',
+    'sinkMicros',
   ] as const;
   const columns = [
     { title: 'requests/s', digits: 0 },
@@ -251,6 +252,7 @@ function costTable(cells: readonly Cell[][]): string {
     { title: 'worker', digits: 2 },
     { title: 'main', digits: 2 },
     { title: 'helpers', digits: 2 },
+    { title: 'receiver', digits: 1 },
     { title: 'spans/request', digits: 4, hasSpread: true },
   ];
   const rows = STATES.map(

@@ -31,6 +31,7 @@ interface Variant {
 const PLAIN = { connections: 10, processes: 0, routes: 10, rate: 0 };
 const VARIANTS: readonly Variant[] = [
   { ...PLAIN, name: '10 connections, 10 routes' },
+  { ...PLAIN, name: '10 connections, 30,000 requests/s', rate: 30_000 },
   { ...PLAIN, name: '1,000 connections', connections: 1000 },
   { ...PLAIN, name: '10,000 connections', connections: 10_000 },
   { ...PLAIN, name: '10,000 connections, 20,000 requests/s', connections: 10_000, rate: 20_000 },
