@@ -22,8 +22,10 @@ static __always_inline void cause_of_routine(struct thread_state *thread, __u64 
 	thread->routine = routine;
 	__builtin_memset(&thread->cause, 0, sizeof(thread->cause));
 	__builtin_memset(&thread->request, 0, sizeof(thread->request));
-	if (known)
+	if (known && !known->takes_items)
 		thread->request = known->request;
+	else if (known && known->item.flags & CAUSE_ITEM)
+		thread->request = known->item;
 	thread->request.flags |= CAUSE_ROUTINE;
 }
 
@@ -35,16 +37,29 @@ static __always_inline void cause_keep_routine(struct thread_state *thread)
 		routine->request = thread->request;
 }
 
+/* Its goroutine calls somebody while it works on an item: bpf/go_channel.h. */
+static __noinline void cause_calls(struct thread_state *thread)
+{
+	struct routine *routine = routine_find(thread->routine);
+
+	if (routine)
+		routine->has_called = 1;
+}
+
 /* What a write of the thread on this connection may be caused by. */
 static __always_inline void cause_of_write(struct thread_state *thread, struct connection *c,
 					   struct event_cause *cause, struct event_cause *request)
 {
 	*cause = thread->cause;
 	*request = c->handed.flags ? c->handed : thread->request;
-	if (has_units(thread))
+	if (has_units(thread)) {
 		unit_tells(thread, request);
-	else if (!thread->runs_routines && (thread->context || thread->item))
+	} else if (thread->runs_routines) {
+		if (!c->handed.flags && request->flags & CAUSE_ITEM)
+			cause_calls(thread);
+	} else if (thread->context || thread->item) {
 		python_writes(thread, c, request);
+	}
 }
 
 /* What a connect of the thread may be caused by. */

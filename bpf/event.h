@@ -32,6 +32,7 @@ enum event_kind {
 	EVENT_PROCESS_EXIT = 8,
 	EVENT_PROGRESS = 9, /* made in user space from the connections map: see kernel/progress.ts */
 	EVENT_CONNECTION_LOST = 10, /* likewise: see kernel/lost-connections.ts */
+	EVENT_WORK = 11, /* control ring: see bpf/go_channel.h */
 };
 
 /* Which way bytes go, as the observed process sees it. */
@@ -86,10 +87,12 @@ enum event_cause_flag {
 	CAUSE_STRAYED = 1024, /* with CAUSE_TASK: tasks that were started for the request call, and nobody waits for them */
 	CAUSE_CAME = 2048, /* another thread has taken it, and this one has come to it: see socket_asked in bpf/socket_call.h */
 	CAUSE_TOLD = 4096, /* the program itself says that the thread is at it: see bpf/unit.h */
+	CAUSE_ITEM = 8192, /* the goroutine works on what one at the request put into a channel: see bpf/go_channel.h */
 };
 
 /* The bits above it are a digest, never 0. Of a goroutine: how it was started. Of a task:
- * its name; with CAUSE_INHERITED, the name of the first one that was at the request. */
+ * its name; with CAUSE_INHERITED, the name of the first one that was at the request. With
+ * CAUSE_ITEM: the item's name. */
 enum event_cause_start {
 	CAUSE_START_SHIFT = 16,
 };
@@ -327,6 +330,21 @@ struct process_exit_event {
 	struct event_header header;
 	__u32 pid;
 	__u32 reserved;
+};
+
+/* What is known of the work of a goroutine on an item for which it has called. */
+enum event_work {
+	WORK_RETURNED = 1, /* the request that the item was put in for has got something from it since */
+	WORK_STRAYED = 2, /* another request has: nobody knows whose its calls were */
+};
+
+struct work_event {
+	struct event_header header;
+	__u32 pid;
+	__u32 slot; /* of the request's connection */
+	__u32 generation;
+	__u16 name; /* of the item */
+	__u16 outcome; /* enum event_work */
 };
 
 /* A connection that has ended and whose closed record found the ring full. */

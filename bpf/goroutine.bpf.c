@@ -32,6 +32,12 @@ int go_start_enter(struct pt_regs *ctx)
 	starter = routine_find(GO_SECOND(ctx));
 	if (!starter || bpf_probe_read_user(&code, sizeof(code), (void *)GO_FIRST(ctx)))
 		return 0;
+	if (starter->takes_items) {
+		starter->has_passed = 1;
+		thread->starting = starter->item;
+		thread->starting.flags &= CAUSE_TAKEN | CAUSE_ITEM;
+		return 0;
+	}
 	thread->starting = starter->request;
 	thread->starting.flags = CAUSE_ROUTINE | CAUSE_TAKEN | CAUSE_INHERITED |
 				 start_digest(starter->request.flags, code);
@@ -52,8 +58,13 @@ int go_start_return(struct pt_regs *ctx)
 		return 0;
 	}
 	started = routine_renew(GO_FIRST(ctx));
-	if (started)
+	if (started && !(thread->starting.flags & CAUSE_ROUTINE)) {
+		/* By one that works on an item, which may be its task from now on: see go_begins. */
+		go_works(started, &thread->starting, thread->starting.flags & CAUSE_ITEM);
+		started->open[0] = started->item;
+	} else if (started) {
 		started->request = thread->starting;
+	}
 	thread->starting.flags = 0;
 	return 0;
 }
@@ -92,5 +103,6 @@ int go_round_trip(struct pt_regs *ctx)
 		return 0;
 	cause_of_routine(thread, GO_ROUTINE(ctx));
 	c->handed = thread->request;
+	cause_calls(thread);
 	return 0;
 }

@@ -237,26 +237,48 @@ struct routine_key {
 };
 
 #define PY_APART_MAX 4
+#define GO_OPEN_MAX 2
 
 /* What a goroutine or a task took last, or what it inherited from the one that started
  * it. Only those that did either: the table is of requests, not of goroutines. */
 struct routine {
 	struct event_cause request;
-	/* Of a task, see bpf/python.h: */
-	__u64 starter; /* context of the one that started it, 0: it has come to the request by itself */
-	__u64 first; /* of the first one that was at the request */
-	__u32 calls; /* it has called somebody, or one that it has started has, and has not ended */
-	__u32 calling; /* those that it has started of which that is so */
-	__u32 strayed; /* one at the request went on while such a task of its own did, too */
-	__u32 is_named; /* its task is known */
-	__u32 is_copy; /* it is so since it was made */
-	__u32 maker, runner; /* threads: which made the copy, which went on in it last */
-	__u32 writes; /* how often it has called */
-	__u32 is_read; /* an item, or a context, that is at a request whose bytes had just been read */
-	__u32 has_ended; /* an item, and who waits for it has been told that it is done */
-	__u32 telling; /* callbacks of its items for a loop, that have set nobody to work so far */
-	__u32 padding;
-	__u64 apart[PY_APART_MAX]; /* copies of its own that have called on other threads */
+	union {
+		struct { /* a task, see bpf/python.h */
+			__u64 starter; /* context of the one that started it, 0: it has come to the request by itself */
+			__u64 first; /* of the first one that was at the request */
+			__u32 calls; /* it has called somebody, or one that it has started has, and has not ended */
+			__u32 calling; /* those that it has started of which that is so */
+			__u32 strayed; /* one at the request went on while such a task of its own did, too */
+			__u32 is_named; /* its task is known */
+			__u32 is_copy; /* it is so since it was made */
+			__u32 maker, runner; /* threads: which made the copy, which went on in it last */
+			__u32 writes; /* how often it has called */
+			__u32 is_read; /* an item, or a context, that is at a request whose bytes had just been read */
+			__u32 has_ended; /* an item, and who waits for it has been told that it is done */
+			__u32 telling; /* callbacks of its items for a loop, that have set nobody to work so far */
+			__u32 padding;
+			__u64 apart[PY_APART_MAX]; /* copies of its own that have called on other threads */
+		};
+		struct { /* a goroutine, see bpf/go_channel.h */
+			struct event_cause item; /* what it took out of a channel last; CAUSE_ITEM: for certain it is at that */
+			struct event_cause open[GO_OPEN_MAX]; /* requests of items for which it has given nothing back */
+			__u64 source; /* the channel of the item */
+			__u64 emptied, filled; /* channels that it used last */
+			__u32 takes_items; /* `request` is over, or is not what it works for */
+			__u32 is_crowded; /* there were more of them than `open` has room for */
+			__u32 is_blurred; /* it took what nobody is known to have put in for a request */
+			__u32 has_called; /* while at the item */
+			__u32 has_passed; /* likewise: given something on, or started a goroutine, which may be its task */
+		};
+		struct { /* what lies in a channel, or a WaitGroup; with is_shared: a channel */
+			__u64 giver; /* goroutine */
+			__u32 given_name; /* of the giver's item, 0: it is at the request itself */
+			__u32 given_calls; /* it has called while at the item */
+			__u32 is_shared; /* one takes from it and puts into it: a pool, a semaphore */
+			__u32 is_timed; /* a timer's */
+		};
+	};
 };
 
 struct {

@@ -44,4 +44,17 @@ static __always_inline void routine_forget(__u64 address)
 	bpf_map_delete_elem(&routines, &key);
 }
 
+/* The goroutine works on an item from now on: bpf/go_channel.h. */
+static __noinline void go_works(struct routine *routine, struct event_cause *request, bool is_sure)
+{
+	__u32 name = (__u32)((bpf_ktime_get_boot_ns() * 0x9e3779b97f4a7c15ULL) >> 48) | 1;
+
+	routine->takes_items = 1;
+	routine->has_called = routine->has_passed = 0;
+	routine->item = *request;
+	routine->item.flags = CAUSE_TAKEN;
+	if (is_sure)
+		routine->item.flags |= CAUSE_ITEM | name << CAUSE_START_SHIFT;
+}
+
 #endif

@@ -41,6 +41,8 @@
 #include "tls_go.bpf.c"
 #include "tls_rust.bpf.c"
 #include "goroutine.bpf.c"
+#include "go_channel.h"
+#include "go_channel.bpf.c"
 #include "loop.bpf.c"
 #include "python_queue.bpf.c"
 #include "python.bpf.c"

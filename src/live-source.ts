@@ -45,6 +45,7 @@ const LIBRARY_TEXTS: Readonly<Record<LibraryReport['kind'], readonly [string, st
   routines: ['goroutines', 'followed'],
   tasks: ['asyncio tasks', 'followed'],
   queues: ['queues', 'followed'],
+  channels: ['channels', 'followed'],
   greenlets: ['greenlets', 'followed'],
 };
 

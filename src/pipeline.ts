@@ -34,6 +34,7 @@ import {
   ROLE_CLIENT,
   ROLE_SERVER,
   ROLE_UNKNOWN,
+  type WorkEventCursor,
 } from './records/records.gen.js';
 import { Ledger } from './self/ledger.js';
 import { settleShape } from './shape.js';
@@ -276,6 +277,10 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   onFork(event: ProcessForkEventCursor): void {
     this.#options.processes.onFork(event.pid, event.parentPid, event.timeNs);
     this.#options.onProcess('fork', event.pid, event.parentPid);
+  }
+
+  onWork(event: WorkEventCursor): void {
+    this.causes.onWork(event);
   }
 
   onExit(event: ProcessExitEventCursor): void {

@@ -154,6 +154,7 @@ const PROBED = {
   routines: ['goroutines', 'are followed'],
   tasks: ['asyncio tasks', 'are followed'],
   queues: ['queues', 'are followed'],
+  channels: ['channels', 'are followed'],
   greenlets: ['greenlets', 'are followed'],
 } as const;
 const OUTSIDE = 'encrypted connections are seen from outside only';

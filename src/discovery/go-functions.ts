@@ -5,7 +5,7 @@
 //   u64 offsets of: function names | compilation units | file names | pc tables | functions
 //   functions: { u32 entry - text start, u32 offset of { u32 entry, i32 name, ... } } each, then the end of the last
 import type { Executable, FoundSymbol, Section } from './executable.js';
-import { type Architecture, goEntryOf, returnsOf } from './instructions.js';
+import { type Architecture, callsOf, goEntryOf, returnsOf } from './instructions.js';
 
 const SECTIONS = ['.gopclntab', '.data.rel.ro.gopclntab'] as const;
 /** Go 1.18, Go 1.20. */
@@ -63,6 +63,12 @@ export function entryIn(executable: Executable, symbol: FoundSymbol, architectur
 export function returnsIn(executable: Executable, symbol: FoundSymbol, architecture: Architecture): number[] | null {
   const returns = returnsOf(codeOf(executable, symbol), architecture);
   return returns === null || returns.length === 0 ? null : returns.map(at => symbol.offset + at);
+}
+
+/** Where it calls another function of the program; null if that cannot be told. x86-64 only. */
+export function callsIn(executable: Executable, symbol: FoundSymbol, callee: FoundSymbol): number[] | null {
+  const calls = callsOf(codeOf(executable, symbol), callee.offset - symbol.offset);
+  return calls === null ? null : calls.map(at => symbol.offset + at);
 }
 
 function codeOf(executable: Executable, { offset, size }: FoundSymbol): Buffer {

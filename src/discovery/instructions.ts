@@ -149,6 +149,19 @@ export function returnsOf(code: Uint8Array, architecture: Architecture): number[
   return returns;
 }
 
+/** Where x86-64 code calls `target`, an offset relative to the code; null if it cannot be walked to its end. */
+export function callsOf(code: Uint8Array, target: number): number[] | null {
+  const calls: number[] = [];
+  const view = new DataView(code.buffer, code.byteOffset, code.length);
+  for (let at = 0; at < code.length; ) {
+    const bytes = instructionBytes(code, at);
+    if (bytes === UNKNOWN) return null;
+    if (code[at] === 0xe8 && at + 5 + view.getInt32(at + 1, true) === target) calls.push(at);
+    at += bytes;
+  }
+  return calls;
+}
+
 /** What may come before a probe: it compares, computes into a scratch register or jumps on a condition. */
 function leavesArguments(code: Uint8Array, at: number): boolean {
   const [first, second] = [code[at], code[at + 1]];

@@ -1,6 +1,7 @@
 // What in a file is to be probed: the functions of a TLS library, of an event loop, of Go's runtime, of Python. In: an executable or a library. Out:
 // programs and file offsets, in the order in which they have to be attached. Reads the file, changes nothing.
 import type { Executable, FoundSymbol } from './executable.js';
+import { CHANNEL_FUNCTIONS, goChannelPlaces } from './go-channels.js';
 import { goFunctions, isGo } from './go-functions.js';
 import { goRoutinePlaces, ROUTINE_FUNCTIONS } from './go-routines.js';
 import { goTlsPlaces, TLS_FUNCTIONS } from './go-tls.js';
@@ -19,8 +20,11 @@ export interface Attachment {
 }
 
 export interface Target {
-  /** `buffer`: where TLS libraries put what they encrypt, a part of some of them; nobody is told of it. */
-  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'queues' | 'greenlets' | 'buffer';
+  /**
+   * `buffer`: where TLS libraries put what they encrypt, a part of some of them; nobody is told of it.
+   * `channels`: used for much else, so probed only once a process hands requests over.
+   */
+  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'queues' | 'channels' | 'greenlets' | 'buffer';
   readonly library: string;
   readonly attachments: readonly Attachment[];
   /** Why it cannot be probed, '' if it can. */
@@ -45,7 +49,13 @@ const NEEDS = TLS_LIBRARIES.map(({ needs }) => new Set(needs));
 /** Names that are searched in about 10 ms. */
 const QUICK_NAMES_BYTES = 2 << 20;
 
-type QueuesTarget = Target & { readonly kind: 'queues' };
+/** What programs use for much else: probed only where one is known to hand requests over. */
+export type QueuesTarget = Target & { readonly kind: 'queues' | 'channels' };
+
+export function isChannels(target: Target): target is QueuesTarget {
+  return target.kind === 'channels';
+}
+
 type Symbols = ReadonlyMap<string, FoundSymbol>;
 
 export function targetsIn(executable: Executable): readonly Target[] {
@@ -96,10 +106,11 @@ function libraryIn(executable: Executable, symbols: Symbols): Target | null {
 }
 
 function goIn(executable: Executable): readonly Target[] {
-  const functions = goFunctions(executable, [...TLS_FUNCTIONS, ...ROUTINE_FUNCTIONS]);
+  const functions = goFunctions(executable, [...TLS_FUNCTIONS, ...ROUTINE_FUNCTIONS, ...CHANNEL_FUNCTIONS]);
   const routines = placesTarget('routines', 'Go', goRoutinePlaces(executable, functions, ARCHITECTURE));
+  const channels = placesTarget('channels', 'Go', goChannelPlaces(executable, functions, ARCHITECTURE));
   const tls = goTlsPlaces(executable, functions, ARCHITECTURE);
-  return tls === null ? [routines] : [routines, placesTarget('tls', 'crypto/tls (Go)', tls)];
+  return [routines, channels, ...(tls === null ? [] : [placesTarget('tls', 'crypto/tls (Go)', tls)])];
 }
 
 function placesTarget(
@@ -172,7 +183,7 @@ function queuesTarget(attachments: readonly Attachment[]): readonly QueuesTarget
   return attachments.length === 0 ? [] : [{ kind: 'queues', library: 'Python', attachments, detail: '' }];
 }
 
-/** Queues that programs use for much else: probed only where one is known to hand requests over. */
+/** Those of Python, which may be in a file of its own. */
 export function queuesIn(executable: Executable): QueuesTarget | null {
   return queuesTarget(queuePlaces(executable, ARCHITECTURE))[0] ?? null;
 }

@@ -29,7 +29,7 @@ import {
   opacityOfFile,
   REFUSED,
 } from './opacity.js';
-import { queuesIn, type Target, takesLong, targetsIn } from './targets.js';
+import { isChannels, type QueuesTarget, queuesIn, type Target, takesLong, targetsIn } from './targets.js';
 
 /** The kernel's side. */
 export interface UserProbes {
@@ -41,7 +41,7 @@ export interface UserProbes {
 
 /** What became of a library, an event loop or a Go program. */
 export interface LibraryReport {
-  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'queues' | 'greenlets';
+  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'queues' | 'channels' | 'greenlets';
   readonly library: string;
   readonly path: string;
   readonly ok: boolean;
@@ -69,6 +69,8 @@ interface KnownFile {
   hasRoutines: boolean;
   /** It runs programs in Python. */
   isPython: boolean;
+  /** A Go program's channels: probed once it hands requests over. */
+  channels: QueuesTarget | null;
   /** It has probes, so that its inode cannot become another file's. */
   isProbed: boolean;
   readonly changedAt: number;
@@ -182,22 +184,27 @@ export class TlsAttacher {
 
   /** Its threads or tasks hand requests to each other: by the queues of its language, if that is known to have any? */
   followQueues(pid: number): void {
-    if (!this.#options.probes.isSettled(QUEUE_PROGRAM)) {
+    const files = mappedCode(pid) ?? [];
+    const main = files[0] === undefined ? undefined : this.#files.get(files[0].key);
+    const program = main?.channels?.attachments[0]?.program ?? QUEUE_PROGRAM;
+    if (!this.#options.probes.isSettled(program)) {
       if (this.#handingOver.size < WAITING_MAX) this.#handingOver.add(pid);
       return;
     }
-    for (const file of mappedCode(pid) ?? []) {
+    for (const file of files) {
       if (this.#queueFiles.has(file.key) || this.#queueFiles.size >= FILES_MAX) continue;
       const executable = Executable.open(file.handle);
       if (executable === null) continue;
       try {
         this.#queueFiles.add(file.key);
         const identity = identityOf(executable.descriptor);
-        const target = this.#queueFiles.has(identity) ? null : queuesIn(executable);
+        const target = this.#queueFiles.has(identity)
+          ? null
+          : (this.#files.get(file.key)?.channels ?? queuesIn(executable));
         if (target === null) continue;
         this.#queueFiles.add(identity);
         const { kind, library, attachments } = target;
-        const detail = this.#attachAll(executable, attachments);
+        const detail = target.detail === '' ? this.#attachAll(executable, attachments) : target.detail;
         this.#options.onReport({ kind, library, path: file.path, ok: detail === '', detail });
       } finally {
         executable.close();
@@ -208,9 +215,9 @@ export class TlsAttacher {
   /** Looks at what is due. */
   tick(nowNs: number): void {
     this.#probeSettled();
-    if (this.#handingOver.size > 0 && this.#options.probes.isSettled(QUEUE_PROGRAM)) {
-      for (const pid of this.#handingOver) this.followQueues(pid);
-      this.#handingOver.clear();
+    for (const pid of [...this.#handingOver]) {
+      this.#handingOver.delete(pid);
+      this.followQueues(pid);
     }
     if (this.#unprobedFiles.length >= OPEN_MAX) return;
     const endMs = performance.now() + SCAN_PER_TURN_MS;
@@ -388,7 +395,8 @@ export class TlsAttacher {
 
   /** Asks for all programs that are not. */
   #areSettled(targets: readonly Target[]): boolean {
-    const programs = targets.flatMap(({ attachments }) => attachments.map(({ program }) => program));
+    const atOnce = targets.filter(target => !isChannels(target));
+    const programs = atOnce.flatMap(({ attachments }) => attachments.map(({ program }) => program));
     return programs.filter(program => !this.#options.probes.isSettled(program)).length === 0;
   }
 
@@ -406,7 +414,12 @@ export class TlsAttacher {
   }
 
   #probe(path: string, known: KnownFile, executable: Executable, targets: readonly Target[]): void {
-    for (const { kind, library, attachments, detail } of targets) {
+    for (const target of targets) {
+      if (isChannels(target)) {
+        known.channels = target;
+        continue;
+      }
+      const { kind, library, attachments, detail } = target;
       const refusal = detail === '' ? this.#attachAll(executable, attachments) : detail;
       if (kind === 'buffer') continue;
       if (kind === 'tls') known.reason = refusal === '' ? NOT_BOUND : REFUSED;
@@ -444,7 +457,14 @@ export class TlsAttacher {
 }
 
 function newFile({ handle }: MappedFile): KnownFile {
-  return { reason: NO_LIBRARY, hasRoutines: false, isPython: false, isProbed: false, changedAt: changedAt(handle) };
+  return {
+    reason: NO_LIBRARY,
+    hasRoutines: false,
+    channels: null,
+    isPython: false,
+    isProbed: false,
+    changedAt: changedAt(handle),
+  };
 }
 
 /** Has the inode become another file's since? */

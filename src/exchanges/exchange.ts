@@ -180,6 +180,8 @@ export class Exchange {
   isStarted = false;
   /** The program itself said which request it is for. */
   isTold = false;
+  /** CLIENT: its goroutine had taken what this number names out of a channel; 0: it was at the request itself. */
+  item = 0;
   /** CLIENT: its response has begun; the thread that took it. */
   isReleased = false;
   responseTid = 0;

@@ -230,6 +230,26 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
     loss: 'calls of Go programs are not joined with the request that caused them',
   },
   {
+    name: 'go channels',
+    ways: [
+      way(
+        'uprobe',
+        ...[
+          'go_channel_passed',
+          'go_channel_emptied',
+          'go_channel_filled',
+          'go_channel_send',
+          'go_channel_receive',
+          'go_channel_closed',
+          'go_group_add',
+        ].map(name => ({ name, isForFiles: true })),
+      ),
+    ],
+    isRequired: false,
+    isLate: true,
+    loss: 'calls of goroutines that take their work from a channel are not joined with the request that caused them',
+  },
+  {
     name: 'asyncio tasks',
     ways: [
       way(

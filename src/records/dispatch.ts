@@ -22,11 +22,13 @@ import {
   EVENT_PROCESS_EXIT,
   EVENT_PROCESS_FORK,
   EVENT_PROGRESS,
+  EVENT_WORK,
   EventHeaderCursor,
   ProcessExecEventCursor,
   ProcessExitEventCursor,
   ProcessForkEventCursor,
   ProgressEventCursor,
+  WorkEventCursor,
 } from './records.gen.js';
 
 export interface RecordHandler {
@@ -41,6 +43,7 @@ export interface RecordHandler {
   onExit(event: ProcessExitEventCursor): void;
   onProgress(event: ProgressEventCursor): void;
   onLost(event: ConnectionLostEventCursor): void;
+  onWork(event: WorkEventCursor): void;
 }
 
 /** Bytes of records, each padded to 8: an empty slab of a size, or what a recording holds. Filled behind what is left. */
@@ -130,6 +133,7 @@ export class Dispatcher {
   readonly #failed = new ConnectFailedEventCursor();
   readonly #exec = new ProcessExecEventCursor();
   readonly #fork = new ProcessForkEventCursor();
+  readonly #work = new WorkEventCursor();
   readonly #exit = new ProcessExitEventCursor();
   readonly #progress = new ProgressEventCursor();
   readonly #lost = new ConnectionLostEventCursor();
@@ -221,6 +225,9 @@ export class Dispatcher {
     } else if (kind === EVENT_CONNECTION_LOST && size >= ConnectionLostEventCursor.SIZE) {
       this.#lost.seek(view, at);
       handler.onLost(this.#lost);
+    } else if (kind === EVENT_WORK && size >= WorkEventCursor.SIZE) {
+      this.#work.seek(view, at);
+      handler.onWork(this.#work);
     } else {
       this.malformed++;
     }

@@ -1118,6 +1118,50 @@ export const PROGRESS_EVENT_OFFSETS = {
   direction: 88,
 } as const;
 
+/** struct work_event */
+export class WorkEventCursor {
+  static readonly SIZE = 32;
+  view: DataView = EMPTY_VIEW;
+  at = 0;
+
+  seek(view: DataView, at: number): void {
+    this.view = view;
+    this.at = at;
+  }
+
+  get timeNs(): number {
+    return this.view.getUint32(this.at, true) + this.view.getUint32(this.at + 4, true) * 4294967296;
+  }
+
+  get size(): number {
+    return this.view.getUint32(this.at + 8, true);
+  }
+
+  get kind(): number {
+    return this.view.getUint16(this.at + 12, true);
+  }
+
+  get pid(): number {
+    return this.view.getUint32(this.at + 16, true);
+  }
+
+  get slot(): number {
+    return this.view.getUint32(this.at + 20, true);
+  }
+
+  get generation(): number {
+    return this.view.getUint32(this.at + 24, true);
+  }
+
+  get name(): number {
+    return this.view.getUint16(this.at + 28, true);
+  }
+
+  get outcome(): number {
+    return this.view.getUint16(this.at + 30, true);
+  }
+}
+
 /** struct connection_lost_event */
 export class ConnectionLostEventCursor {
   static readonly SIZE = 24;
@@ -1719,6 +1763,7 @@ export const EVENT_PROCESS_FORK = 7;
 export const EVENT_PROCESS_EXIT = 8;
 export const EVENT_PROGRESS = 9;
 export const EVENT_CONNECTION_LOST = 10;
+export const EVENT_WORK = 11;
 /** Names of enum event_kind, without prefix. */
 export const EVENT_KIND_NAMES: Readonly<Record<number, string>> = {
   1: 'data',
@@ -1731,6 +1776,7 @@ export const EVENT_KIND_NAMES: Readonly<Record<number, string>> = {
   8: 'process_exit',
   9: 'progress',
   10: 'connection_lost',
+  11: 'work',
 };
 
 export const DIRECTION_INGRESS = 0;
@@ -1806,6 +1852,7 @@ export const CAUSE_TASK = 512;
 export const CAUSE_STRAYED = 1024;
 export const CAUSE_CAME = 2048;
 export const CAUSE_TOLD = 4096;
+export const CAUSE_ITEM = 8192;
 /** Names of enum event_cause_flag, without prefix. */
 export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
   1: 'taken',
@@ -1821,12 +1868,21 @@ export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
   1024: 'strayed',
   2048: 'came',
   4096: 'told',
+  8192: 'item',
 };
 
 export const CAUSE_START_SHIFT = 16;
 /** Names of enum event_cause_start, without prefix. */
 export const EVENT_CAUSE_START_NAMES: Readonly<Record<number, string>> = {
   16: 'start_shift',
+};
+
+export const WORK_RETURNED = 1;
+export const WORK_STRAYED = 2;
+/** Names of enum event_work, without prefix. */
+export const EVENT_WORK_NAMES: Readonly<Record<number, string>> = {
+  1: 'returned',
+  2: 'strayed',
 };
 
 export const VERDICT_HEAD = 0;
@@ -2179,6 +2235,20 @@ export const RECORD_LAYOUT = {
       'header.kind': [12, 2],
       slot: [16, 4],
       generation: [20, 4],
+    },
+  },
+  work_event: {
+    kind: 11,
+    size: 32,
+    fields: {
+      'header.time_ns': [0, 8],
+      'header.size': [8, 4],
+      'header.kind': [12, 2],
+      pid: [16, 4],
+      slot: [20, 4],
+      generation: [24, 4],
+      name: [28, 2],
+      outcome: [30, 2],
     },
   },
 } as const;

@@ -9,6 +9,7 @@ import {
   CAUSE_ENDED,
   CAUSE_GUARDED,
   CAUSE_INHERITED,
+  CAUSE_ITEM,
   CAUSE_LOOPS,
   CAUSE_ROUTINE,
   CAUSE_SOLE,
@@ -22,8 +23,11 @@ import {
   type ConnectionOpenedEventCursor,
   type DataEventCursor,
   DIRECTION_INGRESS,
+  WORK_RETURNED,
+  type WorkEventCursor,
 } from '../records/records.gen.js';
 import { Claims } from './claims.js';
+import { HandOvers } from './hand-overs.js';
 import { Lineages } from './lineages.js';
 import { ProcessWork } from './process-work.js';
 import { Take } from './take.js';
@@ -71,6 +75,7 @@ export class Causes {
   #lastWork: ProcessWork | null = null;
   readonly #claims: Claims;
   readonly #lineages: Lineages;
+  readonly #handOvers: HandOvers;
   /** Of the record at hand: the thread's last take, and its last from a connection that it has not opened itself. */
   readonly #take = new Take();
   readonly #request = new Take();
@@ -81,6 +86,7 @@ export class Causes {
       this.#adopt(client, server, grade);
     this.#claims = new Claims(adopt);
     this.#lineages = new Lineages(adopt);
+    this.#handOvers = new HandOvers(adopt);
   }
 
   /** A write is at hand. */
@@ -100,6 +106,16 @@ export class Causes {
     connection.connectFor = request;
     connection.isConnectCertain = isTold || (take.flags & CAUSE_CERTAIN) !== 0;
     work.engage(request);
+  }
+
+  /** What is known of the work on an item. */
+  onWork({ pid, slot, generation, name, outcome }: WorkEventCursor): void {
+    if (outcome !== WORK_RETURNED) {
+      this.#handOvers.onStrayed(pid, name);
+      return;
+    }
+    const request = this.#options.find(slot, generation)?.matcher?.soleRequest ?? null;
+    if (request !== null) this.#handOvers.onReturned(request, name);
   }
 
   onClosed(connection: Connection): void {
@@ -134,6 +150,7 @@ export class Causes {
     const { cause, causeGrade } = exchange;
     if (exchange.kind !== KIND_CLIENT) return;
     if (cause === null || causeGrade === '') this.#adopt(exchange, null, 'none');
+    else if (exchange.item > 0) this.#handOvers.add(exchange, cause);
     else if (causeGrade === 'goroutine' && exchange.start > 0 && exchange.work !== null)
       this.#lineages.add(exchange, cause, exchange.work, exchange.start);
     else if ((causeGrade === 'thread' || causeGrade === 'task') && !exchange.isTold) this.#claims.add(exchange, cause);
@@ -173,11 +190,13 @@ export class Causes {
   tick(nowNs: number): void {
     this.#claims.expire(nowNs - CLAIM_NS);
     this.#lineages.settle(nowNs);
+    this.#handOvers.settle(nowNs);
   }
 
   /** The end of the input. */
   finish(): void {
     this.#lineages.settleAll();
+    this.#handOvers.settleAll();
   }
 
   #workOf(pid: number): ProcessWork {
@@ -263,11 +282,20 @@ export class Causes {
   #findOfRoutine(exchange: Exchange, work: ProcessWork): void {
     const { flags } = this.#request;
     const request = this.#requestOf(this.#request);
+    if ((flags & CAUSE_ITEM) !== 0) {
+      this.#setCause(exchange, request, 'goroutine');
+      if (exchange.cause !== null) exchange.item = flags >>> CAUSE_START_SHIFT;
+      return;
+    }
     const start = (flags & CAUSE_INHERITED) === 0 ? 0 : flags >>> CAUSE_START_SHIFT;
-    if (start > 0 && work.workers.has(start)) return;
+    if (start > 0 && work.workers.has(start)) {
+      if (work.orphaned()) this.#options.onHandOver?.(exchange.pid);
+      return;
+    }
     if (request === null && start > 0 && this.#isOpen(this.#request)) work.addWorker(start);
     this.#setCause(exchange, request, 'goroutine');
     if (exchange.cause !== null) exchange.start = start;
+    else if (work.orphaned()) this.#options.onHandOver?.(exchange.pid);
   }
 
   /** Is the connection still there on which the request came? */

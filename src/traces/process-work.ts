@@ -60,6 +60,9 @@ export class ProcessWork {
   hasOrphans = false;
   /** It was said that its threads or tasks hand requests to each other. */
   isHandingOver = false;
+  /** Requests, and calls while some were being served that are known to be for none of them. */
+  #served = 0;
+  #orphans = 0;
   /** How goroutines were started that have called for one whose request had been answered: they serve several. */
   readonly workers = new Set<number>();
 
@@ -80,6 +83,17 @@ export class ProcessWork {
     this.#hasParallelCalls = false;
   }
 
+  /**
+   * A goroutine that is at no request has called. True, once, where that cannot be but a few calls of the program's own:
+   * requests are handed over.
+   */
+  orphaned(): boolean {
+    if (this.serving === 0 || this.isHandingOver) return false;
+    this.#orphans++;
+    this.isHandingOver = this.#orphans >= ORPHANS_MIN && this.#orphans * ORPHANS_SHARE >= this.#served;
+    return this.isHandingOver;
+  }
+
   addWorker(start: number): void {
     if (this.workers.size < MAX_WORKERS) this.workers.add(start);
   }
@@ -87,6 +101,7 @@ export class ProcessWork {
   /** A request is being served from now on. */
   serve(request: Exchange): void {
     request.isServing = true;
+    this.#served++;
     this.serving++;
     this.idle++;
   }
@@ -144,3 +159,6 @@ export class ProcessWork {
 /** Peers that are counted one by one; more share the count of all. */
 const MAX_PEERS = 256;
 const MAX_WORKERS = 65536;
+/** Calls of nobody, one for so many requests at least. */
+const ORPHANS_MIN = 4;
+const ORPHANS_SHARE = 8;

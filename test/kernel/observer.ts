@@ -103,6 +103,7 @@ class Keeper implements RecordHandler {
   onExit(event: gen.ProcessExitEventCursor): void {
     this.processes.push({ kind: 'exit', pid: event.pid, args: [] });
   }
+  onWork(): void {}
   onProgress(): void {
     throw new Error('the kernel makes no progress records');
   }

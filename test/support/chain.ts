@@ -18,6 +18,7 @@ export type LinkKind =
   | 'gevent'
   | 'puma'
   | 'go'
+  | 'hands'
   | 'java'
   | 'cgi'
   | 'php'
@@ -47,20 +48,21 @@ export interface Link {
 const FORKING: ReadonlySet<LinkKind> = new Set(['gunicorn', 'gthread', 'gevent', 'nginx', 'cgi', 'php', 'apache']);
 const SETTLED_MS = 500;
 
-/** By flags of the build. */
+/** By source and flags of the build. */
 const goBinaries = new Map<string, Promise<string>>();
 let javaClasses: Promise<string> | null = null;
 
-function goBinary(flags: string): Promise<string> {
-  const known = goBinaries.get(flags) ?? compileGo(flags);
-  goBinaries.set(flags, known);
+function goBinary(source: string, flags: string): Promise<string> {
+  const key = `${source} ${flags}`;
+  const known = goBinaries.get(key) ?? compileGo(source, flags);
+  goBinaries.set(key, known);
   return known;
 }
 
-async function compileGo(flags: string): Promise<string> {
+async function compileGo(source: string, flags: string): Promise<string> {
   const binary = path.join(temporaryDirectory('chain-go'), 'chain');
   const env = { GOFLAGS: '', GO111MODULE: 'off', GOTOOLCHAIN: 'local', CGO_ENABLED: '0' };
-  const args = ['build', ...(flags === '' ? [] : [flags]), '-o', binary, path.join(SERVICES, 'go.go')];
+  const args = ['build', ...(flags === '' ? [] : [flags]), '-o', binary, path.join(SERVICES, source)];
   const build = await runCommand('go', args, {
     env,
     timeoutMs: 180_000,
@@ -111,7 +113,9 @@ async function commandOf(
     case 'puma':
       return ['puma', ['-C', path.join(SERVICES, 'puma.rb')]];
     case 'go':
-      return [await goBinary(options.BUILD ?? ''), []];
+      return [await goBinary('go.go', options.BUILD ?? ''), []];
+    case 'hands':
+      return [await goBinary('go_hands.go', ''), []];
     case 'java':
       javaClasses ??= compileJava();
       return ['java', ['-Xmx128m', '-cp', await javaClasses, 'Chain']];

@@ -10,7 +10,7 @@ import { type Row, rowText, TABLE_HEAD, writeTable } from './table.js';
 
 const README = 'test/traces/README.md';
 /** Until what the first requests show has led to something. */
-const BEFORE_MS = 2000;
+const BEFORE_MS = 5000;
 
 /** Calls that the scenario's links make, by link: every request comes down the whole chain. */
 function callsOf({ links }: Scenario, entry: string, requests: number): Map<string, number> {
@@ -35,13 +35,14 @@ async function play(scenario: Scenario, concurrency: number): Promise<Row[]> {
     }
     const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
     if (scenario.before !== undefined) {
-      await chain.load(entry, 1, scenario.before, 1, 'before');
+      await chain.load(entry, 1, scenario.before, Math.min(concurrency, 10), 'before');
       await sleep(BEFORE_MS);
     }
     const count = scenario.requests * Math.ceil(Math.sqrt(concurrency));
     await chain.load(entry, 1, count, concurrency);
     await sleep(600);
     await agent.stop();
+    if (process.env.SHOW_AGENT !== undefined) console.error(agent.child.describe());
     const judgement = judgeSpans(chain, receiver.spans(), entry);
     const expected = callsOf(scenario, entry, count);
     const row = (link: string, verdict: Verdict, made: number): Row => {

@@ -37,6 +37,9 @@ class Notes implements RecordHandler {
   onProgress(event: gen.ProgressEventCursor): void {
     this.seen.push(`progress ${event.timeNs}`);
   }
+  onWork(event: gen.WorkEventCursor): void {
+    this.seen.push(`work ${event.timeNs}`);
+  }
   onLost(event: gen.ConnectionLostEventCursor): void {
     this.seen.push(`lost ${event.timeNs}`);
   }

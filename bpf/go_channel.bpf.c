@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Where values go through channels of Go (src/discovery/go-channels.ts); see go_channel.h.
+ * Attached only once a process is seen to hand requests over: programs use channels for
+ * much else.
+ */
+
+/* runtime.send(channel, one that waits to receive, ...): to that one, past the buffer. */
+SEC("uprobe")
+int go_channel_send(struct pt_regs *ctx)
+{
+	__u64 channel = GO_FIRST(ctx), to = 0;
+	struct go_channel facts = {};
+	struct go_given given = {};
+
+	if (!thread_selected(bpf_get_current_pid_tgid()) || !go_channel_at(channel, &facts) ||
+	    bpf_probe_read_user(&to, sizeof(to), (void *)GO_SECOND(ctx)))
+		return 0;
+	go_gives(GO_ROUTINE(ctx), channel, &given);
+	go_takes(to, channel, facts.item_bytes, &given);
+	return 0;
+}
+
+/* runtime.recv(channel, one that waits to send, ...): from that one, if there is no buffer. */
+SEC("uprobe")
+int go_channel_receive(struct pt_regs *ctx)
+{
+	__u64 channel = GO_FIRST(ctx), from = 0;
+	struct go_channel facts = {};
+	struct go_given given = {};
+
+	if (!thread_selected(bpf_get_current_pid_tgid()) || !go_channel_at(channel, &facts) ||
+	    facts.places || bpf_probe_read_user(&from, sizeof(from), (void *)GO_SECOND(ctx)))
+		return 0;
+	go_gives(from, channel, &given);
+	go_takes(GO_ROUTINE(ctx), channel, facts.item_bytes, &given);
+	return 0;
+}
+
+/* In runtime.recv, if there is one, typedmemmove(type, place, value of the one that waits):
+ * what lay in that place has been taken. */
+SEC("uprobe")
+int go_channel_passed(struct pt_regs *ctx)
+{
+	__u64 place = GO_SECOND(ctx), channel = 0, waiter = 0, from = 0;
+	struct go_channel facts = {};
+
+	if (!thread_selected(bpf_get_current_pid_tgid()) ||
+	    bpf_probe_read_user(&channel, sizeof(channel), (void *)GO_SPILLED(ctx, 0)) ||
+	    bpf_probe_read_user(&waiter, sizeof(waiter), (void *)GO_SPILLED(ctx, 1)) ||
+	    bpf_probe_read_user(&from, sizeof(from), (void *)waiter) ||
+	    !go_has_place(channel, place, &facts))
+		return 0;
+	go_empties(GO_ROUTINE(ctx), channel, place, facts.item_bytes);
+	go_fills(from, channel, place);
+	return 0;
+}
+
+/* typedmemmove(type, place, value) */
+SEC("uprobe")
+int go_channel_filled(struct pt_regs *ctx)
+{
+	__u64 place = GO_SECOND(ctx), channel;
+	struct go_channel facts = {};
+
+	if (!thread_selected(bpf_get_current_pid_tgid()))
+		return 0;
+	channel = go_channel_of(ctx, place, &facts);
+	if (channel)
+		go_fills(GO_ROUTINE(ctx), channel, place);
+	return 0;
+}
+
+/* typedmemclr(type, place) */
+SEC("uprobe")
+int go_channel_emptied(struct pt_regs *ctx)
+{
+	__u64 place = GO_SECOND(ctx), channel;
+	struct go_channel facts = {};
+
+	if (!thread_selected(bpf_get_current_pid_tgid()))
+		return 0;
+	channel = go_channel_of(ctx, place, &facts);
+	if (channel)
+		go_empties(GO_ROUTINE(ctx), channel, place, facts.item_bytes);
+	return 0;
+}
+
+/* Where those that wait to receive are listed, since Go 1.23 and before. */
+#define GO_RECEIVERS 64
+#define GO_RECEIVERS_OLD 56
+#define GO_ADDRESS_MIN 4096
+#define GO_WAITERS_MAX 4
+
+/* runtime.closechan(channel): all that wait for something go on. */
+SEC("uprobe")
+int go_channel_closed(struct pt_regs *ctx)
+{
+	__u64 channel = GO_FIRST(ctx), at = 0;
+	struct go_waiter waiter = {};
+	struct go_given given = {};
+
+	if (!thread_selected(bpf_get_current_pid_tgid()))
+		return 0;
+	go_gives(GO_ROUTINE(ctx), channel, &given);
+	if (!given.given_name ||
+	    bpf_probe_read_user(&at, sizeof(at), (void *)(channel + GO_RECEIVERS_OLD)))
+		return 0;
+	/* Otherwise a place in the buffer. */
+	if (at < GO_ADDRESS_MIN &&
+	    bpf_probe_read_user(&at, sizeof(at), (void *)(channel + GO_RECEIVERS)))
+		return 0;
+	for (int left = GO_WAITERS_MAX; left > 0 && at; left--, at = waiter.next) {
+		if (bpf_probe_read_user(&waiter, sizeof(waiter), (void *)at))
+			break;
+		go_comes(waiter.routine, &given);
+	}
+	return 0;
+}
+
+/* sync.(*WaitGroup).Add(group, delta): who adds waits, or somebody at the same request;
+ * who takes away has done something for it. */
+SEC("uprobe")
+int go_group_add(struct pt_regs *ctx)
+{
+	__u64 group = GO_FIRST(ctx);
+	struct go_given given = {};
+	struct routine *waiting;
+
+	if (!thread_selected(bpf_get_current_pid_tgid()))
+		return 0;
+	if ((__s64)GO_SECOND(ctx) > 0) {
+		go_fills(GO_ROUTINE(ctx), group, group);
+		return 0;
+	}
+	waiting = routine_find(group);
+	if (!waiting || waiting->given_name || go_is_over(&waiting->request) ||
+	    waiting->giver == GO_ROUTINE(ctx))
+		return 0;
+	go_gives(GO_ROUTINE(ctx), group, &given);
+	if (given.request.flags)
+		go_returns(&given, &waiting->request, false);
+	return 0;
+}
