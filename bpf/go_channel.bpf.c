@@ -139,6 +139,6 @@ int go_group_add(struct pt_regs *ctx)
 		return 0;
 	go_gives(GO_ROUTINE(ctx), group, &given);
 	if (given.request.flags)
-		go_returns(&given, &waiting->request, false);
+		go_returns(&given, &waiting->request, 0);
 	return 0;
 }

@@ -140,19 +140,20 @@ static __noinline void go_closes(struct routine *routine, struct event_cause *re
 			routine->open[at].flags = 0;
 }
 
-/* What the giver works on, or worked on, has come to somebody at this request. */
+/* What the giver works on, or worked on, has come to somebody at this request: to one that
+ * is at it itself, or works on an item for it and gave the giver its own (`by_item`). */
 static __noinline void go_returns(struct go_given *given, struct event_cause *request,
-				  bool is_by_item)
+				  __u64 by_item)
 {
 	struct routine *giver = routine_find(given->giver);
 	bool is_same = go_is_same(&given->request, request);
 
-	if (!giver || !giver->takes_items)
+	if (!giver || !giver->takes_items || (by_item && giver->from != by_item))
 		return;
 	go_closes(giver, request);
 	if (is_same)
 		giver->is_blurred = giver->has_called = 0;
-	if (is_by_item)
+	if (by_item)
 		return;
 	if (is_same) {
 		go_tell(given, WORK_RETURNED);
@@ -174,7 +175,7 @@ static __noinline void go_comes(__u64 address, struct go_given *given)
 		return;
 	request = taker->takes_items ? &taker->item : &taker->request;
 	if (!go_is_over(request))
-		go_returns(given, request, taker->takes_items);
+		go_returns(given, request, taker->takes_items ? address : 0);
 }
 
 /* The goroutine has taken an item, whose request is another one than that of the last. */
@@ -255,6 +256,7 @@ static __noinline void go_takes(__u64 address, __u64 channel, __u32 bytes, struc
 		return;
 	go_begins(taker, given);
 	taker->source = channel;
+	taker->from = given->giver;
 }
 
 static __always_inline bool go_channel_at(__u64 address, struct go_channel *channel)
@@ -275,8 +277,8 @@ static __noinline bool go_has_place(__u64 address, __u64 place, struct go_channe
 	       place - channel->buffer < channel->places * channel->item_bytes;
 }
 
-/* What a function of Go was called with lies where it has spilled it, above its frame. */
-#define GO_SPILLED(context, index) ((context)->bp + 16 + (index) * 8)
+/* What a function of Go was called with lies where it has spilled it, above its frame (x86-64). */
+#define GO_SPILLED(context, index) (GO_FRAME(context) + 16 + (index) * 8)
 
 /* runtime.scase */
 struct go_case {

@@ -13,11 +13,13 @@
 #define GO_SECOND(context) ((context)->bx)
 #define GO_THIRD(context) ((context)->cx)
 #define GO_ROUTINE(context) ((context)->r14)
+#define GO_FRAME(context) ((context)->bp)
 #else
 #define GO_FIRST(context) ((context)->regs[0])
 #define GO_SECOND(context) ((context)->regs[1])
 #define GO_THIRD(context) ((context)->regs[2])
 #define GO_ROUTINE(context) ((context)->regs[28])
+#define GO_FRAME(context) ((context)->regs[29])
 #endif
 
 struct go_stack {

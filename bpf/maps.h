@@ -263,7 +263,7 @@ struct routine {
 		struct { /* a goroutine, see bpf/go_channel.h */
 			struct event_cause item; /* what it took out of a channel last; CAUSE_ITEM: for certain it is at that */
 			struct event_cause open[GO_OPEN_MAX]; /* requests of items for which it has given nothing back */
-			__u64 source; /* the channel of the item */
+			__u64 source, from; /* of the item: the channel, and the goroutine that put it in */
 			__u64 emptied, filled; /* channels that it used last */
 			__u32 takes_items; /* `request` is over, or is not what it works for */
 			__u32 is_crowded; /* there were more of them than `open` has room for */

@@ -11,6 +11,7 @@ import { type Row, rowText, TABLE_HEAD, writeTable } from './table.js';
 const README = 'test/traces/README.md';
 /** Until what the first requests show has led to something. */
 const BEFORE_MS = 5000;
+const FOLLOWED = /(?:queues|channels) of .* followed/;
 
 /** Calls that the scenario's links make, by link: every request comes down the whole chain. */
 function callsOf({ links }: Scenario, entry: string, requests: number): Map<string, number> {
@@ -36,7 +37,8 @@ async function play(scenario: Scenario, concurrency: number): Promise<Row[]> {
     const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
     if (scenario.before !== undefined) {
       await chain.load(entry, 1, scenario.before, Math.min(concurrency, 10), 'before');
-      await sleep(BEFORE_MS);
+      for (let left = BEFORE_MS; left > 0 && !FOLLOWED.test(agent.child.stderr); left -= 50) await sleep(50);
+      await sleep(200);
     }
     const count = scenario.requests * Math.ceil(Math.sqrt(concurrency));
     await chain.load(entry, 1, count, concurrency);
