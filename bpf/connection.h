@@ -172,6 +172,21 @@ static __always_inline __u32 hint_index(__u64 sk)
 	return line << HINT_LINE_BITS | (low & ((1 << HINT_LINE_BITS) - 1));
 }
 
+static __always_inline __u32 *followed_near_at(__u64 sk)
+{
+	__u32 line = hint_index(sk) >> HINT_LINE_BITS;
+
+	return bpf_map_lookup_elem(&followed_near, &line);
+}
+
+/* Of a packet's socket: may it be one that is followed? */
+static __always_inline bool may_be_followed(__u64 sk)
+{
+	__u32 *count = followed_near_at(sk);
+
+	return count && *count;
+}
+
 static __always_inline struct connection *connection_find(__u64 sk, __u32 *slot)
 {
 	__u32 index = hint_index(sk), *found;
@@ -200,9 +215,12 @@ static __always_inline void hint_follow(__u64 sk, __s32 by)
 {
 	__u32 index = hint_index(sk);
 	struct socket_hint *hint = bpf_map_lookup_elem(&socket_hints, &index);
+	__u32 *near = followed_near_at(sk);
 
 	if (hint)
 		__sync_fetch_and_add(&hint->followed, by);
+	if (near)
+		__sync_fetch_and_add(near, by);
 }
 
 /* What `sockets` knows a slot's tenant by: its socket; a TLS session by itself, which is no
@@ -370,6 +388,13 @@ static __always_inline void note_arrival(struct connection *c, struct sock *sk, 
 /* When the byte at `seq` arrived; 0 if that is not known. */
 static __always_inline __u64 arrival_of(struct connection *c, __u32 seq)
 {
+	__u32 newest = (c->arrivals - 1) & (ARRIVALS_MAX - 1);
+	__u32 before = (c->arrivals - 2) & (ARRIVALS_MAX - 1);
+
+	/* Most often with the last packet, all of the one before having been read. */
+	if (c->arrivals > 1 && (__s32)(c->arrival_end[newest] - seq) > 0 &&
+	    (__s32)(c->arrival_end[before] - seq) <= 0)
+		return c->arrival_ns[newest];
 	for (__u32 i = 0; i < ARRIVALS_MAX; i++) {
 		__u32 at = (c->arrivals + i) & (ARRIVALS_MAX - 1);
 

@@ -60,6 +60,15 @@ struct {
 	__type(value, struct socket_hint);
 } socket_hints SEC(".maps");
 
+/* How many are in `sockets` of those whose hints share a line: so little memory that it is at hand
+ * for every packet, and most packets arrive at sockets near which nobody follows one. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << (HINT_BITS - HINT_LINE_BITS));
+	__type(key, __u32);
+	__type(value, __u32);
+} followed_near SEC(".maps");
+
 /* Slots that are free, all of them at the start. Knob: max_connections. */
 struct {
 	__uint(type, BPF_MAP_TYPE_STACK);

@@ -23,9 +23,9 @@ static __always_inline __u32 head_bytes(void)
 }
 
 /* Of a run in which requests may follow each other: no head is nearly as long. */
-static __always_inline __u32 pipeline_bytes(void)
+static __always_inline __u32 pipeline_bytes(__u32 head)
 {
-	__u32 some = PIPELINE_HEADS * head_bytes();
+	__u32 some = PIPELINE_HEADS * head;
 
 	return PIPELINE_ROUNDS * (some < ROUND_BYTES ? some : ROUND_BYTES);
 }
@@ -38,14 +38,15 @@ enum run_bodyless {
 };
 
 /* Of the answer to a run of requests without bodies, which had `asked` bytes. */
-static __always_inline __u32 answer_bytes(__u8 bodyless, __u64 asked)
+static __always_inline __u32 answer_bytes(__u8 bodyless, __u64 asked, __u32 head)
 {
+	__u32 pipeline = pipeline_bytes(head);
+
 	if (bodyless == BODYLESS_MANY)
-		return pipeline_bytes();
-	if (bodyless == BODYLESS_NONE || asked <= head_bytes())
-		return head_bytes();
-	return asked <= pipeline_bytes() / PIPELINE_ROUNDS ? pipeline_bytes() / PIPELINE_ROUNDS :
-							     pipeline_bytes();
+		return pipeline;
+	if (bodyless == BODYLESS_NONE || asked <= head)
+		return head;
+	return asked <= pipeline / PIPELINE_ROUNDS ? pipeline / PIPELINE_ROUNDS : pipeline;
 }
 
 static __always_inline void fill_event(struct data_event *e, struct io *io, struct connection *c)
@@ -146,7 +147,32 @@ static __always_inline bool begins_bodyless(const __u8 *payload)
 #define HEAD_END 0x0a0d0a0dU /* an empty line behind a line */
 #define HEAD_SCAN_MAX 2048
 #define HEAD_SCAN_STEP 4 /* an end of a head has an octet at each multiple of it */
+#define HEAD_SCAN_GLANCE (4 * HEAD_SCAN_STEP) /* looked at together */
 #define HEAD_SCAN_PIECE 256
+
+/* Is any octet at a multiple of HEAD_SCAN_STEP of these 16 no text, as ends of lines are? */
+static __always_inline bool may_end_line(const __u8 *here)
+{
+	const __u64 octets = 0x000000ff000000ffULL, spaces = 0x0000202000002020ULL;
+	__u64 four = (*(const __u64 *)here & octets) | (*(const __u64 *)(here + 8) & octets) << 8;
+
+	/* Printable ones have one of the bits 5 and 6. */
+	return ((four | four >> 1) & spaces) != spaces;
+}
+
+/* Where the head ends whose end has an octet at `here`; 0 if none does. */
+static __always_inline __u32 head_end_at(const __u8 *here, __u32 at)
+{
+	if ((__u8)(*here - '\n') > '\r' - '\n')
+		return 0;
+	if (here[2] != *here && here[-2] != *here)
+		return 0; /* one end of a line, as each has */
+#pragma unroll
+	for (int before = HEAD_SCAN_STEP - 1; before >= 0; before--)
+		if (*(const __u32 *)(here - before) == HEAD_END)
+			return at - before + sizeof(HEAD_END);
+	return 0;
+}
 
 /* Where the first head ends whose end has an octet in the HEAD_SCAN_PIECE bytes from `from` on; 0 if none
  * does. So few in a function of its own, for the verifier: it walks this once, not once for each
@@ -157,7 +183,7 @@ __noinline int end_of_head(__u32 lane, __u32 from, __u32 bytes)
 
 	if (!scratch || from < HEAD_SCAN_STEP)
 		return 0;
-	for (__u32 i = 0; i < HEAD_SCAN_PIECE; i += HEAD_SCAN_STEP) {
+	for (__u32 i = 0; i < HEAD_SCAN_PIECE; i += HEAD_SCAN_GLANCE) {
 		__u64 at = from + i;
 		const __u8 *here;
 
@@ -167,14 +193,17 @@ __noinline int end_of_head(__u32 lane, __u32 from, __u32 bytes)
 		 * 7 what it knew of a counter once it has walked a loop some times. */
 		asm volatile("%0 &= %1" : "+r"(at) : "i"(2 * HEAD_SCAN_MAX - 1));
 		here = &scratch->payload[at];
-		if ((__u8)(*here - '\n') > '\r' - '\n')
+		if (!may_end_line(here))
 			continue;
-		if (here[2] != *here && here[-2] != *here)
-			continue; /* one end of a line, as each has */
 #pragma unroll
-		for (int before = HEAD_SCAN_STEP - 1; before >= 0; before--)
-			if (*(const __u32 *)(here - before) == HEAD_END)
-				return from + i - before + sizeof(HEAD_END);
+		for (__u32 step = 0; step < HEAD_SCAN_GLANCE; step += HEAD_SCAN_STEP) {
+			__u32 end = from + i + step < bytes ?
+					    head_end_at(here + step, from + i + step) :
+					    0;
+
+			if (end)
+				return end;
+		}
 	}
 	return 0;
 }
@@ -260,7 +289,7 @@ __noinline int emit_chunk(__u32 slot, __u32 lane, __u32 offset)
 			c->bodyless = c->bodyless || holds_more(lane, got) ? BODYLESS_MANY :
 									      BODYLESS_ONE;
 			if (!is_streamed(c))
-				c->capture_left = pipeline_bytes();
+				c->capture_left = pipeline_bytes(head_bytes());
 		}
 		left = capture_limit(c, io);
 	}
@@ -323,7 +352,7 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 		scratch->event.prev = c->run;
 		scratch->event.flags = DATA_EDGE;
 		/* To a pipeline come as many answers. */
-		c->capture_left = answer_bytes(c->bodyless, c->run.bytes);
+		c->capture_left = answer_bytes(c->bodyless, c->run.bytes, head_bytes());
 		if (c->verdict == VERDICT_EDGES)
 			c->capture_left = 0;
 		c->bodyless = BODYLESS_NONE;

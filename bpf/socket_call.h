@@ -189,25 +189,15 @@ static __always_inline struct connection *connection_of(struct sock *sk, __u32 *
 	return connection_older(c, sk, slot, now, taken);
 }
 
-static __always_inline struct io *call_io(struct socket_call *call)
-{
-	struct capture_scratch *scratch = scratch_at(call->lane);
-
-	return scratch ? &scratch->io : NULL;
-}
-
 /* Fills the io of the call's lane, but for the buffer. NULL if there is nothing more
  * to do: the socket is not followed, or the call has ended it. */
-static __noinline struct connection *call_returned(struct socket_call *call,
+static __noinline struct connection *call_returned(struct socket_call *call, struct io *io,
 						   struct thread_state *thread)
 {
 	__u64 now = bpf_ktime_get_boot_ns();
-	struct io *io = call_io(call);
 	struct connection *c;
 	bool ends;
 
-	if (!io)
-		return NULL;
 	c = connection_of(call->sk, &call->slot, now,
 			  call->writes || call->result < 0 ? 0 : call->result);
 	if (!c || !is_selected(c, thread)) {
@@ -252,13 +242,9 @@ static __noinline struct connection *call_returned(struct socket_call *call,
 }
 
 /* The call moved the bytes of its io. */
-static __noinline void call_moved(struct socket_call *call, struct connection *c,
-				  struct thread_state *thread)
+static __always_inline void call_moved(struct socket_call *call, struct io *io,
+				       struct connection *c, struct thread_state *thread)
 {
-	struct io *io = call_io(call);
-
-	if (!io)
-		return;
 	socket_moved(call->slot, call->lane, io, c);
 	if (!call->writes)
 		cause_taken(thread, c, call->slot, io->seq + io->bytes, 0);

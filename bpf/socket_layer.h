@@ -80,10 +80,10 @@ static __always_inline void layer_returned(bool writes, long result, bool is_pre
 					   bool again)
 {
 	struct socket_call call = { .result = result, .writes = writes, .zero_ends = !writes };
+	struct capture_scratch *scratch;
 	struct thread_state *thread;
 	struct connection *c;
 	struct socket *socket;
-	struct io *io;
 
 	/* Nothing moved: by far the most frequent failure of non-blocking programs. */
 	bool is_void = result == -EAGAIN || result == -EINTR || result <= -ERESTARTSYS;
@@ -109,13 +109,13 @@ static __always_inline void layer_returned(bool writes, long result, bool is_pre
 			return;
 		}
 	}
-	c = call_returned(&call, thread);
-	io = call_io(&call);
-	if (c && io && result > 0) {
-		iter_recall(io, &thread->call);
+	scratch = scratch_at(call.lane);
+	c = scratch ? call_returned(&call, &scratch->io, thread) : NULL;
+	if (c && result > 0) {
+		iter_recall(&scratch->io, &thread->call);
 		if (!writes && thread->call.flags & MSG_TRUNC)
-			io->buffer_kind = BUFFER_NONE; /* tcp(7): the bytes are discarded */
-		call_moved(&call, c, thread);
+			scratch->io.buffer_kind = BUFFER_NONE; /* tcp(7): the bytes are discarded */
+		call_moved(&call, &scratch->io, c, thread);
 	}
 	if (is_preemptible)
 		lane_give(call.lane);

@@ -376,15 +376,12 @@ static __always_inline void fill_buffer(struct socket_call *call, struct io *io,
 
 /* The call in the lane's scratch, whose kind and result are filled, has returned. True if the bytes of
  * its messages are still to be told (transferred_many): not from here, for the stack's sake. */
-static __noinline bool transferred(struct call_args *a, struct thread_state *thread)
+static __noinline bool transferred(struct capture_scratch *scratch, struct call_args *a,
+				   struct thread_state *thread)
 {
-	struct capture_scratch *scratch = scratch_at(LANE_ATOMIC);
-	struct socket_call *call;
+	struct socket_call *call = &scratch->call;
 	struct connection *c;
 
-	if (!scratch)
-		return false;
-	call = &scratch->call;
 	if (!fill_call(call, a))
 		return false;
 	call->sk = sock_at(a->fd);
@@ -392,7 +389,7 @@ static __noinline bool transferred(struct call_args *a, struct thread_state *thr
 		no_socket(call, a->fd, thread);
 		return false;
 	}
-	c = call_returned(call, thread);
+	c = call_returned(call, &scratch->io, thread);
 	if (!c)
 		return false;
 	if (is_of_many(call))
@@ -400,7 +397,7 @@ static __noinline bool transferred(struct call_args *a, struct thread_state *thr
 	if (!FORGOTTEN(call->result))
 		return false;
 	fill_buffer(call, &scratch->io, a);
-	call_moved(call, c, thread);
+	call_moved(call, &scratch->io, c, thread);
 	return false;
 }
 
@@ -482,12 +479,12 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
 		__u64 out = a.third;
 
 		scratch->call.kind = SYSCALL_READ;
-		transferred(&a, thread);
+		transferred(scratch, &a, thread);
 		a.fd = out;
 		scratch->call.result = result;
 	}
 	scratch->call.kind = kind;
-	if (transferred(&a, thread)) {
+	if (transferred(scratch, &a, thread)) {
 		transferred_many(a.second, result);
 		moved_many(thread);
 	}

@@ -293,7 +293,7 @@ static __always_inline void data_ready(struct sock *sk)
 	struct connection *c;
 	__u32 slot;
 
-	c = connection_find(key, &slot);
+	c = may_be_followed(key) ? connection_find(key, &slot) : NULL;
 	if (c) {
 		__u64 now = bpf_ktime_get_boot_ns();
 

@@ -12,7 +12,7 @@
 
 static __always_inline __u32 ticks_to_ms(__u32 ticks)
 {
-	return (__u64)ticks * tick_ns / 1000000;
+	return ticks ? (__u64)ticks * tick_ns / 1000000 : 0; /* most often */
 }
 
 static __always_inline void read_tcp(struct event_tcp *tcp, struct sock *sk)

@@ -9,8 +9,8 @@ import { initialPid } from '../../src/own-pid.js';
 const MOST_INSTRUCTIONS: Readonly<Record<string, number>> = {
   sys_enter: 1500,
   sys_exit: 12400,
-  sk_data_ready: 200,
-  inet_sock_set_state: 3750,
+  sk_data_ready: 280,
+  inet_sock_set_state: 5000,
   tcp_destroy_sock: 2800,
   tcp_receive_reset: 103,
   tcp_send_reset: 103,
