@@ -52,13 +52,15 @@ static __always_inline void cause_of_write(struct thread_state *thread, struct c
 {
 	*cause = thread->cause;
 	*request = c->handed.flags ? c->handed : thread->request;
+	if (c->handed.flags)
+		cause->flags |= c->handed_name;
 	if (has_units(thread)) {
 		unit_tells(thread, request);
 	} else if (thread->runs_routines) {
 		if (!c->handed.flags && request->flags & CAUSE_ITEM)
 			cause_calls(thread);
 	} else if (thread->context || thread->item) {
-		python_writes(thread, c, request);
+		cause->flags |= python_writes(thread, c, request);
 	}
 }
 

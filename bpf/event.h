@@ -91,8 +91,8 @@ enum event_cause_flag {
 };
 
 /* The bits above it are a digest, never 0. Of a goroutine: how it was started. Of a task:
- * its name; with CAUSE_INHERITED, the name of the first one that was at the request. With
- * CAUSE_ITEM: the item's name. */
+ * its name; with CAUSE_INHERITED, the name of the first one that was at the request: its own
+ * stands in the flags of `cause` then. With CAUSE_ITEM: the item's name. */
 enum event_cause_start {
 	CAUSE_START_SHIFT = 16,
 };
@@ -438,7 +438,8 @@ struct connection {
 	__u64 created_ns, connect_ns, established_ns, accepted_ns;
 	__u64 fin_sent_ns, fin_received_ns, reset_ns;
 	struct event_address address;
-	__u64 reserved[4]; /* to whole lines */
+	__u64 handed_name; /* of the task that has given `handed`: CAUSE_START_SHIFT */
+	__u64 reserved[3]; /* to whole lines */
 
 	struct frame_reader frames_ingress, frames_egress; /* once an answer began like a 101 */
 };

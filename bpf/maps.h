@@ -266,7 +266,7 @@ struct routine {
 			__u32 is_read; /* an item, or a context, that is at a request whose bytes had just been read */
 			__u32 has_ended; /* an item, and who waits for it has been told that it is done */
 			__u32 telling; /* callbacks of its items for a loop, that have set nobody to work so far */
-			__u32 padding;
+			__u32 serves_others; /* it has answered on a connection that is not its request's */
 			__u64 apart[PY_APART_MAX]; /* copies of its own that have called on other threads */
 		};
 		struct { /* a goroutine, see bpf/go_channel.h */

@@ -236,10 +236,21 @@ static __always_inline __u32 python_name(__u64 context)
 	return ((__u32)(context * 0x9e3779b97f4a7c15ULL >> 48) | 1) << CAUSE_START_SHIFT;
 }
 
+/* Does the task answer somebody else? Then what it has called may be for others, too. */
+static __noinline bool python_serves_other(struct routine *task, struct connection *c)
+{
+	struct connection *own = bpf_map_lookup_elem(&connections, &task->request.slot);
+
+	/* What is written there is what a session has encrypted. */
+	if (c->session)
+		return false;
+	return !own || own->generation != task->request.generation || own->sk != c->sk;
+}
+
 /* The thread writes to `c`: what is the task at hand at? `request` is left as it is if
- * that is not known. */
-static __noinline void python_writes(struct thread_state *thread, struct connection *c,
-				     struct event_cause *request)
+ * that is not known. Returns the task's own name, 0 if that is so. */
+static __noinline __u32 python_writes(struct thread_state *thread, struct connection *c,
+				      struct event_cause *request)
 {
 	__u64 context = python_at(thread);
 	struct routine *task = routine_find(context), *first;
@@ -250,13 +261,20 @@ static __noinline void python_writes(struct thread_state *thread, struct connect
 		/* Another one has read that. */
 		if (thread->runs_greenlets)
 			request->flags &= ~CAUSE_TAKEN;
-		return;
+		return 0;
 	}
 	if (task->has_ended) {
 		/* It goes on, for whom? */
 		if (is_client(c))
 			python_strays(task);
-		return;
+		return 0;
+	}
+	if (!is_client(c) && python_serves_other(task, c))
+		task->serves_others = 1;
+	if (task->serves_others) {
+		python_strays(task);
+		request->flags = CAUSE_TASK;
+		return 0;
 	}
 	if (is_client(c)) {
 		thread->has_called = 1;
@@ -275,6 +293,7 @@ static __noinline void python_writes(struct thread_state *thread, struct connect
 	request->generation = task->request.generation;
 	request->seq = task->request.seq;
 	request->flags = flags;
+	return python_name(context);
 }
 
 /* Of the future's setter, if it is still at the request that the setter was at. */

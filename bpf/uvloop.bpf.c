@@ -60,6 +60,6 @@ int uvloop_write(struct pt_regs *ctx)
 	if (!c || !is_selected(c, thread))
 		return 0;
 	c->handed.flags = 0;
-	python_writes(thread, c, &c->handed);
+	c->handed_name = python_writes(thread, c, &c->handed);
 	return 0;
 }

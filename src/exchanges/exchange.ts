@@ -178,6 +178,8 @@ export class Exchange {
    *  task is called so, or, if it was started for the request, the first one that was at it. */
   start = 0;
   isStarted = false;
+  /** The task that called, by its own name; 0: not known. */
+  caller = 0;
   /** The program itself said which request it is for. */
   isTold = false;
   /** CLIENT: its goroutine had taken what this number names out of a channel; 0: it was at the request itself. */

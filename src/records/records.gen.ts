@@ -1511,6 +1511,10 @@ export class ConnectionCursor {
     return this.view.getUint16(this.at + 412, true);
   }
 
+  get handedName(): number {
+    return this.view.getUint32(this.at + 416, true) + this.view.getUint32(this.at + 420, true) * 4294967296;
+  }
+
   get framesIngressLeft(): number {
     return this.view.getUint32(this.at + 448, true) + this.view.getUint32(this.at + 452, true) * 4294967296;
   }
@@ -1632,6 +1636,7 @@ export const CONNECTION_OFFSETS = {
   finReceivedNs: 360,
   resetNs: 368,
   address: 376,
+  handedName: 416,
   framesIngress: 448,
   framesEgress: 480,
 } as const;

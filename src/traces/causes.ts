@@ -264,6 +264,7 @@ export class Causes {
     if (exchange.cause === null) return;
     exchange.start = flags >>> CAUSE_START_SHIFT;
     exchange.isStarted = (flags & CAUSE_INHERITED) !== 0;
+    exchange.caller = this.#take.flags >>> CAUSE_START_SHIFT;
   }
 
   /** What the loop is at, which must not contradict what is known already. */
@@ -405,15 +406,17 @@ export class Causes {
   }
 
   /**
-   * A task gives the response. What it called is for this request; and so is what those called that were started for the request,
+   * A task gives the response. What it called itself is for this request; and so is what those called that were started for the request,
    * if all of them have been waited for.
    */
   #judgeTask(request: Exchange, flags: number): void {
     const name = flags >>> CAUSE_START_SHIFT;
     const isStarted = (flags & CAUSE_INHERITED) !== 0;
+    const responder = this.#take.flags >>> CAUSE_START_SHIFT;
     const isStrayed = (flags & CAUSE_STRAYED) !== 0;
     this.#claims.grant(request, call => {
       if (call.causeGrade !== 'task' || call.start !== name) return false;
+      if (isStarted && responder > 0 && call.caller === responder) return true;
       return call.isStarted ? !isStrayed : !isStarted;
     });
   }

@@ -115,6 +115,7 @@ export const SCENARIOS: readonly Scenario[] = [
     links: { leaf: LEAF, asyncio: { kind: 'asyncio', calls: ['leaf', 'leaf'], env: { LOOP: 'uvloop' } } },
     concurrency: ALL,
     requests: 100,
+    before: 30,
   },
   ...[
     ['two calls at once', 'parallel', ALL],
@@ -158,6 +159,7 @@ export const SCENARIOS: readonly Scenario[] = [
     ['a call that nobody waits for', 'stray'],
     ['a worker that comes and goes', 'workers'],
     ['a worker that the first request starts', 'lazy'],
+    ['a worker that answers, too', 'answerers'],
     ['a thread that comes and goes', 'thread_worker'],
     ['functions that make the latest call', 'tokens'],
   ].map(([what, MODE = '']) => ({

@@ -9,7 +9,8 @@ connection, the last call some time after the response; `stray`, a task that nob
 `relay`, a task that hands the response to the one that started it, and goes on (as below Starlette's middleware);
 `threads`, functions that block, on threads (as in FastAPI); `thread_worker`, one such function, which a request starts and which
 serves others, too, until nobody has anything for it to do; `executor`, functions that block, by run_in_executor; `tokens`,
-one for each call, that makes the latest one which anybody waits for."""
+one for each call, that makes the latest one which anybody waits for; `answerers`, a task that a request starts and that serves
+others, too, the latest first, until there are none."""
 import asyncio
 import collections
 import http.client
@@ -202,6 +203,12 @@ async def serve(reader, writer):
         writer.close()
 
 
+async def answer_all():
+    while jobs:
+        await answer(*jobs.pop())
+    workers.clear()
+
+
 class Server(asyncio.Protocol):
     """Requests have no body, and come one at a time."""
 
@@ -215,6 +222,10 @@ class Server(asyncio.Protocol):
             head, self.head = self.head, b""
             if MODE == "protocol":
                 start(answer(head, self.transport))
+            elif MODE == "answerers":
+                jobs.append((head, self.transport))
+                if not workers:
+                    workers.append(start(answer_all()))
             else:
                 path = head.split(b" ", 2)[1].decode()
                 self.calls = [(address, f"{path}.{index + 1}") for index, address in enumerate(NEXT)]
@@ -265,7 +276,7 @@ async def tick():
 
 async def main():
     port = int(os.environ["PORT"])
-    if MODE in ("protocol", "callbacks"):
+    if MODE in ("protocol", "callbacks", "answerers"):
         server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", port)
     else:
         server = await asyncio.start_server(serve, "127.0.0.1", port)
