@@ -124,6 +124,7 @@ export class ConnectionTable {
     session.connectTrace = carrier.connectTrace;
     session.connectSpan0 = carrier.connectSpan0;
     session.connectSpan1 = carrier.connectSpan1;
+    session.takeConnect(carrier);
     session.tls = carrier.tls;
     session.matcher?.setPeer(session.peer);
     carrier.isCarrier = true;

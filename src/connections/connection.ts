@@ -162,6 +162,14 @@ export class Connection {
     this.tunnel = new Tunnel(head);
   }
 
+  /** The request that this session's socket was opened for is what the session is for, if it has sent nothing so far. */
+  takeConnect(carrier: Connection): void {
+    if (this.exchangeCount > 0 || this.connectFor !== null) return;
+    this.connectFor = carrier.connectFor;
+    this.isConnectCertain = carrier.isConnectCertain;
+    carrier.connectFor = null;
+  }
+
   noteEnd(end: ConnectionEnd, ns: number): void {
     if (this.end !== '') return;
     this.end = end;
