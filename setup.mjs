@@ -44,6 +44,9 @@ const BENCH = [...LOAD, { has: 'h2load', packages: ['nghttp2-client'] }];
 const TEST = [
   ...LOAD,
   { has: 'apache2', packages: ['apache2-bin'] },
+  { has: 'haproxy', packages: ['haproxy'], service: 'haproxy' },
+  { has: 'lighttpd', packages: ['lighttpd'], service: 'lighttpd' },
+  { has: 'varnishd', packages: ['varnish'], service: 'varnish' },
   { has: 'python3', packages: ['python3'] },
   { has: 'gunicorn', packages: ['gunicorn', 'gunicorn3'] },
   { has: 'ruby', packages: ['ruby'] },

@@ -5,6 +5,7 @@ import { chmodSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { Child, freePort, isListening, processTree, runCommand, temporaryDirectory, until } from './processes.js';
+import { PROXIES, type ProxyKind, proxyCommand } from './proxies.js';
 import { CLIENT, type DecodedSpan, pathOfSpan, pidOf, SERVER, serviceOf } from './spans.js';
 import { fillTemplate } from './templates.js';
 
@@ -25,7 +26,8 @@ export type LinkKind =
   | 'apache'
   | 'asyncio'
   | 'waitress'
-  | 'leaders';
+  | 'leaders'
+  | ProxyKind;
 
 export interface LinkOptions {
   readonly kind: LinkKind;
@@ -45,7 +47,9 @@ export interface Link {
   readonly child: Child;
 }
 
-const FORKING: ReadonlySet<LinkKind> = new Set(['gunicorn', 'gthread', 'gevent', 'nginx', 'cgi', 'php', 'apache']);
+const FORKING: ReadonlySet<LinkKind> = new Set([
+  ...['gunicorn', 'gthread', 'gevent', 'nginx', 'cgi', 'php', 'apache', 'apache-proxy', 'varnish'],
+] as const);
 const SETTLED_MS = 500;
 
 /** By source and flags of the build. */
@@ -122,7 +126,8 @@ async function commandOf(
     case 'nginx': {
       const file = path.join(directory, 'nginx.conf');
       const to = (next[0] ?? '').replace('http://', '');
-      const values = { DIR: directory, PORT: String(port), NEXT: to, WORKERS: '1', KEEP: '64' };
+      const tls = options.CALL_TLS === undefined ? 'http' : 'https';
+      const values = { DIR: directory, PORT: String(port), NEXT: to, SCHEME: tls, WORKERS: '1', KEEP: '64' };
       const template = options.FASTCGI === undefined ? 'nginx.conf' : 'nginx-fastcgi.conf';
       const script = options.FASTCGI === undefined ? {} : { SCRIPT: path.join(SERVICES, 'link.php') };
       writeFileSync(file, fillTemplate(path.join(SERVICES, template), { ...values, ...script, ...options }));
@@ -143,6 +148,11 @@ async function commandOf(
       writeFileSync(file, fillTemplate(path.join(SERVICES, 'php-fpm.conf'), values));
       return [phpFpm(), ['-R', '-y', file]];
     }
+    case 'haproxy':
+    case 'apache-proxy':
+    case 'lighttpd':
+    case 'varnish':
+      return proxyCommand(kind, directory, port, (next[0] ?? '').replace('http://', ''), options);
     case 'cgi': {
       const file = path.join(directory, 'apache.conf');
       const values = { DIR: directory, PORT: String(port), CGI: path.join(SERVICES, 'call.cgi') };
@@ -288,7 +298,7 @@ function newVerdict(): Verdict {
 
 /** The path of the request that caused a call: its own for a proxy, else without the last part. */
 function causeOf(kind: LinkKind, target: string): string {
-  return kind === 'nginx' || kind === 'apache' ? target : target.replace(/\.\d+$/, '');
+  return kind === 'nginx' || kind === 'apache' || PROXIES.has(kind) ? target : target.replace(/\.\d+$/, '');
 }
 
 function judge(

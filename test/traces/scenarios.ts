@@ -30,6 +30,63 @@ export const SCENARIOS: readonly Scenario[] = [
     requests: 100,
   },
   {
+    name: 'nginx, new connections by TLS',
+    links: {
+      leaf: { kind: 'go', env: { THINK_MS: '2', TLS: '1' } },
+      nginx: { kind: 'nginx', calls: ['leaf'], env: { KEEP: '1', CALL_TLS: '1' } },
+    },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'HAProxy, kept connections',
+    links: { leaf: LEAF, haproxy: { kind: 'haproxy', calls: ['leaf'] } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'HAProxy, new connections',
+    links: { leaf: LEAF, haproxy: { kind: 'haproxy', calls: ['leaf'], env: { KEEP: '0' } } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'HAProxy, one thread',
+    links: { leaf: LEAF, haproxy: { kind: 'haproxy', calls: ['leaf'], env: { THREADS: '1' } } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'HAProxy, with health checks',
+    links: { leaf: LEAF, haproxy: { kind: 'haproxy', calls: ['leaf'], env: { CHECK: '5' } } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'Apache as a proxy, event',
+    links: { leaf: LEAF, apache: { kind: 'apache-proxy', calls: ['leaf'] } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'Apache as a proxy, worker',
+    links: { leaf: LEAF, apache: { kind: 'apache-proxy', calls: ['leaf'], env: { MPM: 'worker' } } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'lighttpd as a proxy',
+    links: { leaf: LEAF, lighttpd: { kind: 'lighttpd', calls: ['leaf'] } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'Varnish, with health checks',
+    links: { leaf: LEAF, varnish: { kind: 'varnish', calls: ['leaf'], env: { CHECK: '5' } } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
     name: 'node, one call',
     links: { leaf: LEAF, node: { kind: 'node', calls: ['leaf'] } },
     concurrency: ALL,
