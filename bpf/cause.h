@@ -46,6 +46,76 @@ static __noinline void cause_calls(struct thread_state *thread)
 		routine->has_called = 1;
 }
 
+/* Names what the thread is at, among all that this or another thread is at. */
+static __always_inline __u64 slice_name(struct thread_state *thread)
+{
+	return thread->pid_tgid << 32 | thread->slices;
+}
+
+/* The thread asks on a connection of its own. What was begun (or a connection opened)
+ * amid one thing and goes on amid another was not asked for amid either. */
+static __always_inline void cause_asks(struct thread_state *thread, struct connection *c)
+{
+	__u64 slice = slice_name(thread);
+
+	if (c->role == ROLE_SERVER || c->session)
+		return;
+	if (c->direction != DIRECTION_INGRESS && c->asked_slice != slice)
+		slice = 0;
+	c->asked_slice = slice;
+}
+
+struct addrinfo {
+	__u32 flags, family, socktype, protocol, addrlen, padding;
+	__u64 addr;
+	__u64 canonname;
+	__u64 next;
+};
+
+#define LOOKED_UP_MAX 8
+/* Flags of the take with which a name was asked for, above the bits of an address. */
+#define LOOKED_SHIFT 48
+
+/* Is the other end one of the addresses of the name that the thread has looked up? */
+static __always_inline bool is_looked_up(struct thread_state *thread, struct connection *c)
+{
+	__u64 at = thread->looked_up & ((1ULL << LOOKED_SHIFT) - 1);
+
+	if (thread->context || thread->looked_slice != thread->slices)
+		return false;
+	for (int i = 0; i < LOOKED_UP_MAX && at; i++) {
+		__u32 *remote = (__u32 *)c->address.remote, found[4] = {};
+		struct addrinfo info;
+
+		if (bpf_probe_read_user(&info, sizeof(info), (void *)at))
+			return false;
+		at = info.next;
+		if (info.family == AF_INET)
+			bpf_probe_read_user(found, 4, (void *)(info.addr + 4));
+		else if (info.family == AF_INET6)
+			bpf_probe_read_user(found, sizeof(found), (void *)(info.addr + 8));
+		if (info.family == c->address.family && found[0] == remote[0] &&
+		    (info.family == AF_INET || (found[1] == remote[1] && found[2] == remote[2] &&
+						found[3] == remote[3])))
+			return true;
+	}
+	return false;
+}
+
+/* It calls connect. To whom it has just looked up, it does so for whoever had asked for
+ * the name, whatever it was at meanwhile. */
+static __always_inline void cause_connects(struct thread_state *thread, struct connection *c)
+{
+	__u32 how = CAUSE_DIRECT | CAUSE_RESUMED;
+
+	c->cause = thread->cause;
+	c->asked_slice = slice_name(thread);
+	if (has_units(thread))
+		unit_tells(thread, &c->cause);
+	else if (is_looked_up(thread, c))
+		c->cause.flags = (c->cause.flags & ~how) | (thread->looked_up >> LOOKED_SHIFT & how);
+}
+
 /* What a write of the thread on this connection may be caused by. */
 static __always_inline void cause_of_write(struct thread_state *thread, struct connection *c,
 					   struct event_cause *cause, struct event_cause *request)
@@ -64,14 +134,6 @@ static __always_inline void cause_of_write(struct thread_state *thread, struct c
 	}
 }
 
-/* What a connect of the thread may be caused by. */
-static __always_inline void cause_of_connect(struct thread_state *thread, struct event_cause *cause)
-{
-	*cause = thread->cause;
-	if (has_units(thread))
-		unit_tells(thread, cause);
-}
-
 /* Bytes up to `seq` were taken from the connection. */
 static __always_inline void cause_taken(struct thread_state *thread, struct connection *c,
 					__u32 slot, __u32 seq, __u32 flags)
@@ -80,6 +142,11 @@ static __always_inline void cause_taken(struct thread_state *thread, struct conn
 
 	if (c->session)
 		return; /* ciphertext: what is taken is the plaintext, from the session */
+	if (c->role == ROLE_SERVER || c->asked_slice == slice_name(thread))
+		flags |= CAUSE_DIRECT;
+	thread->slices++;
+	if (flags & CAUSE_DIRECT)
+		c->asked_slice = slice_name(thread); /* for what else there is of it */
 	if (thread->sole) {
 		bool is_other = thread->sole == SOLE_TAKEN && thread->sole_slot != slot;
 
@@ -164,13 +231,67 @@ static __always_inline void cause_polled(struct thread_state *thread, long count
 		thread->sole = SOLE_REPORTED;
 }
 
-/* Something other than a connection's bytes set the thread to work. */
-static __always_inline void cause_woken(struct thread_state *thread)
+/* Something other than a connection's bytes may have set the thread to work. */
+static __always_inline void cause_turned(struct thread_state *thread)
 {
 	thread->cause.flags |= CAUSE_WOKEN;
 	thread->request.flags |= CAUSE_WOKEN;
 	thread->sole = SOLE_NONE;
 	thread->unclaimed = UNCLAIMED_NONE;
+}
+
+/* It has. */
+static __always_inline void cause_woken(struct thread_state *thread)
+{
+	cause_turned(thread);
+	thread->slices++;
+}
+
+/* By a descriptor that others write to. */
+static __always_inline void cause_signalled(struct thread_state *thread)
+{
+	cause_woken(thread);
+	thread->woken_slice = thread->slices;
+}
+
+/* The thread gives work away (libuv: a name to look up, a file, a digest). */
+static __always_inline void cause_gives(struct thread_state *thread, __u64 address)
+{
+	struct session_key key = { .session = address, .pid = thread->pid_tgid >> 32 };
+	struct work work = { .cause = thread->cause, .slice = slice_name(thread) };
+	__u32 known = CAUSE_TAKEN | CAUSE_LOOPS | CAUSE_GUARDED;
+
+	/* Of the same name there may be one of which nobody said that it was done. */
+	if ((work.cause.flags & known) != known ||
+	    work.cause.flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED))
+		bpf_map_delete_elem(&works, &key);
+	else if (bpf_map_update_elem(&works, &key, &work, BPF_ANY))
+		count_loss(LOSS_THREADS_FULL);
+}
+
+/* It is done, and the thread goes on with what it was at; that it had to be woken for
+ * that is nothing that has come between. */
+static __always_inline void cause_resumes(struct thread_state *thread, __u64 address,
+					  __u64 looked_up)
+{
+	struct session_key key = { .session = address, .pid = thread->pid_tgid >> 32 };
+	struct work *work = bpf_map_lookup_elem(&works, &key);
+	__u64 now = slice_name(thread);
+
+	cause_turned(thread);
+	if (!work) {
+		thread->slices++;
+		return;
+	}
+	thread->cause = work->cause;
+	if (work->slice != now && (work->slice + 1 != now || thread->woken_slice != thread->slices)) {
+		thread->slices++;
+		thread->cause.flags &= ~CAUSE_DIRECT;
+		thread->cause.flags |= CAUSE_RESUMED;
+	}
+	thread->looked_up = looked_up | (__u64)work->cause.flags << LOOKED_SHIFT;
+	thread->looked_slice = thread->slices;
+	bpf_map_delete_elem(&works, &key);
 }
 
 /* It has accepted a connection: that alone sends nothing. */

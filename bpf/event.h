@@ -88,6 +88,8 @@ enum event_cause_flag {
 	CAUSE_CAME = 2048, /* another thread has taken it, and this one has come to it: see socket_asked in bpf/socket_call.h */
 	CAUSE_TOLD = 4096, /* the program itself says that the thread is at it: see bpf/unit.h */
 	CAUSE_ITEM = 8192, /* the goroutine works on what one at the request put into a channel: see bpf/go_channel.h */
+	CAUSE_DIRECT = 16384, /* it has turned to nothing else since what was taken was asked for (of a response), or since it gave work away */
+	CAUSE_RESUMED = 32768, /* it goes on with that take after work that it had given to threads of its own (libuv's) */
 };
 
 /* The bits above it are a digest, never 0. Of a goroutine: how it was started. Of a task:
@@ -439,7 +441,8 @@ struct connection {
 	__u64 fin_sent_ns, fin_received_ns, reset_ns;
 	struct event_address address;
 	__u64 handed_name; /* of the task that has given `handed`: CAUSE_START_SHIFT */
-	__u64 reserved[3]; /* to whole lines */
+	__u64 asked_slice; /* client: what its thread was at when it wrote last, see slice_name in bpf/cause.h */
+	__u64 reserved[2]; /* to whole lines */
 
 	struct frame_reader frames_ingress, frames_egress; /* once an answer began like a 101 */
 };

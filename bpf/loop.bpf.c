@@ -25,7 +25,7 @@ int loop_turned(struct pt_regs *ctx)
 
 	if (!thread)
 		return 0;
-	cause_woken(thread);
+	cause_turned(thread);
 	thread->cause.flags |= CAUSE_GUARDED;
 	return 0;
 }
@@ -77,5 +77,67 @@ int unit_made(struct pt_regs *ctx)
 
 	if (thread)
 		unit_is_made(thread, PT_REGS_RC(ctx));
+	return 0;
+}
+
+/* uv__work_submit(loop, work, ...) */
+SEC("uprobe")
+int loop_gives(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (thread)
+		cause_gives(thread, ARGUMENT2(ctx));
+	return 0;
+}
+
+#define UV_WORK_REQ 88 /* uv_work_t.work_req, as programs are compiled against it */
+
+/* uv_queue_work(loop, request, ...), which may have the one above inside */
+SEC("uprobe")
+int loop_queues(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (thread)
+		cause_gives(thread, ARGUMENT2(ctx) + UV_WORK_REQ);
+	return 0;
+}
+
+/* uv__queue_done(work, status), uv__fs_done ...: by uv__work_done, one after the other. */
+SEC("uprobe")
+int loop_resumes(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (thread)
+		cause_resumes(thread, ARGUMENT1(ctx), 0);
+	return 0;
+}
+
+#define UV_GETADDRINFO_RESULT 72 /* uv_getaddrinfo_t.addrinfo, from its work_req */
+
+/* uv__getaddrinfo_done(work, status) */
+SEC("uprobe")
+int loop_looked_up(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	__u64 work = ARGUMENT1(ctx), found = 0;
+
+	if (!thread)
+		return 0;
+	bpf_probe_read_user(&found, sizeof(found), (void *)(work + UV_GETADDRINFO_RESULT));
+	cause_resumes(thread, work, found);
+	return 0;
+}
+
+/* Return of uv__work_done: whatever else it was woken for comes next. */
+SEC("uprobe")
+int loop_resumed(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (thread)
+		cause_turned(thread);
 	return 0;
 }

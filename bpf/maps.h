@@ -191,15 +191,21 @@ struct thread_state {
 			__u64 unit_stack; /* pointer when it came to that */
 		};
 	};
-	__u64 outer_context; /* of Python: the one before: it may have run that one */
-	__u32 has_taken; /* the run of the context at hand: a request's bytes */
-	__u32 has_called; /* likewise: it has written to somebody */
-	__u32 unclaimed; /* enum unclaimed_take: what `cause` says was taken in no context */
-	__u32 runs_handles; /* of uvloop, see bpf/uvloop.h */
+	union {
+		__u64 outer_context; /* of Python: the one before: it may have run that one */
+		__u64 looked_up; /* of libuv: struct addrinfo, and above LOOKED_SHIFT how it got there */
+	};
+	__u8 has_taken; /* the run of the context at hand: a request's bytes */
+	__u8 has_called; /* likewise: it has written to somebody */
+	__u8 unclaimed; /* enum unclaimed_take: what `cause` says was taken in no context */
+	__u8 runs_handles; /* of uvloop, see bpf/uvloop.h */
 	__u32 is_done; /* what the copy of a program (socket_fentry.bpf.c) finds done */
 	__u8 has_units; /* it has been at one: bpf/unit.h */
 	__u8 has_request; /* it has taken a request's bytes since it was at one */
 	__u16 runs_greenlets; /* of Python: `context` is a greenlet, see bpf/greenlet.bpf.c */
+	__u32 slices; /* things that it has turned to, one after the other */
+	__u32 woken_slice; /* the one that began when it read an eventfd or a pipe last */
+	__u32 looked_slice; /* the one in which it goes on with the addresses of a name */
 };
 
 /* by thread id: is it observed, since when is it in a call, and what has it taken last. */
@@ -209,6 +215,20 @@ struct {
 	__type(key, __u32);
 	__type(value, struct thread_state);
 } threads SEC(".maps");
+
+/* What a loop was at when it gave work to a thread of its own. */
+struct work {
+	struct event_cause cause;
+	__u64 slice; /* slice_name in bpf/cause.h */
+};
+
+/* by libuv's struct uv__work, until it is done. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct session_key);
+	__type(value, struct work);
+} works SEC(".maps");
 
 /* by the low bits of a thread id: the thread that was last found not to be observed, and as of
  * which epoch (the high half). Most threads of a machine are not, and that is all that they cost. */

@@ -66,7 +66,7 @@ static __noinline bool socket_connected(struct sock *sk, long result, struct thr
 			if (!c)
 				return false;
 			c->established_ns = now;
-			cause_of_connect(thread, &c->cause);
+			cause_connects(thread, c);
 			if (is_selected(c, thread))
 				connection_announce(slot, bpf_ktime_get_boot_ns());
 			return false;
@@ -225,6 +225,7 @@ static __noinline struct connection *call_returned(struct socket_call *call, str
 	io->enter_ns = 0;
 	if (call->writes) {
 		cause_of_write(thread, c, &io->cause, &io->request);
+		cause_asks(thread, c);
 		io->enter_ns = thread->enter_ns ? thread->enter_ns : now;
 	} else {
 		__builtin_memset(&io->cause, 0, sizeof(io->cause));

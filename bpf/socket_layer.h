@@ -279,7 +279,7 @@ static __always_inline void layer_woken(long result, bool again)
 		return;
 	thread = thread_selected(bpf_get_current_pid_tgid());
 	if (thread && !is_done(thread, again))
-		cause_woken(thread);
+		cause_signalled(thread);
 }
 
 #endif

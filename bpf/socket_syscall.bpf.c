@@ -342,7 +342,7 @@ static __always_inline void no_socket(struct socket_call *call, __u64 fd,
 	__u32 kind = FORGOTTEN(call->kind);
 
 	if (kind == SYSCALL_READ && FORGOTTEN(call->result) > 0 && is_wakeup(fd, false))
-		cause_woken(thread);
+		cause_signalled(thread);
 	else if (kind == SYSCALL_WRITE && thread->context && is_wakeup(fd, true))
 		python_signals(thread); /* by an eventfd: uvloop */
 }

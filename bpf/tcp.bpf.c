@@ -21,7 +21,7 @@ static __always_inline void tcp_connecting(struct sock *sk, __u64 now)
 	if (!c)
 		return;
 	c->connect_ns = now;
-	cause_of_connect(thread, &c->cause);
+	cause_connects(thread, c);
 	if (!is_selected(c, thread))
 		connection_discard(c, slot);
 }

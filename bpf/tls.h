@@ -122,6 +122,8 @@ static __always_inline __u32 tls_lane(struct thread_state *thread, struct tls_ca
 	io->direction = is_write ? DIRECTION_EGRESS : DIRECTION_INGRESS;
 	io->enter_ns = is_write ? call->enter_ns : 0;
 	cause_of_write(thread, s, &io->cause, &io->request);
+	if (is_write)
+		cause_asks(thread, s);
 	if (call->counted) {
 		io->seq = call->seq;
 		io->other_seq = call->other_seq;

@@ -120,6 +120,8 @@ export class Connection {
   clientSight: ClientSight | null = null;
   /** Its loop was watched, or had nothing else to do, when it connected. */
   isConnectCertain = false;
+  /** From that request to its connect, its loop was at nothing else. */
+  isConnectStraight = false;
   connectTrace: TraceContext | null = null;
   connectSpan0 = 0;
   connectSpan1 = 0;

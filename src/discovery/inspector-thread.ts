@@ -5,7 +5,7 @@ import { parentPort } from 'node:worker_threads';
 import { reasonOf } from '../errors.js';
 import { Executable } from './executable.js';
 import { type Opacity, opacityIn } from './opacity.js';
-import { type Target, targetsIn } from './targets.js';
+import { poolsIn, type Target, targetsIn } from './targets.js';
 
 // A thread has the priority of the one that starts it, and that one empties the rings.
 try {
@@ -16,8 +16,8 @@ try {
 
 export interface Question {
   readonly descriptor: number;
-  /** What is to be probed, or why nothing is. */
-  readonly about: 'targets' | 'opacity';
+  /** What is to be probed, or why nothing is, or what more is to be probed of its event loop. */
+  readonly about: 'targets' | 'opacity' | 'pools';
 }
 
 export interface Inspected {
@@ -33,7 +33,7 @@ function inspect({ descriptor, about }: Question): Inspected {
     const executable = Executable.ofDescriptor(descriptor);
     if (executable === null) return inspected;
     if (about === 'opacity') return { ...inspected, opacity: opacityIn(executable) };
-    return { ...inspected, targets: targetsIn(executable) };
+    return { ...inspected, targets: about === 'pools' ? poolsIn(executable) : targetsIn(executable) };
   } catch (error) {
     return { ...inspected, detail: reasonOf(error) };
   }

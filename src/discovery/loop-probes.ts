@@ -3,6 +3,8 @@
 // watched when all of them are found.
 export interface EventLoop {
   readonly name: string;
+  /** Threads of its own that it gives work to: the loop goes on with what it was at when the work is done. */
+  readonly pool: WorkPool | null;
   /** Run timers, callbacks that were put off, ends of handles. */
   readonly deferred: readonly string[];
   /** Every turn passes through it. Attached last: it says that the loop is watched. */
@@ -22,14 +24,38 @@ export interface UnitServer {
   readonly functions: Readonly<Record<string, UnitRole>>;
 }
 
+/** Functions that are not for others: only the full symbol table has them. */
+export interface WorkPool {
+  /** Gives work away. */
+  readonly gives: string;
+  /** The same for programs, by a request of its own. */
+  readonly queues: string;
+  /** Take up one piece of work that is done; those of them that the program has. */
+  readonly resumes: readonly string[];
+  /** Takes up a name that was looked up. */
+  readonly looked: string;
+  /** Calls these one after the other, and returns. */
+  readonly runs: string;
+}
+
+/** Files, names, digests, compression: what libuv does on other threads. */
+const LIBUV: WorkPool = {
+  gives: 'uv__work_submit',
+  queues: 'uv_queue_work',
+  resumes: ['queue', 'getnameinfo', 'fs', 'random'].map(what => `uv__${what}_done`),
+  looked: 'uv__getaddrinfo_done',
+  runs: 'uv__work_done',
+};
+
 export const EVENT_LOOPS: readonly EventLoop[] = [
   {
     name: 'node',
+    pool: LIBUV,
     deferred: ['_ZN4node11Environment9RunTimersEP10uv_timer_s', '_ZN4node10HandleWrap7OnCloseEP11uv_handle_s'],
     // setImmediate
     turned: '_ZN4node11Environment14CheckImmediateEP10uv_check_s',
   },
-  { name: 'nginx', deferred: [], turned: 'ngx_event_expire_timers' },
+  { name: 'nginx', pool: null, deferred: [], turned: 'ngx_event_expire_timers' },
 ];
 
 export const UNIT_SERVERS: readonly UnitServer[] = [

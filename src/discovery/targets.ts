@@ -158,6 +158,32 @@ function unitsIn(symbols: Symbols): readonly Target[] {
   );
 }
 
+/** Has a loop that was found in a file threads of its own? */
+export function hasPool({ kind, library }: Target): boolean {
+  return kind === 'loop' && EVENT_LOOPS.some(({ name, pool }) => name === library && pool !== null);
+}
+
+/** Work that a loop gives to threads of its own; its end is probed before its beginning. Takes a tenth of a second. */
+export function poolsIn(executable: Executable): readonly Target[] {
+  const targets: Target[] = [];
+  for (const { name, pool } of EVENT_LOOPS) {
+    if (pool === null) continue;
+    const { gives, queues, resumes, looked, runs } = pool;
+    const symbols = executable.staticSymbols(new Set([gives, queues, ...resumes, looked, runs]));
+    const offsets = (names: readonly string[]): number[] => names.flatMap(symbol => symbols.get(symbol)?.offset ?? []);
+    const attachments = [
+      { program: 'loop_resumed', offsets: offsets([runs]), isReturn: true },
+      { program: 'loop_resumes', offsets: offsets(resumes), isReturn: false },
+      { program: 'loop_looked_up', offsets: offsets([looked]), isReturn: false },
+      { program: 'loop_gives', offsets: offsets([gives]), isReturn: false },
+      { program: 'loop_queues', offsets: offsets([queues]), isReturn: false },
+    ];
+    if (attachments.some(attachment => attachment.offsets.length === 0)) continue;
+    targets.push({ kind: 'loop', library: name, attachments, detail: '' });
+  }
+  return targets;
+}
+
 function tasksIn(executable: Executable, symbols: Symbols): readonly Target[] {
   const places = taskPlaces(executable, symbols, ARCHITECTURE);
   if (places === null) return [];

@@ -29,7 +29,7 @@ import {
   opacityOfFile,
   REFUSED,
 } from './opacity.js';
-import { isChannels, type QueuesTarget, queuesIn, type Target, takesLong, targetsIn } from './targets.js';
+import { hasPool, isChannels, type QueuesTarget, queuesIn, type Target, takesLong, targetsIn } from './targets.js';
 
 /** The kernel's side. */
 export interface UserProbes {
@@ -307,7 +307,7 @@ export class TlsAttacher {
   /** Its process is looked at again when the file has been read, or probed. */
   #await(known: KnownFile, pid: number): void {
     const isIt = (file: LargeFile | UnprobedFile) =>
-      file.known === known && !('about' in file && file.about === 'opacity');
+      file.known === known && !('about' in file && file.about !== 'targets');
     const pids = (this.#largeFiles.find(isIt) ?? this.#unprobedFiles.find(isIt))?.pids;
     if (pids !== undefined && pids.size < WAITING_MAX) pids.add(pid);
   }
@@ -358,6 +358,7 @@ export class TlsAttacher {
     }
     const done = (inspected: Inspected) => {
       if (file.about === 'targets') this.#attachInspected(file, executable, inspected);
+      else if (file.about === 'pools') this.#attachPools(file, executable, inspected);
       else this.#opacities.set(file.key, inspected.opacity);
       executable.close();
       this.#endReading(file);
@@ -372,6 +373,22 @@ export class TlsAttacher {
     const probed = this.#probed.get(identityOf(executable.descriptor));
     if (probed === undefined) this.#attach(file, file.known, executable, detail === '' ? targets : [unread]);
     else this.#files.set(file.key, probed);
+  }
+
+  /** Nobody waits for them: until then the loop's threads are strangers to it. */
+  #attachPools({ path }: LargeFile, executable: Executable, { targets }: Inspected): void {
+    for (const { library, attachments } of targets) {
+      const detail = this.#attachAll(executable, attachments);
+      if (detail !== '') this.#options.onReport({ kind: 'loop', library, path, ok: false, detail });
+    }
+  }
+
+  #inspectPools(path: string, known: KnownFile, { path: handle }: Executable): void {
+    if (this.#options.inspector === null || this.#largeFiles.length >= OPEN_MAX) return;
+    const executable = Executable.open(handle);
+    if (executable === null) return;
+    this.#largeFiles.push({ key: '', path, handle, known, executable, about: 'pools', pids: new Set() });
+    this.#inspectNext();
   }
 
   #endReading(file: LargeFile): void {
@@ -427,6 +444,7 @@ export class TlsAttacher {
       if (attachments.some(({ program }) => program === PYTHON_RUN)) known.isPython = true;
       this.#options.onReport({ kind, library, path, ok: refusal === '', detail: refusal });
     }
+    if (targets.some(hasPool)) this.#inspectPools(path, known, executable);
   }
 
   /** The reason of a refusal, else ''. */

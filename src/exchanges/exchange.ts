@@ -171,6 +171,8 @@ export class Exchange {
   /** CLIENT: what it was sent for if its thread or task turns out to serve several requests, and how that is known. */
   loopCause: Exchange | null = null;
   loopGrade: 'slice' | 'loop' = 'loop';
+  /** CLIENT: from the request to it, its loop was at nothing else: no call can have been put off meanwhile. */
+  isStraight = false;
   /** CLIENT: the evidence is too weak for a parent: a link. */
   linked: Exchange | null = null;
   peerCalls: CallCount | null = null;

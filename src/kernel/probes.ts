@@ -204,6 +204,11 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
         ...[
           'loop_deferred',
           'loop_turned',
+          'loop_gives',
+          'loop_queues',
+          'loop_resumes',
+          'loop_looked_up',
+          'loop_resumed',
           'unit_made',
           'unit_left',
           'unit_first',

@@ -1515,6 +1515,10 @@ export class ConnectionCursor {
     return this.view.getUint32(this.at + 416, true) + this.view.getUint32(this.at + 420, true) * 4294967296;
   }
 
+  get askedSlice(): number {
+    return this.view.getUint32(this.at + 424, true) + this.view.getUint32(this.at + 428, true) * 4294967296;
+  }
+
   get framesIngressLeft(): number {
     return this.view.getUint32(this.at + 448, true) + this.view.getUint32(this.at + 452, true) * 4294967296;
   }
@@ -1637,6 +1641,7 @@ export const CONNECTION_OFFSETS = {
   resetNs: 368,
   address: 376,
   handedName: 416,
+  askedSlice: 424,
   framesIngress: 448,
   framesEgress: 480,
 } as const;
@@ -1858,6 +1863,8 @@ export const CAUSE_STRAYED = 1024;
 export const CAUSE_CAME = 2048;
 export const CAUSE_TOLD = 4096;
 export const CAUSE_ITEM = 8192;
+export const CAUSE_DIRECT = 16384;
+export const CAUSE_RESUMED = 32768;
 /** Names of enum event_cause_flag, without prefix. */
 export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
   1: 'taken',
@@ -1874,6 +1881,8 @@ export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
   2048: 'came',
   4096: 'told',
   8192: 'item',
+  16384: 'direct',
+  32768: 'resumed',
 };
 
 export const CAUSE_START_SHIFT = 16;

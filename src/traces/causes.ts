@@ -6,11 +6,13 @@ import type { Connection } from '../connections/connection.js';
 import { type CauseGrade, type Exchange, KIND_CLIENT, KIND_SERVER } from '../exchanges/exchange.js';
 import {
   CAUSE_CAME,
+  CAUSE_DIRECT,
   CAUSE_ENDED,
   CAUSE_GUARDED,
   CAUSE_INHERITED,
   CAUSE_ITEM,
   CAUSE_LOOPS,
+  CAUSE_RESUMED,
   CAUSE_ROUTINE,
   CAUSE_SOLE,
   CAUSE_START_SHIFT,
@@ -29,7 +31,7 @@ import {
 import { Claims } from './claims.js';
 import { HandOvers } from './hand-overs.js';
 import { Lineages } from './lineages.js';
-import { ProcessWork } from './process-work.js';
+import { type CallCount, ProcessWork } from './process-work.js';
 import { Take } from './take.js';
 import type { TraceLimits } from './trace-limits.js';
 
@@ -52,8 +54,11 @@ export interface CausesOptions {
 const PINNED_MIN = 32;
 /** Of a loop's slice: nothing but the take can have set the thread to work. */
 const CAUSE_CERTAIN = CAUSE_GUARDED | CAUSE_SOLE;
+/** A response was taken when the loop had turned to nothing else since it had asked for it. */
+const DIRECT = CAUSE_DIRECT | CAUSE_GUARDED;
 /** Calls of one request that become its children: a request that lasts for ever (a subscription) makes no endless trace. */
 const MAX_CALLS = 1024;
+const MAX_CLOSED = 1024;
 /** A call waits for its request's response this long at most to become its child. */
 const CLAIM_NS = 60e9;
 
@@ -76,9 +81,13 @@ export class Causes {
   readonly #claims: Claims;
   readonly #lineages: Lineages;
   readonly #handOvers: HandOvers;
+  /** Connections of calls by slot that ended lately: work that was given away when the response was read may still go on. */
+  readonly #closed = new Map<number, Connection>();
   /** Of the record at hand: the thread's last take, and its last from a connection that it has not opened itself. */
   readonly #take = new Take();
   readonly #request = new Take();
+  /** Of what #ofSlice found last: Exchange.isStraight. */
+  #isStraight = false;
 
   constructor(options: CausesOptions) {
     this.#options = options;
@@ -105,6 +114,7 @@ export class Causes {
     if (request === null) return;
     connection.connectFor = request;
     connection.isConnectCertain = isTold || (take.flags & CAUSE_CERTAIN) !== 0;
+    connection.isConnectStraight = !isTold && this.#isStraight;
     work.engage(request);
   }
 
@@ -120,6 +130,11 @@ export class Causes {
 
   onClosed(connection: Connection): void {
     this.#disengage(connection);
+    const call = connection.matcher?.lastResponded ?? null;
+    if (call === null || call.cause === null) return;
+    this.#closed.delete(connection.slot);
+    this.#closed.set(connection.slot, connection);
+    if (this.#closed.size > MAX_CLOSED) this.#closed.delete(this.#closed.keys().next().value as number);
   }
 
   /** The process has ended, or runs another program. */
@@ -252,9 +267,12 @@ export class Causes {
     // What the loop is at for certain goes before the thread; that it is at nothing does not speak against it (Jetty), unless
     // it was woken.
     const isOthers = loopGrade === 'slice' && (loopCause !== null || (this.#request.flags & CAUSE_WOKEN) !== 0);
-    if (exchange.cause === null && !isOthers) this.#setCause(exchange, this.#ofThread(exchange, work), 'thread');
+    // A loop that is watched tells all that its thread can.
+    const isWatched = (this.#take.flags & CAUSE_GUARDED) !== 0;
+    if (exchange.cause === null && !isOthers && !isWatched)
+      this.#setCause(exchange, this.#ofThread(exchange, work), 'thread');
     if (exchange.cause === null) this.#setCause(exchange, loopCause, loopGrade);
-    if (exchange.cause === null) work.hasOrphans = true;
+    work.noteCall(exchange.peerCalls as CallCount, exchange.cause !== null);
   }
 
   /** The request that the task was set to work by, or that it was started for. */
@@ -277,6 +295,7 @@ export class Causes {
     const isCertain = isFirst ? connection.isConnectCertain : (take.flags & CAUSE_CERTAIN) !== 0;
     exchange.loopGrade = isCertain ? 'slice' : 'loop';
     if (exchange.cause === null || exchange.cause === request) exchange.loopCause = request;
+    exchange.isStraight = isFirst ? connection.isConnectStraight : this.#isStraight;
   }
 
   /** The request that the goroutine took, or that the one took which started it. */
@@ -334,17 +353,23 @@ export class Causes {
   /** Whatever the loop's thread has taken last, it is still at that. */
   #ofSlice(take: Take, connection: Connection, work: ProcessWork): Exchange | null {
     const { flags } = take;
+    this.#isStraight = false;
     if ((flags & CAUSE_LOOPS) === 0 || (flags & CAUSE_TAKEN) === 0) return null;
     if ((flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED)) !== 0) return null;
     if (work.isMigrating || (work.hasManyTakers && work.pinned < PINNED_MIN)) return null;
-    const request = this.#requestOf(take);
-    if (request !== null) return request;
-    const call = this.#callOf(take);
-    const caller = call?.cause ?? null;
-    if (call === null || caller === null || !caller.isServing || call.causeGrade === 'thread') return null;
-    if (call.causeGrade === 'task' && call.loopCause === null) return null;
+    const isResumed = (flags & CAUSE_RESUMED) !== 0;
+    let request = this.#requestOf(take);
+    if (request !== null) this.#isStraight = !isResumed;
+    else {
+      const call = this.#callOf(take);
+      request = call?.cause ?? null;
+      if (call === null || request === null || !request.isServing || call.causeGrade === 'thread') return null;
+      if (call.causeGrade === 'task' && call.loopCause === null) return null;
+      this.#isStraight = call.isStraight && call.loopCause === request && (flags & DIRECT) === DIRECT;
+    }
+    if (this.#isStraight) return request;
     connection.peerCalls ??= work.peer(peerKey(connection));
-    return work.isSole(caller, connection.peerCalls) ? caller : null;
+    return work.isSole(request, connection.peerCalls, isResumed) ? request : null;
   }
 
   /** The one request that was taken there and has not been answered; null if there are several. */
@@ -360,12 +385,17 @@ export class Causes {
 
   /** The call whose response was taken there. */
   #callOf(take: Take): Exchange | null {
-    const connection = this.#options.find(take.slot, take.generation);
+    const connection = this.#options.find(take.slot, take.generation) ?? this.#closedOne(take);
     const matcher = connection?.matcher ?? null;
     if (connection === null || matcher === null || !connection.isSynced) return null;
     if (connection.requestDirection === DIRECTION_INGRESS) return null;
     const call = matcher.lastResponded;
     return call !== null && isBehind(connection, take.seq, call.responseStart) ? call : null;
+  }
+
+  #closedOne({ slot, generation }: Take): Connection | null {
+    const connection = this.#closed.get(slot);
+    return connection?.generation === generation ? connection : null;
   }
 
   /** A thread gives the response to a request: was it at that request all the time? */

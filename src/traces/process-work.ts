@@ -4,8 +4,13 @@
 // request's, and nothing that can be seen from outside tells whose it is.
 //
 // A queue that is not empty refills: as many calls as are allowed are under way. So there is none if every other request has
-// a call under way, or if more calls have been under way at once than are now.
+// a call under way, or if more calls have been under way at once than are now. The latter holds where calls are all that it
+// limits: not of jobs that also sleep, or read a file, and then calls come of which nobody knows whose they are. The former holds
+// where only requests wait: a program that calls for itself (a timer) may have such a call put off, too, and then both have to hold.
 import type { Exchange } from '../exchanges/exchange.js';
+
+/** So many calls in a row that may all have been for requests: to this peer the program makes none of its own any more. */
+const OWN_CALLS_PAST = 4096;
 
 /** Calls of a process, to one peer or to all. */
 export class CallCount {
@@ -15,6 +20,17 @@ export class CallCount {
   #unanswered = 0;
   /** The most that there have been of them. */
   peak = 0;
+  /** Calls since the last one that was no request's. */
+  #sinceOwn = OWN_CALLS_PAST;
+
+  note(isOwn: boolean): void {
+    this.#sinceOwn = isOwn ? 0 : this.#sinceOwn + 1;
+  }
+
+  /** The program calls there for itself, too. */
+  get hasOwnCalls(): boolean {
+    return this.#sinceOwn < OWN_CALLS_PAST;
+  }
 
   begin(): void {
     this.underWay++;
@@ -58,6 +74,8 @@ export class ProcessWork {
   pinned = 0;
   /** A call of it has no parent that is known. */
   hasOrphans = false;
+  /** Calls since the last such one. */
+  #sinceOrphan = 0;
   /** It was said that its threads or tasks hand requests to each other. */
   isHandingOver = false;
   /** Requests, and calls while some were being served that are known to be for none of them. */
@@ -132,6 +150,15 @@ export class ProcessWork {
     if (--request.calls === 0 && request.isServing && !request.isAnswering) this.idle++;
   }
 
+  /** A call is made: is it known whose? */
+  noteCall(peer: CallCount, hasParent: boolean): void {
+    // Who calls after a pause of its own is idle until then.
+    const isOwn = !hasParent && (this.serving === 0 || (this.idle === 0 && !this.#hasParallelCalls));
+    peer.note(isOwn);
+    this.#sinceOrphan = hasParent ? this.#sinceOrphan + 1 : 0;
+    if (!hasParent) this.hasOrphans = true;
+  }
+
   callBegins(peer: CallCount): void {
     this.#calls.begin();
     if (peer !== this.#calls) peer.begin();
@@ -147,15 +174,18 @@ export class ProcessWork {
     if (peer !== this.#calls) peer.end();
   }
 
-  /** Nobody but `request` can be the one that calls `peer` now. */
-  isSole(request: Exchange, peer: CallCount): boolean {
-    if (this.serving === 1) return true;
-    if (this.#calls.isBelowPeak && peer.isBelowPeak) return true;
+  /** Nobody but `request` can be the one that calls `peer` now. `isResumed`: other work of the program's may be limited, too. */
+  isSole(request: Exchange, peer: CallCount, isResumed: boolean): boolean {
     const own = request.calls === 0 && !request.isAnswering ? 1 : 0;
-    return this.idle === own && !this.#hasParallelCalls;
+    const areOthersBusy = this.serving === 1 || (this.idle === own && !this.#hasParallelCalls);
+    const isUnlimited = this.#calls.isBelowPeak && peer.isBelowPeak;
+    if (areOthersBusy && (isUnlimited || !peer.hasOwnCalls)) return true;
+    return isUnlimited && !isResumed && this.#sinceOrphan >= ORPHANS_PAST;
   }
 }
 
+/** So many calls in a row that all had parents: there are no others. */
+const ORPHANS_PAST = 256;
 /** Peers that are counted one by one; more share the count of all. */
 const MAX_PEERS = 256;
 const MAX_WORKERS = 65536;

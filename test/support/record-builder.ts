@@ -198,6 +198,17 @@ export class Thread {
     this.cause.flags |= gen.CAUSE_GUARDED;
   }
 
+  /** What it has just taken answers what it asked for last, and it was at nothing else meanwhile. */
+  direct(): void {
+    this.cause.flags |= gen.CAUSE_DIRECT;
+  }
+
+  /** It goes on with what it was at when it gave work away; `isDirect`: it was at nothing else meanwhile. */
+  resumed(given: Cause, isDirect: boolean): void {
+    const flags = isDirect ? given.flags : (given.flags & ~gen.CAUSE_DIRECT) | gen.CAUSE_RESUMED;
+    this.cause = { ...given, flags };
+  }
+
   /** A goroutine that this one starts; `how` names the function. */
   started(how: number): Thread {
     const child = Thread.routine();

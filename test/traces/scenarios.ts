@@ -104,6 +104,24 @@ export const SCENARIOS: readonly Scenario[] = [
     concurrency: ALL,
     requests: 100,
   },
+  {
+    name: 'node, names instead of addresses',
+    links: { leaf: LEAF, node: { kind: 'node', calls: ['leaf', 'leaf'], env: { RESOLVE: '1' } } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'node, names and new connections',
+    links: { leaf: LEAF, node: { kind: 'node', calls: ['leaf', 'leaf'], env: { RESOLVE: '1', SOCKETS: '0' } } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  {
+    name: 'node, a file before each call',
+    links: { leaf: LEAF, node: { kind: 'node', calls: ['leaf', 'leaf'], env: { FILE: '/etc/hostname' } } },
+    concurrency: ALL,
+    requests: 100,
+  },
   // What tempts to join wrongly: nothing may be wrong here, how much is joined is not the point.
   {
     name: 'node, timers before the calls',
@@ -120,6 +138,21 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'node, a pool of two connections',
     links: { leaf: LEAF, node: { kind: 'node', calls: ['leaf', 'leaf'], env: { SOCKETS: '2' } } },
+    concurrency: [10],
+    requests: 100,
+  },
+  {
+    name: 'node, a pool of two connections that its timer uses, too',
+    links: { leaf: LEAF, node: { kind: 'node', calls: ['leaf', 'leaf'], env: { SOCKETS: '2', TICK_MS: '5' } } },
+    concurrency: [1, 10],
+    requests: 100,
+  },
+  {
+    name: 'node, a queue of jobs, some of which pause',
+    links: {
+      leaf: LEAF,
+      node: { kind: 'node', calls: ['leaf', 'leaf', 'leaf', 'leaf'], env: { LIMIT: '4', PAUSE_MS: '5' } },
+    },
     concurrency: [10],
     requests: 100,
   },

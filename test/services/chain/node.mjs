@@ -1,15 +1,23 @@
 // A link of a chain of services: GET /c/ID calls /c/ID.1, /c/ID.2 ... at the services in NEXT, one after the other or (MODE)
 // all at once, then answers. THINK_MS: a timer before the first call. LIMIT: calls at a time, by a queue of promises over all
-// requests. SOCKETS: the pool's size. TICK_MS: a call of its own, /c/tick, from a timer. RESOLVE: names instead of addresses.
+// requests. SOCKETS: the pool's size, 0: none is kept. TICK_MS: a call of its own, /c/tick, from a timer. RESOLVE: names instead of
+// addresses. FILE: a file is read before each call. PAUSE_MS: jobs of two calls are limited, not calls, and every second request's pauses
+// between them.
+import { readFile } from 'node:fs/promises';
 import http from 'node:http';
 
-const { PORT, NEXT = '', MODE = 'sequential', THINK_MS = '0', LIMIT = '0', SOCKETS = '0', TICK_MS = '0' } = process.env;
-const next = NEXT.split(',').filter(url => url !== '');
-const agent = new http.Agent({ keepAlive: true, maxSockets: Number(SOCKETS) || Number.POSITIVE_INFINITY });
+const { PORT, NEXT = '', MODE = 'sequential', THINK_MS = '0', LIMIT = '0', SOCKETS, TICK_MS = '0' } = process.env;
+const { RESOLVE, FILE, PAUSE_MS = '0' } = process.env;
+const next = NEXT.split(',')
+  .filter(url => url !== '')
+  .map(url => (RESOLVE === undefined ? url : url.replace('127.0.0.1', 'localhost')));
+const agent = new http.Agent({ keepAlive: SOCKETS !== '0', maxSockets: Number(SOCKETS) || Number.POSITIVE_INFINITY });
+const sleep = ms => new Promise(resolve => setTimeout(resolve, ms));
 
-function call(url) {
+async function call(url) {
+  if (FILE !== undefined) await readFile(FILE);
   return new Promise((resolve, reject) => {
-    const request = http.get(url, { agent }, response => response.resume().on('end', resolve));
+    const request = http.get(url, { agent, family: 4 }, response => response.resume().on('end', resolve));
     // A kept connection may end at the moment when it is used again: clients ask once more.
     request.on('error', error => {
       if (request.reusedSocket && error.code === 'ECONNRESET') call(url).then(resolve, reject);
@@ -20,18 +28,18 @@ function call(url) {
 
 const queue = [];
 let running = 0;
-function limited(url) {
-  if (Number(LIMIT) === 0) return call(url);
+function limited(job) {
+  if (Number(LIMIT) === 0) return job();
   return new Promise((resolve, reject) => {
-    queue.push({ url, resolve, reject });
+    queue.push({ job, resolve, reject });
     refill();
   });
 }
 function refill() {
   while (running < Number(LIMIT) && queue.length > 0) {
-    const { url, resolve, reject } = queue.shift();
+    const { job, resolve, reject } = queue.shift();
     running++;
-    call(url)
+    job()
       .finally(() => {
         running--;
         refill();
@@ -40,12 +48,23 @@ function refill() {
   }
 }
 
+async function inPairs(urls, pauseMs) {
+  for (let at = 0; at < urls.length; at += 2) {
+    await limited(async () => {
+      await call(urls[at]);
+      if (pauseMs > 0) await sleep(pauseMs);
+      await call(urls[at + 1]);
+    });
+  }
+}
+
 http
   .createServer(async (request, response) => {
-    if (Number(THINK_MS) > 0) await new Promise(resolve => setTimeout(resolve, Number(THINK_MS)));
+    if (Number(THINK_MS) > 0) await sleep(Number(THINK_MS));
     const urls = next.map((base, index) => `${base}${request.url}.${index + 1}`);
-    if (MODE === 'parallel') await Promise.all(urls.map(limited));
-    else for (const url of urls) await limited(url);
+    if (Number(PAUSE_MS) > 0) await inPairs(urls, /[13579]$/.test(request.url) ? Number(PAUSE_MS) : 0);
+    else if (MODE === 'parallel') await Promise.all(urls.map(url => limited(() => call(url))));
+    else for (const url of urls) await limited(() => call(url));
     response.end('ok');
   })
   .listen(Number(PORT), '127.0.0.1');
