@@ -217,6 +217,14 @@ export class Thread {
     return child;
   }
 
+  /** A goroutine that works on what this one has put into a channel. */
+  gave(item: number): Thread {
+    const worker = Thread.routine();
+    const flags = gen.CAUSE_ROUTINE | gen.CAUSE_TAKEN | gen.CAUSE_ITEM | (item << gen.CAUSE_START_SHIFT);
+    worker.request = { ...this.request, flags };
+    return worker;
+  }
+
   /** A task that this one starts. */
   startedTask(): Thread {
     const child = Thread.task(0);
@@ -291,6 +299,13 @@ export class Tape {
   /** A process record of the control ring. */
   exited(pid: number, at = this.later()): void {
     this.add('control', at, record(gen.ProcessExitEventCursor, gen.EVENT_PROCESS_EXIT, { timeNs: at, pid }));
+  }
+
+  /** What is told of the work on an item of the thread's request. */
+  worked(pid: number, { request }: Thread, name: number, outcome: number, at = this.later()): void {
+    const { slot, generation } = request;
+    const fields = { timeNs: at, pid, slot, generation, name, outcome };
+    this.add('control', at, record(gen.WorkEventCursor, gen.EVENT_WORK, fields));
   }
 
   forked(pid: number, parentPid: number, at = this.later()): void {

@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { Executable } from '../../../src/discovery/executable.js';
+import { CHANNEL_FUNCTIONS, goChannelPlaces } from '../../../src/discovery/go-channels.js';
 import { goFunctions, isGo } from '../../../src/discovery/go-functions.js';
 import { temporaryDirectory } from '../../support/processes.js';
 
@@ -101,6 +102,17 @@ function functionsOf(table: Buffer): Map<string, { readonly offset: number; read
     executable.close();
   }
 }
+
+test('channels are followed everywhere or not at all, and where it is known what lies where', () => {
+  const executable = Executable.open(elfWith(pclntab())) as Executable;
+  assert.equal(goChannelPlaces(executable, new Map(), 'x64'), 'runtime.typedmemmove was not found');
+  assert.match(String(goChannelPlaces(executable, new Map(), 'arm64')), /x86-64 only/);
+  const functions = new Map(
+    CHANNEL_FUNCTIONS.map((name, at) => [name, { name, offset: TEXT.offset + 16 * at, size: 16 }] as const),
+  );
+  assert.match(String(goChannelPlaces(executable, functions, 'x64')), /cannot be walked to its calls/);
+  executable.close();
+});
 
 test('functions by name, where they are and how long', () => {
   const found = functionsOf(pclntab());

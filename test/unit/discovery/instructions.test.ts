@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Executable } from '../../../src/discovery/executable.js';
-import { goEntryOf, instructionBytes, returnsOf } from '../../../src/discovery/instructions.js';
+import { callsOf, goEntryOf, instructionBytes, returnsOf } from '../../../src/discovery/instructions.js';
 
 const CASES: readonly (readonly [string, string])[] = [
   ['55', 'push rbp'],
@@ -63,6 +63,15 @@ test('returns are found where they are instructions, not where a constant looks 
   assert.deepEqual(returnsOf(code, 'x64'), [5, 11]);
   assert.deepEqual(returnsOf(Buffer.from('c0035fd61f2003d5c0035fd6', 'hex'), 'arm64'), [0, 8]);
   assert.equal(returnsOf(Buffer.from('9006c3', 'hex'), 'x64'), null);
+});
+
+test('calls of a function are found where they are instructions', () => {
+  // mov eax, 0x00000ae8; call +16; call +0; ret
+  const code = Buffer.from('b8e80a0000e80b000000e800000000c3', 'hex');
+  assert.deepEqual(callsOf(code, 21), [5]);
+  assert.deepEqual(callsOf(code, 15), [10]);
+  assert.deepEqual(callsOf(code, 1), []);
+  assert.equal(callsOf(Buffer.from('06', 'hex'), 0), null);
 });
 
 test('a Go function is entered behind its stack check, where the kernel need not step', () => {

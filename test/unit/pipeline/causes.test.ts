@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { DecodedSpan } from '../../../src/otlp/decode.js';
+import { WORK_RETURNED, WORK_STRAYED } from '../../../src/records/records.gen.js';
+import { ProcessWork } from '../../../src/traces/process-work.js';
 import { MS, requestText, responseText, type Story, Thread } from '../../support/record-builder.js';
 import { attribute, Harness } from './harness.js';
 
@@ -337,6 +339,70 @@ test('goroutines that serve several requests are trusted no more, nor is any tha
   other?.wrote(ask('/b3')).read(responseText(200));
   second.wrote(responseText(200));
   assert.deepEqual(parents(harness.finish()), ['/b1', '/b2', '/b3']);
+});
+
+/** Three items of one request, each with a call; what is told of them, in this order. */
+function afterWork(...told: readonly (readonly [item: number, outcome: number])[]): string[] {
+  const harness = new Harness({ hasConnectSpans: false });
+  const { tape } = harness;
+  const server = routine(harness, 1).server().read(ask('/a'));
+  for (const item of [1, 2, 3]) {
+    routine(harness, 1 + item, tape.thread(1).gave(item));
+    harness
+      .client({ pid: PID, tid: 1 + item })
+      .opened()
+      .wrote(ask(`/a${item}`))
+      .read(responseText(200));
+  }
+  const [before, after] = [told.slice(0, -1), told.slice(-1)];
+  for (const [item, outcome] of before) tape.worked(PID, tape.thread(1), item, outcome);
+  tape.play(harness.pipeline);
+  harness.pipeline.tick(tape.nowNs);
+  assert.deepEqual(harness.pipeline.flush(), [], 'nothing leaves before the request has been answered');
+  server.wrote(responseText(200));
+  for (const [item, outcome] of after) tape.worked(PID, tape.thread(1), item, outcome);
+  return parents(harness.finish());
+}
+
+test('a goroutine that works on an item calls for its request once something has come back to that', () => {
+  assert.deepEqual(afterWork([1, WORK_RETURNED], [3, WORK_RETURNED], [9, WORK_RETURNED]), [
+    '/a1 < /a (goroutine)',
+    '/a2',
+    '/a3 < /a (goroutine)',
+  ]);
+});
+
+test('a goroutine that gives something to another request as well has called for nobody knows which', () => {
+  assert.deepEqual(afterWork([1, WORK_RETURNED], [2, WORK_RETURNED], [1, WORK_STRAYED]), [
+    '/a1',
+    '/a2 < /a (goroutine)',
+    '/a3',
+  ]);
+});
+
+test('a call that is made after something has come back is not told of by that', () => {
+  const harness = new Harness({ hasConnectSpans: false });
+  const { tape } = harness;
+  const server = routine(harness, 1).server().read(ask('/a'));
+  routine(harness, 2, tape.thread(1).gave(5));
+  const call = harness.client({ pid: PID, tid: 2 }).opened();
+  call.wrote(ask('/a1')).read(responseText(200));
+  tape.worked(PID, tape.thread(1), 5, WORK_RETURNED);
+  call.wrote(ask('/a2')).read(responseText(200));
+  server.wrote(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/a1 < /a (goroutine)', '/a2']);
+});
+
+test('that goroutines hand requests over shows by calls of nobody, if they are not but a few among many requests', () => {
+  const busy = new ProcessWork();
+  busy.serving = 1;
+  assert.deepEqual(
+    [1, 2, 3, 4, 5].map(() => busy.orphaned()),
+    [false, false, false, true, false],
+    'four, and it is said once',
+  );
+  const idle = new ProcessWork();
+  assert.deepEqual([idle.orphaned(), idle.orphaned(), idle.orphaned(), idle.orphaned()], [false, false, false, false]);
 });
 
 test('a task calls for the request that it was set to work by, if it gives the response', () => {
