@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { startAgent } from '../support/agent.js';
 import { Chain, judgeSpans, type Verdict } from '../support/chain.js';
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.js';
+import { until } from '../support/processes.js';
 
 const REQUESTS = 60;
 /** Of the calls that have to be there and have the right parent: a machine on which others work may be late for a few. */
@@ -80,6 +81,26 @@ test('connections of pools that are older than the agent answer calls, and bring
     for (const [name, times] of Object.entries({ gunicorn: 2, node: 1 }))
       assertRight(name, calls.get(name), times * REQUESTS);
     assertRight('requests', requests, 3 * REQUESTS);
+  }));
+
+test('goroutines that take work from a channel call for the request that gets something back; who collects items, for nobody known', () =>
+  withChain(async (chain, receiver) => {
+    await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
+    await chain.add('reply', { kind: 'hands', calls: ['leaf', 'leaf'], env: { MODE: 'reply' } });
+    await chain.add('bell', { kind: 'hands', calls: ['leaf', 'leaf'], env: { MODE: 'bell' } });
+    const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
+    // Their calls are nobody's until the channels of their program are followed, which that leads to.
+    await chain.load('reply', 1, 20, 2, 'before');
+    await until('channels to be followed', 30_000, () =>
+      /channels of Go .* followed/.test(agent.child.stderr) ? true : null,
+    );
+    for (const name of ['reply', 'bell']) await chain.load(name, name === 'bell' ? 1001 : 1, REQUESTS, 6);
+    await arrive(chain, receiver, ['reply', 'bell'], 2 * REQUESTS);
+    await agent.stop();
+    const { calls } = judgeSpans(chain, receiver.spans(), '');
+    assertRight('reply', calls.get('reply'), 2 * REQUESTS, FLOOR, agent.child.describe());
+    const bell = calls.get('bell');
+    assert.equal(bell?.wrong, 0, bell?.examples.join('\n') ?? agent.child.describe());
   }));
 
 test('threads of a pool (Puma, Jetty, waitress): their calls are those of the request at hand; calls after the response are nobody’s', () =>
