@@ -258,9 +258,9 @@ static __noinline __u32 python_writes(struct thread_state *thread, struct connec
 	__u32 flags;
 
 	if (!task || !(task->request.flags & CAUSE_TAKEN)) {
-		/* Another one has read that. */
+		/* What the thread has read was another one's. */
 		if (thread->runs_greenlets)
-			request->flags &= ~CAUSE_TAKEN;
+			request->flags = CAUSE_TASK;
 		return 0;
 	}
 	if (task->has_ended) {

@@ -260,6 +260,11 @@ export class Causes {
       this.#setCause(exchange, this.#requestOf(this.#request) ?? (isFirst ? connection.connectFor : null), 'task');
       return;
     }
+    if ((flags & (CAUSE_TASK | CAUSE_TAKEN)) === CAUSE_TASK) {
+      // A task that is at nobody's request, or at several: what the loop's thread is at, is not what the task is at.
+      work.hasOrphans = true;
+      return;
+    }
     if ((flags & CAUSE_TASK) !== 0) this.#findOfTask(exchange);
     else if ((flags & CAUSE_INHERITED) !== 0) this.#setCause(exchange, this.#ofFork(), 'fork');
     if (exchange.causeGrade !== 'fork') this.#findOfLoop(connection, exchange, work);
@@ -406,7 +411,7 @@ export class Causes {
       if (this.#requestOf(this.#request) === request) this.#judgeTask(request, flags);
       else {
         this.#claims.refuse(request);
-        this.#noteHandOver(request.pid, work);
+        if ((flags & CAUSE_TAKEN) !== 0) this.#noteHandOver(request.pid, work);
       }
       return;
     }
