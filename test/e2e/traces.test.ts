@@ -148,7 +148,7 @@ test('tasks of asyncio: their calls are joined with the request that they serve,
     const uv = { uvRequests: 'protocol', uvTurns: '', uvLate: 'late', uvTokens: 'tokens' };
     const modes = { ...own, ...uv };
     for (const [name, MODE] of Object.entries(modes)) {
-      const env = { MODE, TICK_MS: '20', THINK_MS: '1', LOOP: name in uv ? 'uvloop' : '' };
+      const env = { MODE, TICK_MS: '100', THINK_MS: '1', LOOP: name in uv ? 'uvloop' : '' };
       await chain.add(name, { kind: 'asyncio', calls: ['leaf', 'leaf'], env });
     }
     const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
