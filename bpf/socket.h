@@ -147,32 +147,7 @@ static __always_inline bool begins_bodyless(const __u8 *payload)
 #define HEAD_END 0x0a0d0a0dU /* an empty line behind a line */
 #define HEAD_SCAN_MAX 2048
 #define HEAD_SCAN_STEP 4 /* an end of a head has an octet at each multiple of it */
-#define HEAD_SCAN_GLANCE (4 * HEAD_SCAN_STEP) /* looked at together */
 #define HEAD_SCAN_PIECE 256
-
-/* Is any octet at a multiple of HEAD_SCAN_STEP of these 16 no text, as ends of lines are? */
-static __always_inline bool may_end_line(const __u8 *here)
-{
-	const __u64 octets = 0x000000ff000000ffULL, spaces = 0x0000202000002020ULL;
-	__u64 four = (*(const __u64 *)here & octets) | (*(const __u64 *)(here + 8) & octets) << 8;
-
-	/* Printable ones have one of the bits 5 and 6. */
-	return ((four | four >> 1) & spaces) != spaces;
-}
-
-/* Where the head ends whose end has an octet at `here`; 0 if none does. */
-static __always_inline __u32 head_end_at(const __u8 *here, __u32 at)
-{
-	if ((__u8)(*here - '\n') > '\r' - '\n')
-		return 0;
-	if (here[2] != *here && here[-2] != *here)
-		return 0; /* one end of a line, as each has */
-#pragma unroll
-	for (int before = HEAD_SCAN_STEP - 1; before >= 0; before--)
-		if (*(const __u32 *)(here - before) == HEAD_END)
-			return at - before + sizeof(HEAD_END);
-	return 0;
-}
 
 /* Where the first head ends whose end has an octet in the HEAD_SCAN_PIECE bytes from `from` on; 0 if none
  * does. So few in a function of its own, for the verifier: it walks this once, not once for each
@@ -183,7 +158,7 @@ __noinline int end_of_head(__u32 lane, __u32 from, __u32 bytes)
 
 	if (!scratch || from < HEAD_SCAN_STEP)
 		return 0;
-	for (__u32 i = 0; i < HEAD_SCAN_PIECE; i += HEAD_SCAN_GLANCE) {
+	for (__u32 i = 0; i < HEAD_SCAN_PIECE; i += HEAD_SCAN_STEP) {
 		__u64 at = from + i;
 		const __u8 *here;
 
@@ -193,17 +168,14 @@ __noinline int end_of_head(__u32 lane, __u32 from, __u32 bytes)
 		 * 7 what it knew of a counter once it has walked a loop some times. */
 		asm volatile("%0 &= %1" : "+r"(at) : "i"(2 * HEAD_SCAN_MAX - 1));
 		here = &scratch->payload[at];
-		if (!may_end_line(here))
+		if ((__u8)(*here - '\n') > '\r' - '\n')
 			continue;
+		if (here[2] != *here && here[-2] != *here)
+			continue; /* one end of a line, as each has */
 #pragma unroll
-		for (__u32 step = 0; step < HEAD_SCAN_GLANCE; step += HEAD_SCAN_STEP) {
-			__u32 end = from + i + step < bytes ?
-					    head_end_at(here + step, from + i + step) :
-					    0;
-
-			if (end)
-				return end;
-		}
+		for (int before = HEAD_SCAN_STEP - 1; before >= 0; before--)
+			if (*(const __u32 *)(here - before) == HEAD_END)
+				return from + i - before + sizeof(HEAD_END);
 	}
 	return 0;
 }
