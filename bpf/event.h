@@ -151,7 +151,9 @@ enum event_stat {
 	STAT_BYTES_INGRESS = 7,
 	STAT_BYTES_EGRESS = 8,
 	STAT_RUNS_REPEATED = 9, /* skipped by the kernel and done all the same, see tcp.bpf.c */
-	STAT_COUNT = 10,
+	STAT_CHANNEL_VALUES = 10, /* that went through channels of Go which are followed */
+	STAT_QUEUE_ITEMS = 11, /* likewise through queues of Python */
+	STAT_COUNT = 12,
 };
 
 struct event_header {
@@ -463,6 +465,7 @@ struct settings {
 	__u32 has_ports; /* `local_ports` or `peer_ports` has entries */
 	__u32 head_bytes; /* captured of each run, at most 4 * EVENT_CHUNK_MAX */
 	__u32 judges_exec; /* some selector looks at processes: a new program is captured until it is judged */
+	__u32 ignores_items; /* queues of Python are followed no more: what a thread took out last says nothing */
 };
 
 /* Value of `local_ports` and `peer_ports` (hash by port): selectors that name it. */

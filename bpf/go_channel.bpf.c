@@ -13,7 +13,7 @@ int go_channel_send(struct pt_regs *ctx)
 	struct go_channel facts = {};
 	struct go_given given = {};
 
-	if (!thread_selected(bpf_get_current_pid_tgid()) || !go_channel_at(channel, &facts) ||
+	if (!go_is_followed() || !go_channel_at(channel, &facts) ||
 	    bpf_probe_read_user(&to, sizeof(to), (void *)GO_SECOND(ctx)))
 		return 0;
 	go_gives(GO_ROUTINE(ctx), channel, &given);
@@ -29,7 +29,7 @@ int go_channel_receive(struct pt_regs *ctx)
 	struct go_channel facts = {};
 	struct go_given given = {};
 
-	if (!thread_selected(bpf_get_current_pid_tgid()) || !go_channel_at(channel, &facts) ||
+	if (!go_is_followed() || !go_channel_at(channel, &facts) ||
 	    facts.places || bpf_probe_read_user(&from, sizeof(from), (void *)GO_SECOND(ctx)))
 		return 0;
 	go_gives(from, channel, &given);
@@ -45,7 +45,7 @@ int go_channel_passed(struct pt_regs *ctx)
 	__u64 place = GO_SECOND(ctx), channel = 0, waiter = 0, from = 0;
 	struct go_channel facts = {};
 
-	if (!thread_selected(bpf_get_current_pid_tgid()) ||
+	if (!go_is_followed() ||
 	    bpf_probe_read_user(&channel, sizeof(channel), (void *)GO_SPILLED(ctx, 0)) ||
 	    bpf_probe_read_user(&waiter, sizeof(waiter), (void *)GO_SPILLED(ctx, 1)) ||
 	    bpf_probe_read_user(&from, sizeof(from), (void *)waiter) ||
@@ -63,7 +63,7 @@ int go_channel_filled(struct pt_regs *ctx)
 	__u64 place = GO_SECOND(ctx), channel;
 	struct go_channel facts = {};
 
-	if (!thread_selected(bpf_get_current_pid_tgid()))
+	if (!go_is_followed())
 		return 0;
 	channel = go_channel_of(ctx, place, &facts);
 	if (channel)
@@ -78,7 +78,7 @@ int go_channel_emptied(struct pt_regs *ctx)
 	__u64 place = GO_SECOND(ctx), channel;
 	struct go_channel facts = {};
 
-	if (!thread_selected(bpf_get_current_pid_tgid()))
+	if (!go_is_followed())
 		return 0;
 	channel = go_channel_of(ctx, place, &facts);
 	if (channel)
@@ -100,7 +100,7 @@ int go_channel_closed(struct pt_regs *ctx)
 	struct go_waiter waiter = {};
 	struct go_given given = {};
 
-	if (!thread_selected(bpf_get_current_pid_tgid()))
+	if (!go_is_followed())
 		return 0;
 	go_gives(GO_ROUTINE(ctx), channel, &given);
 	if (!given.given_name ||
@@ -127,7 +127,7 @@ int go_group_add(struct pt_regs *ctx)
 	struct go_given given = {};
 	struct routine *waiting;
 
-	if (!thread_selected(bpf_get_current_pid_tgid()))
+	if (!go_is_followed())
 		return 0;
 	if ((__s64)GO_SECOND(ctx) > 0) {
 		go_fills(GO_ROUTINE(ctx), group, group);

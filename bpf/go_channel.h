@@ -17,6 +17,15 @@
 #ifndef UNDERSPAN_GO_CHANNEL_H
 #define UNDERSPAN_GO_CHANNEL_H
 
+/* Of an observed process; how often this is passed tells what following costs it. */
+static __always_inline bool go_is_followed(void)
+{
+	if (!thread_selected(bpf_get_current_pid_tgid()))
+		return false;
+	count_stat(STAT_CHANNEL_VALUES, 1);
+	return true;
+}
+
 /* runtime.hchan, as far as it is the same in all versions. */
 struct go_channel {
 	__u64 count;

@@ -136,8 +136,13 @@ static __noinline void python_takes(struct thread_state *thread, struct connecti
 static __noinline struct routine *item_at_hand(struct thread_state *thread)
 {
 	struct routine *item = routine_find(thread->item);
+	__u32 zero = 0;
+	struct settings *now;
 
-	return item && item->runner == python_thread() ? item : NULL;
+	if (!item || item->runner != python_thread())
+		return NULL;
+	now = bpf_map_lookup_elem(&settings, &zero);
+	return now && !now->ignores_items ? item : NULL;
 }
 
 /* What the thread is at: a task, or an item. */

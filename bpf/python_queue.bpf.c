@@ -9,7 +9,7 @@
 SEC("uprobe")
 int python_queue_put(struct pt_regs *ctx)
 {
-	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct thread_state *thread = queue_thread();
 	__u64 object = 0;
 
 	if (thread && !bpf_probe_read_user(&object, sizeof(object), (void *)ARGUMENT2(ctx)) &&
@@ -22,7 +22,7 @@ int python_queue_put(struct pt_regs *ctx)
 SEC("uprobe")
 int python_queue_get(struct pt_regs *ctx)
 {
-	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct thread_state *thread = queue_thread();
 
 	if (!thread)
 		return 0;
@@ -35,7 +35,7 @@ int python_queue_get(struct pt_regs *ctx)
 SEC("uprobe")
 int python_queue_got(struct pt_regs *ctx)
 {
-	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct thread_state *thread = queue_thread();
 
 	if (thread && thread->queue)
 		item_got(thread, RESULT(ctx), thread->queue);
@@ -46,7 +46,7 @@ int python_queue_got(struct pt_regs *ctx)
 SEC("uprobe")
 int python_deque_append(struct pt_regs *ctx)
 {
-	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct thread_state *thread = queue_thread();
 
 	if (thread && ARGUMENT2(ctx))
 		item_put(thread, ARGUMENT2(ctx), false);
@@ -57,7 +57,7 @@ int python_deque_append(struct pt_regs *ctx)
 SEC("uprobe")
 int python_buffer_extend(struct pt_regs *ctx)
 {
-	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct thread_state *thread = queue_thread();
 
 	if (thread && thread->context)
 		buffer_filled(thread, ARGUMENT1(ctx));
@@ -68,7 +68,7 @@ int python_buffer_extend(struct pt_regs *ctx)
 SEC("uprobe")
 int python_buffer_find(struct pt_regs *ctx)
 {
-	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct thread_state *thread = queue_thread();
 
 	if (thread && thread->context)
 		buffer_read(thread, ARGUMENT1(ctx));
@@ -91,7 +91,7 @@ struct py_deque {
 SEC("uprobe")
 int python_deque_popleft(struct pt_regs *ctx)
 {
-	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct thread_state *thread = queue_thread();
 	struct py_deque deque = {};
 	__u64 object = 0;
 

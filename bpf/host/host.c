@@ -43,11 +43,20 @@
 static _Thread_local char log_text[LOG_BYTES];
 static _Thread_local size_t log_used;
 
-/* One of both. */
+/* By libbpf, or if that is NULL by the descriptor. */
 struct user_link {
+	const struct bpf_program *program;
 	struct bpf_link *bpf;
 	int fd;
 };
+
+static void user_link_end(struct user_link *link)
+{
+	if (link->bpf)
+		bpf_link__destroy(link->bpf);
+	else
+		close(link->fd);
+}
 
 struct object {
 	struct bpf_object *bpf;
@@ -208,14 +217,8 @@ static void *detach_share(void *argument)
 {
 	struct detach_share *share = argument;
 
-	for (int i = share->first; i < share->object->user_link_count; i += DETACHERS) {
-		struct user_link *link = &share->object->user_links[i];
-
-		if (link->bpf)
-			bpf_link__destroy(link->bpf);
-		else
-			close(link->fd);
-	}
+	for (int i = share->first; i < share->object->user_link_count; i += DETACHERS)
+		user_link_end(&share->object->user_links[i]);
 	return NULL;
 }
 
@@ -662,7 +665,7 @@ static napi_value host_attach_user(napi_env env, napi_callback_info info)
 	ARGUMENTS(6)
 	struct object *object = get_external(env, argv[0]);
 	struct bpf_program *program = get_program(env, object, argv[1]);
-	struct user_link link = { .fd = -1 };
+	struct user_link link = { .program = program, .fd = -1 };
 	napi_typedarray_type type;
 	char path[4096];
 	double *offsets;
@@ -720,7 +723,7 @@ static napi_value host_attach_user(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
-/* detachProgram(handle, program): this one; it can be attached again. */
+/* detachProgram(handle, program): this one, also from files; it can be attached again. */
 static napi_value host_detach_program(napi_env env, napi_callback_info info)
 {
 	ARGUMENTS(2)
@@ -736,6 +739,12 @@ static napi_value host_detach_program(napi_env env, napi_callback_info info)
 		object->link_count--;
 		object->links[i] = object->links[object->link_count];
 		object->linked[i] = object->linked[object->link_count];
+	}
+	for (int i = object->user_link_count - 1; i >= 0; i--) {
+		if (object->user_links[i].program != program)
+			continue;
+		user_link_end(&object->user_links[i]);
+		object->user_links[i] = object->user_links[--object->user_link_count];
 	}
 	return NULL;
 }

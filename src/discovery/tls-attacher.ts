@@ -128,6 +128,8 @@ export class TlsAttacher {
   readonly #handingOver = new Set<number>();
   /** Files that were looked at for queues, by key, and those that are probed for them, by identity. */
   readonly #queueFiles = new Set<string>();
+  /** Kinds of queues that are not followed any more. */
+  readonly #leftQueues = new Set<Target['kind']>();
   /** Processes that ran at the start and are yet to be looked at. */
   readonly #unseen: number[] = [];
   /** Processes that speak TLS by no library that is read, and when they will be looked at again if they still do. */
@@ -182,6 +184,11 @@ export class TlsAttacher {
     for (const { executable } of [...this.#largeFiles.splice(0), ...this.#unprobedFiles.splice(0)]) executable?.close();
   }
 
+  /** Nothing of this kind is probed any more. */
+  leaveQueues(kind: Target['kind']): void {
+    this.#leftQueues.add(kind);
+  }
+
   /** Its threads or tasks hand requests to each other: by the queues of its language, if that is known to have any? */
   followQueues(pid: number): void {
     const files = mappedCode(pid) ?? [];
@@ -201,7 +208,7 @@ export class TlsAttacher {
         const target = this.#queueFiles.has(identity)
           ? null
           : (this.#files.get(file.key)?.channels ?? queuesIn(executable));
-        if (target === null) continue;
+        if (target === null || this.#leftQueues.has(target.kind)) continue;
         this.#queueFiles.add(identity);
         const { kind, library, attachments } = target;
         const detail = target.detail === '' ? this.#attachAll(executable, attachments) : target.detail;

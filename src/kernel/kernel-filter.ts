@@ -80,6 +80,11 @@ export class KernelFilter {
     Atomics.add(this.#settings, SETTINGS_OFFSETS.selectionEpoch / 4, 1);
   }
 
+  /** What threads have taken out of queues says nothing from now on. */
+  ignoreItems(): void {
+    this.#settings[SETTINGS_OFFSETS.ignoresItems / 4] = 1;
+  }
+
   /** Captured bytes of each run from its next change of direction on. */
   setHeadBytes(bytes: number): void {
     this.#settings[SETTINGS_OFFSETS.headBytes / 4] = bytes;

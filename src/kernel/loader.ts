@@ -266,6 +266,13 @@ export class Kernel {
     }
   }
 
+  /** Takes the programs of a group off whatever they are attached to; more files may follow. */
+  detachGroup(name: string): void {
+    for (const program of this.#selection.programs(group => group.name === name)) {
+      this.#host.detachProgram(this.#late.objectOf(program) ?? this.#object, program);
+    }
+  }
+
   close(): void {
     this.#closeObject();
     this.#late.close();

@@ -1692,7 +1692,7 @@ export class FrameReaderCursor {
 
 /** struct counters */
 export class CountersCursor {
-  static readonly SIZE = 216;
+  static readonly SIZE = 232;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1704,13 +1704,13 @@ export class CountersCursor {
   /** Offset of 17 elements. */
   readonly lossesOffset = 0;
 
-  /** Offset of 10 elements. */
+  /** Offset of 12 elements. */
   readonly statsOffset = 136;
 }
 
 /** struct settings */
 export class SettingsCursor {
-  static readonly SIZE = 32;
+  static readonly SIZE = 36;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1750,6 +1750,10 @@ export class SettingsCursor {
   get judgesExec(): number {
     return this.view.getUint32(this.at + 28, true);
   }
+
+  get ignoresItems(): number {
+    return this.view.getUint32(this.at + 32, true);
+  }
 }
 
 export const SETTINGS_OFFSETS = {
@@ -1761,6 +1765,7 @@ export const SETTINGS_OFFSETS = {
   hasPorts: 20,
   headBytes: 24,
   judgesExec: 28,
+  ignoresItems: 32,
 } as const;
 
 export const EVENT_DATA = 1;
@@ -1977,7 +1982,9 @@ export const STAT_CONNECTIONS_CLOSED = 6;
 export const STAT_BYTES_INGRESS = 7;
 export const STAT_BYTES_EGRESS = 8;
 export const STAT_RUNS_REPEATED = 9;
-export const STAT_COUNT = 10;
+export const STAT_CHANNEL_VALUES = 10;
+export const STAT_QUEUE_ITEMS = 11;
+export const STAT_COUNT = 12;
 /** Names of enum event_stat, without prefix. */
 export const EVENT_STAT_NAMES: Readonly<Record<number, string>> = {
   0: 'calls',
@@ -1990,7 +1997,9 @@ export const EVENT_STAT_NAMES: Readonly<Record<number, string>> = {
   7: 'bytes_ingress',
   8: 'bytes_egress',
   9: 'runs_repeated',
-  10: 'count',
+  10: 'channel_values',
+  11: 'queue_items',
+  12: 'count',
 };
 
 /** Where the fields of the records lie: written into recordings. */

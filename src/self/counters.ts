@@ -63,6 +63,7 @@ export const SELF_METRICS = {
   'underspan.backlog.items': gauge('{item}', 'Spans or metric points on disk.', 'exporter'),
   'underspan.coverage': gauge('1', 'Share of the exchanges seen in the kernel that became spans or metrics.', ''),
   'underspan.budget.step': gauge('1', 'What the agent leaves out to keep its budget: 0 nothing, 4 most.', ''),
+  'underspan.probes.detached': counter('{time}', 'Probes taken off since they cost programs too much.', 'kind'),
   'underspan.budget.changed': counter('{change}', 'Steps up for cpu or memory, and down again.', 'reason'),
   'underspan.cpu.time': counter('s', 'CPU time of the agent.', 'mode'),
   'underspan.memory.usage': gauge('By', 'Memory of the agent.', 'kind'),

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startAgent } from '../support/agent.js';
+import { get, startAgent } from '../support/agent.js';
 import { Chain, judgeSpans, type Verdict } from '../support/chain.js';
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.js';
 import { until } from '../support/processes.js';
@@ -101,6 +101,26 @@ test('goroutines that take work from a channel call for the request that gets so
     assertRight('reply', calls.get('reply'), 2 * REQUESTS, FLOOR, agent.child.describe());
     const bell = calls.get('bell');
     assert.equal(bell?.wrong, 0, bell?.examples.join('\n') ?? agent.child.describe());
+  }));
+
+test('channels that more goes through than may are left, and nothing is joined with a wrong request then', () =>
+  withChain(async (chain, receiver) => {
+    await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
+    await chain.add('reply', { kind: 'hands', calls: ['leaf', 'leaf'], env: { MODE: 'reply' } });
+    const config = `${chain.selection()}kernel: { max_queue_values: 2 }\n`;
+    const agent = await startAgent({ endpoint: receiver.grpcUrl, config });
+    await chain.load('reply', 1, 20, 2, 'before');
+    const said = (pattern: RegExp) => until(String(pattern), 30_000, () => pattern.exec(agent.child.stderr));
+    await said(/channels of Go .* followed/);
+    await chain.load('reply', 1, 20, 6);
+    await said(/channels of Go are followed no more.* 2 may \(kernel\.max_queue_values\)/);
+    await chain.load('reply', 21, REQUESTS, 6);
+    await arrive(chain, receiver, ['reply'], 2 * (20 + REQUESTS));
+    const metrics = (await get(`${agent.adminUrl}/metrics`)).body;
+    assert.match(metrics, /^underspan_probes_detached_total\{kind="channels"\} 1$/m);
+    await agent.stop();
+    const calls = judgeSpans(chain, receiver.spans(), '').calls.get('reply');
+    assert.equal(calls?.wrong, 0, calls?.examples.join('\n') ?? agent.child.describe());
   }));
 
 test('threads of a pool (Puma, Jetty, waitress): their calls are those of the request at hand; calls after the response are nobody’s', () =>

@@ -14,13 +14,14 @@ const next = NEXT.split(',')
 const agent = new http.Agent({ keepAlive: SOCKETS !== '0', maxSockets: Number(SOCKETS) || Number.POSITIVE_INFINITY });
 const sleep = ms => new Promise(resolve => setTimeout(resolve, ms));
 
-async function call(url) {
+async function call(url, isFirst = true) {
   if (FILE !== undefined) await readFile(FILE);
   return new Promise((resolve, reject) => {
     const request = http.get(url, { agent, family: 4 }, response => response.resume().on('end', resolve));
-    // A kept connection may end at the moment when it is used again: clients ask once more.
+    // A kept connection may end at the moment when it is used again, and gunicorn on a busy machine hangs up on new ones, too:
+    // clients ask once more.
     request.on('error', error => {
-      if (request.reusedSocket && error.code === 'ECONNRESET') call(url).then(resolve, reject);
+      if (error.code === 'ECONNRESET' && isFirst) call(url, false).then(resolve, reject);
       else reject(error);
     });
   });
@@ -68,4 +69,5 @@ http
     response.end('ok');
   })
   .listen(Number(PORT), '127.0.0.1');
-if (Number(TICK_MS) > 0) setInterval(() => call(`${next[0]}/c/tick`), Number(TICK_MS));
+if (Number(TICK_MS) > 0)
+  setInterval(() => call(`${next[0]}/c/tick`).catch(error => console.error(error)), Number(TICK_MS));
