@@ -1,5 +1,7 @@
 // Where stories are played: the agent, the pair of players, an OTLP receiver, and the judge of what the agent made of it. A
-// story with a time that is far off is played again: what the scheduler did to a clock does not repeat, a mistake does.
+// story with a time that is far off is played again: what the scheduler did to a clock does not repeat, a mistake does. So is, once,
+// one whose only fault is that spans are missing which the agent's books name as lost: a page that the kernel moves at that moment
+// cannot be read by a program, and the rest of the call is a gap.
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -79,7 +81,15 @@ export class Stage {
     let replayed = 0;
     for (let play = 1; left.length > 0; play++) {
       const again: Story[] = [];
-      for (const { story, verdict } of await this.#playAndJudge(left)) {
+      const gapsBefore = await this.#gaps();
+      const judged = await this.#playAndJudge(left);
+      const gaps = (await this.#gaps()) - gapsBefore;
+      for (const { story, verdict } of judged) {
+        if (play === 1 && verdict.wrong.length > 0 && isMissingOnly(verdict) && verdict.wrong.length <= gaps) {
+          again.push(story);
+          t.diagnostic(`played again: ${verdict.wrong[0]}, ${gaps} told as gaps`);
+          continue;
+        }
         const far = verdict.timings.filter(timing => timing.errorNs > FAR_OFF_NS);
         if (far.length > 0 && verdict.wrong.length === 0 && play < PLAYS_MAX) {
           again.push(story);
@@ -96,6 +106,12 @@ export class Stage {
     t.diagnostic(`${stories.length} stories, ${replayed} played again, ${spans} spans, ${wrong.length} faults`);
     const losses = wrong.length > 0 ? `\n${await this.#agent.losses()}` : '';
     assert.equal(wrong.length, 0, `${head(wrong, 60)}${losses}`);
+  }
+
+  /** Exchanges that the agent has told of as lost, for bytes that could not be had. */
+  async #gaps(): Promise<number> {
+    const counted = /underspan_exchanges_dropped_total\{reason="gap"\} (\d+)/.exec(await this.#agent.losses());
+    return Number(counted?.[1] ?? 0);
   }
 
   async #playAndJudge(stories: readonly Story[]): Promise<{ story: Story; verdict: Verdict }[]> {
@@ -144,4 +160,8 @@ export class Stage {
 
 function describeTiming({ what, where, errorNs }: TimingError): string {
   return `${where}: ${what} is ${(errorNs / 1e6).toFixed(3)} ms off`;
+}
+
+function isMissingOnly({ wrong }: Verdict): boolean {
+  return wrong.every(fault => fault.endsWith(': no span'));
 }
