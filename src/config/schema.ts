@@ -138,7 +138,7 @@ export const CONFIG_SCHEMA = {
         },
         max_queue_values: {
           type: 'integer',
-          default: 20000,
+          default: 50000,
           min: 0,
           max: 1_000_000_000,
           help: 'Values a second that may go through channels of Go, or queues of Python, where these are followed: each costs the program some 3 us. Beyond that they are followed no more, and calls below work that is handed over have no parent; 0: never followed.',
