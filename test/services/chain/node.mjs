@@ -14,14 +14,14 @@ const next = NEXT.split(',')
 const agent = new http.Agent({ keepAlive: SOCKETS !== '0', maxSockets: Number(SOCKETS) || Number.POSITIVE_INFINITY });
 const sleep = ms => new Promise(resolve => setTimeout(resolve, ms));
 
-async function call(url, isFirst = true) {
+async function call(url, triesLeft = 3) {
   if (FILE !== undefined) await readFile(FILE);
   return new Promise((resolve, reject) => {
     const request = http.get(url, { agent, family: 4 }, response => response.resume().on('end', resolve));
     // A kept connection may end at the moment when it is used again, and gunicorn on a busy machine hangs up on new ones, too:
     // clients ask once more.
     request.on('error', error => {
-      if (error.code === 'ECONNRESET' && isFirst) call(url, false).then(resolve, reject);
+      if (error.code === 'ECONNRESET' && triesLeft > 0) call(url, triesLeft - 1).then(resolve, reject);
       else reject(error);
     });
   });
