@@ -120,9 +120,12 @@ static __always_inline void cause_connects(struct thread_state *thread, struct c
 static __always_inline void cause_of_write(struct thread_state *thread, struct connection *c,
 					   struct event_cause *cause, struct event_cause *request)
 {
+	/* What tasks gave to the connection counts as long as tasks are followed. */
+	bool is_handed = c->handed.flags && (thread->runs_routines || thread->context);
+
 	*cause = thread->cause;
-	*request = c->handed.flags ? c->handed : thread->request;
-	if (c->handed.flags)
+	*request = is_handed ? c->handed : thread->request;
+	if (is_handed)
 		cause->flags |= c->handed_name;
 	if (has_units(thread)) {
 		unit_tells(thread, request);

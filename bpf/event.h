@@ -153,7 +153,9 @@ enum event_stat {
 	STAT_RUNS_REPEATED = 9, /* skipped by the kernel and done all the same, see tcp.bpf.c */
 	STAT_CHANNEL_VALUES = 10, /* that went through channels of Go which are followed */
 	STAT_QUEUE_ITEMS = 11, /* likewise through queues of Python */
-	STAT_COUNT = 12,
+	STAT_TASK_STEPS = 12, /* of asyncio's tasks where these are followed */
+	STAT_GREENLET_SWITCHES = 13, /* likewise of greenlets */
+	STAT_COUNT = 14,
 };
 
 struct event_header {
@@ -466,6 +468,7 @@ struct settings {
 	__u32 head_bytes; /* captured of each run, at most 4 * EVENT_CHUNK_MAX */
 	__u32 judges_exec; /* some selector looks at processes: a new program is captured until it is judged */
 	__u32 ignores_items; /* queues of Python are followed no more: what a thread took out last says nothing */
+	__u32 ignores_tasks; /* nor are contexts and greenlets: what a thread was in last says nothing */
 };
 
 /* Value of `local_ports` and `peer_ports` (hash by port): selectors that name it. */

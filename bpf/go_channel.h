@@ -17,13 +17,12 @@
 #ifndef UNDERSPAN_GO_CHANNEL_H
 #define UNDERSPAN_GO_CHANNEL_H
 
-/* Of an observed process; how often this is passed tells what following costs it. */
+/* Of an observed process. How often this is passed tells what following costs, whatever the
+ * process: each pays for the probe. */
 static __always_inline bool go_is_followed(void)
 {
-	if (!thread_selected(bpf_get_current_pid_tgid()))
-		return false;
 	count_stat(STAT_CHANNEL_VALUES, 1);
-	return true;
+	return thread_selected(bpf_get_current_pid_tgid()) != NULL;
 }
 
 /* runtime.hchan, as far as it is the same in all versions. */

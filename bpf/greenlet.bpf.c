@@ -16,11 +16,18 @@
 #define THIS_OF_RETURNING(ctx) ARGUMENT1(ctx)
 #endif
 
+/* Counted for whatever process: each pays for the probe. */
+static __always_inline struct thread_state *greenlet_thread(void)
+{
+	count_stat(STAT_GREENLET_SWITCHES, 1);
+	return thread_selected(bpf_get_current_pid_tgid());
+}
+
 /* greenlet::Greenlet::g_switchstack_success(this): the thread goes on in this one. */
 SEC("uprobe")
 int greenlet_switched(struct pt_regs *ctx)
 {
-	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct thread_state *thread = greenlet_thread();
 
 	if (!thread || thread->runs_routines)
 		return 0;
@@ -37,7 +44,7 @@ int greenlet_switched(struct pt_regs *ctx)
 SEC("uprobe")
 int greenlet_made(struct pt_regs *ctx)
 {
-	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct thread_state *thread = greenlet_thread();
 
 	if (thread && thread->runs_greenlets)
 		routine_forget(ARGUMENT1(ctx));

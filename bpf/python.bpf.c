@@ -96,7 +96,7 @@ static __noinline void python_runs(struct thread_state *thread, __u64 context,
 SEC("uprobe")
 int python_run(struct pt_regs *ctx)
 {
-	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct thread_state *thread = task_thread();
 	__u64 context = ARGUMENT1(ctx), called = ARGUMENT2(ctx), count = ARGUMENT3(ctx);
 	struct python_call call = { .count = count };
 
@@ -116,7 +116,7 @@ int python_run(struct pt_regs *ctx)
 SEC("uprobe")
 int python_copied(struct pt_regs *ctx)
 {
-	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct thread_state *thread = task_thread();
 	struct routine *starter, *made;
 	__u64 context;
 
@@ -150,7 +150,7 @@ int python_copied(struct pt_regs *ctx)
 SEC("uprobe")
 int python_freed(struct pt_regs *ctx)
 {
-	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct thread_state *thread = task_thread();
 	__u64 context = ARGUMENT1(ctx);
 
 	if (!thread || thread->runs_greenlets || !thread->context)
@@ -167,7 +167,7 @@ int python_freed(struct pt_regs *ctx)
 SEC("uprobe")
 int python_future_set(struct pt_regs *ctx)
 {
-	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct thread_state *thread = task_thread();
 	struct routine_key key = routine_key_of(ARGUMENT1(ctx));
 	struct future future = {};
 	struct routine *setter;

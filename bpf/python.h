@@ -46,6 +46,14 @@ static __always_inline bool python_is_entered(__u64 context)
 	       entered == 1;
 }
 
+/* NULL: of no observed process. How often this is passed tells what following costs, whatever
+ * the process: each pays for the probe. */
+static __always_inline struct thread_state *task_thread(void)
+{
+	count_stat(STAT_TASK_STEPS, 1);
+	return thread_selected(bpf_get_current_pid_tgid());
+}
+
 static __always_inline __u32 python_thread(void)
 {
 	return (__u32)bpf_get_current_pid_tgid();

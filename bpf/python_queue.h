@@ -18,14 +18,11 @@
 #ifndef UNDERSPAN_PYTHON_QUEUE_H
 #define UNDERSPAN_PYTHON_QUEUE_H
 
-/* NULL: of no observed process. How often this is passed tells what following costs. */
+/* Counted for whatever process: each pays for the probe. */
 static __always_inline struct thread_state *queue_thread(void)
 {
-	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
-
-	if (thread)
-		count_stat(STAT_QUEUE_ITEMS, 1);
-	return thread;
+	count_stat(STAT_QUEUE_ITEMS, 1);
+	return thread_selected(bpf_get_current_pid_tgid());
 }
 
 static __always_inline __u64 item_of(__u64 object)

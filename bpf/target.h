@@ -47,6 +47,10 @@ static __noinline struct thread_state *thread_classify(__u64 pid_tgid, __u32 epo
 	fresh.epoch = epoch;
 	fresh.pid_tgid = pid_tgid;
 	fresh.include = fresh.exclude = 0;
+	if (s->ignores_tasks && fresh.context) {
+		fresh.context = fresh.outer_context = fresh.item = 0;
+		fresh.runs_greenlets = 0;
+	}
 	fresh.runs_routines = bpf_map_lookup_elem(&routine_processes, &tgid) != NULL;
 
 	if (tgid != agent_pid) {

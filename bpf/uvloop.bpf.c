@@ -17,7 +17,7 @@
 SEC("uprobe")
 int python_entered(struct pt_regs *ctx)
 {
-	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct thread_state *thread = task_thread();
 	__u64 kept[KEPT_COUNT] = KEPT_REGISTERS(ctx), context = ARGUMENT1(ctx);
 	struct python_call call = {};
 	struct uv_handle handle = {};
@@ -40,7 +40,7 @@ int python_entered(struct pt_regs *ctx)
 SEC("uprobe")
 int uvloop_write(struct pt_regs *ctx)
 {
-	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	struct thread_state *thread = task_thread();
 	__u64 self = ARGUMENT1(ctx), type = 0, stream = 0;
 	__u32 slot, fd = 0;
 	struct connection *c;

@@ -13,7 +13,7 @@ import { readHostFacts } from './enrichment/host.js';
 import { ProcfsSource } from './enrichment/procfs.js';
 import { ClockKeeper } from './kernel/clock-keeper.js';
 import { Drain, type Drained } from './kernel/drain.js';
-import { FollowedQueues, QUEUE_KINDS, type QueueKind } from './kernel/followed-queues.js';
+import { FollowedSteps, STEP_KINDS, type StepKind } from './kernel/followed-steps.js';
 import { Kernel } from './kernel/loader.js';
 import { LostConnections } from './kernel/lost-connections.js';
 import { ProgressReader } from './kernel/progress.js';
@@ -68,7 +68,7 @@ export class LiveSource implements Source {
   readonly #clock: ClockKeeper;
   readonly #watcher: ProcessWatcher;
   readonly #tls: TlsAttacher;
-  readonly #followedQueues: FollowedQueues;
+  readonly #followedSteps: FollowedSteps;
   readonly #pids: () => readonly number[];
   readonly #kernelCounters = new KernelCounters();
   readonly #losses = new LossTeller();
@@ -172,14 +172,16 @@ export class LiveSource implements Source {
       onReport: report => this.#tellLibrary(report),
       inspector: new Inspector(),
     });
-    const limit = config.kernel.maxQueueValues;
-    const onStopped = (kind: QueueKind, text: string): void => {
-      this.#tls.leaveQueues(kind);
-      this.#assembly.counters.series('underspan.probes.detached', kind).add(1);
-      this.#post({ type: 'log', level: 'warn', key: `followed ${kind}`, text });
+    const limit = config.kernel.maxFollowedSteps;
+    const onStopped = (kinds: readonly StepKind[], text: string): void => {
+      for (const kind of kinds) {
+        this.#tls.leave(kind);
+        this.#assembly.counters.series('underspan.probes.detached', kind).add(1);
+      }
+      this.#post({ type: 'log', level: 'warn', key: `followed ${kinds[0]}`, text });
     };
-    this.#followedQueues = new FollowedQueues({ kernel, limit, onStopped }, startNs);
-    if (limit === 0) for (const kind of QUEUE_KINDS) this.#tls.leaveQueues(kind);
+    this.#followedSteps = new FollowedSteps({ kernel, limit, onStopped }, startNs);
+    if (limit === 0) for (const kind of STEP_KINDS) this.#tls.leave(kind);
   }
 
   async run(): Promise<void> {
@@ -342,7 +344,7 @@ export class LiveSource implements Source {
   /** Tells of connections whose end was lost. */
   #lookForLost(nowNs: number): void {
     this.#kernel.readCounters(this.#kernelCounters.values);
-    this.#followedQueues.look(this.#kernelCounters.values, nowNs);
+    this.#followedSteps.look(this.#kernel.statsByCpu(), nowNs);
     this.#tellLosses(nowNs);
     const { pipeline } = this.#assembly;
     const losses = this.#kernelCounters.loss(LOSS_CONTROL_RING_FULL);

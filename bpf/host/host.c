@@ -853,6 +853,66 @@ static napi_value host_map_delete(napi_env env, napi_callback_info info)
 	return was_there;
 }
 
+/* A per-CPU array's only value, as 64-bit words: those of one CPU after those of another. NULL
+ * if it cannot be read, with an exception pending. */
+static uint64_t *read_by_cpu(napi_env env, struct bpf_map *map, size_t words, int *cpus)
+{
+	uint64_t *values;
+	uint32_t zero = 0;
+
+	*cpus = libbpf_num_possible_cpus();
+	values = *cpus > 0 ? calloc(*cpus * words, 8) : NULL;
+	if (!values) {
+		fail(env, "counters", ENOMEM);
+		return NULL;
+	}
+	if (bpf_map_lookup_elem(bpf_map__fd(map), &zero, values)) {
+		fail(env, "counters", errno);
+		free(values);
+		return NULL;
+	}
+	return values;
+}
+
+static size_t words_of(struct bpf_map *map)
+{
+	return (bpf_map__value_size(map) + 7) / 8;
+}
+
+/* mapByCpu(handle, map, from, count): Float64Array of the words from `from` on, `count` of each CPU */
+static napi_value host_map_by_cpu(napi_env env, napi_callback_info info)
+{
+	ARGUMENTS(4)
+	struct object *object = get_external(env, argv[0]);
+	struct bpf_map *map = get_map(env, object, argv[1]);
+	uint32_t from = 0, count = 0;
+	napi_value buffer, array = NULL;
+	uint64_t *values;
+	double *out;
+	int cpus;
+
+	if (!map)
+		return NULL;
+	size_t words = words_of(map);
+
+	napi_get_value_uint32(env, argv[2], &from);
+	napi_get_value_uint32(env, argv[3], &count);
+	if (from > words || count > words - from)
+		return fail(env, "counters", EINVAL);
+	values = read_by_cpu(env, map, words, &cpus);
+	if (!values)
+		return NULL;
+	if (napi_create_arraybuffer(env, cpus * count * sizeof(double), (void **)&out, &buffer) ==
+	    napi_ok) {
+		for (int cpu = 0; cpu < cpus; cpu++)
+			for (uint32_t i = 0; i < count; i++)
+				out[cpu * count + i] = values[cpu * words + from + i];
+		napi_create_typedarray(env, napi_float64_array, cpus * count, buffer, 0, &array);
+	}
+	free(values);
+	return array;
+}
+
 /* mapSum(handle, map, out: Float64Array): a per-CPU array's only value, as 64-bit
  * words summed over the CPUs */
 static napi_value host_map_sum(napi_env env, napi_callback_info info)
@@ -861,8 +921,10 @@ static napi_value host_map_sum(napi_env env, napi_callback_info info)
 	struct object *object = get_external(env, argv[0]);
 	struct bpf_map *map = get_map(env, object, argv[1]);
 	napi_typedarray_type type;
+	uint64_t *values;
 	size_t length;
 	double *sums;
+	int cpus;
 
 	if (!map)
 		return NULL;
@@ -870,17 +932,11 @@ static napi_value host_map_sum(napi_env env, napi_callback_info info)
 		    napi_ok ||
 	    type != napi_float64_array)
 		return fail(env, "a Float64Array was expected", EINVAL);
-	int cpus = libbpf_num_possible_cpus();
-	size_t words = (bpf_map__value_size(map) + 7) / 8;
-	uint64_t *values = cpus > 0 ? calloc(cpus * words, 8) : NULL;
-	uint32_t zero = 0;
+	size_t words = words_of(map);
 
+	values = read_by_cpu(env, map, words, &cpus);
 	if (!values)
-		return fail(env, "counters", ENOMEM);
-	if (bpf_map_lookup_elem(bpf_map__fd(map), &zero, values)) {
-		free(values);
-		return fail(env, "counters", errno);
-	}
+		return NULL;
 	for (size_t i = 0; i < length && i < words; i++) {
 		double sum = 0;
 
@@ -1192,6 +1248,7 @@ NAPI_MODULE_INIT()
 		{ "mapSet", host_map_set },
 		{ "fillStack", host_fill_stack },
 		{ "mapDelete", host_map_delete },
+		{ "mapByCpu", host_map_by_cpu },
 		{ "mapSum", host_map_sum },
 		{ "ring", host_ring },
 		{ "ringPosition", host_ring_position },

@@ -136,12 +136,12 @@ export const CONFIG_SCHEMA = {
           max: 4194304,
           help: 'Connections that are followed at the same time; more are counted as dropped.',
         },
-        max_queue_values: {
+        max_followed_steps: {
           type: 'integer',
           default: 50000,
           min: 0,
           max: 1_000_000_000,
-          help: 'Values a second that may go through channels of Go, or queues of Python, where these are followed: each costs the program some 3 us. Beyond that they are followed no more, and calls below work that is handed over have no parent; 0: never followed.',
+          help: 'Steps a second on one CPU that programs may take where these are followed: values that go through channels of Go, or queues of Python, steps of asyncio tasks, switches of greenlets. Each costs the program some 3 us. Beyond that they are followed no more, and their calls have a parent only where little is going on; 0: never followed.',
         },
         drain_interval_ms: {
           type: 'integer',

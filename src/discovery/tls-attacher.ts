@@ -128,8 +128,8 @@ export class TlsAttacher {
   readonly #handingOver = new Set<number>();
   /** Files that were looked at for queues, by key, and those that are probed for them, by identity. */
   readonly #queueFiles = new Set<string>();
-  /** Kinds of queues that are not followed any more. */
-  readonly #leftQueues = new Set<Target['kind']>();
+  /** Kinds that are not followed any more. */
+  readonly #left = new Set<Target['kind']>();
   /** Processes that ran at the start and are yet to be looked at. */
   readonly #unseen: number[] = [];
   /** Processes that speak TLS by no library that is read, and when they will be looked at again if they still do. */
@@ -185,8 +185,8 @@ export class TlsAttacher {
   }
 
   /** Nothing of this kind is probed any more. */
-  leaveQueues(kind: Target['kind']): void {
-    this.#leftQueues.add(kind);
+  leave(kind: Target['kind']): void {
+    this.#left.add(kind);
   }
 
   /** Its threads or tasks hand requests to each other: by the queues of its language, if that is known to have any? */
@@ -208,7 +208,7 @@ export class TlsAttacher {
         const target = this.#queueFiles.has(identity)
           ? null
           : (this.#files.get(file.key)?.channels ?? queuesIn(executable));
-        if (target === null || this.#leftQueues.has(target.kind)) continue;
+        if (target === null || this.#left.has(target.kind)) continue;
         this.#queueFiles.add(identity);
         const { kind, library, attachments } = target;
         const detail = target.detail === '' ? this.#attachAll(executable, attachments) : target.detail;
@@ -406,7 +406,7 @@ export class TlsAttacher {
 
   #attach(file: MappedFile, known: KnownFile, executable: Executable, targets: readonly Target[]): void {
     known.reason = NO_LIBRARY;
-    known.isProbed = targets.length > 0;
+    known.isProbed = targets.some(({ kind }) => !this.#left.has(kind));
     if (known.isProbed) this.#probed.set(identityOf(executable.descriptor), known);
     const kept = this.#areSettled(targets) ? null : Executable.open(executable.path);
     if (kept === null) {
@@ -444,6 +444,7 @@ export class TlsAttacher {
         continue;
       }
       const { kind, library, attachments, detail } = target;
+      if (this.#left.has(kind)) continue;
       const refusal = detail === '' ? this.#attachAll(executable, attachments) : detail;
       if (kind === 'buffer') continue;
       if (kind === 'tls') known.reason = refusal === '' ? NOT_BOUND : REFUSED;

@@ -62,6 +62,8 @@ export interface Host {
   fillStack(object: ObjectHandle, map: string, count: number): void;
   /** Was there such an entry? */
   mapDelete(object: ObjectHandle, map: string, key: Uint8Array): boolean;
+  /** Of a per-CPU array's only value the 64-bit words from `from` on, `count` of each CPU. */
+  mapByCpu(object: ObjectHandle, map: string, from: number, count: number): Float64Array;
   mapSum(object: ObjectHandle, map: string, out: Float64Array): void;
   ring(object: ObjectHandle, map: string): RingHandle;
   ringPosition(ring: RingHandle): number;

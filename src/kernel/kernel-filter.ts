@@ -85,6 +85,12 @@ export class KernelFilter {
     this.#settings[SETTINGS_OFFSETS.ignoresItems / 4] = 1;
   }
 
+  /** Nor does what context or greenlet they were in; takes effect at a thread's next probe. */
+  ignoreTasks(): void {
+    this.#settings[SETTINGS_OFFSETS.ignoresTasks / 4] = 1;
+    this.bumpSelection();
+  }
+
   /** Captured bytes of each run from its next change of direction on. */
   setHeadBytes(bytes: number): void {
     this.#settings[SETTINGS_OFFSETS.headBytes / 4] = bytes;

@@ -4,7 +4,13 @@
 
 import { AgentError } from '../errors.js';
 import { exists } from '../exists.js';
-import { LOSS_COUNT, LOSS_MISSED_RUNS, LOSS_REQUESTS_UNTOLD, STAT_RUNS_REPEATED } from '../records/records.gen.js';
+import {
+  LOSS_COUNT,
+  LOSS_MISSED_RUNS,
+  LOSS_REQUESTS_UNTOLD,
+  STAT_COUNT,
+  STAT_RUNS_REPEATED,
+} from '../records/records.gen.js';
 import {
   FOR_FILES,
   KERNEL_BTF,
@@ -245,6 +251,11 @@ export class Kernel {
     const repeated = out[LOSS_COUNT + STAT_RUNS_REPEATED] as number;
     out[LOSS_MISSED_RUNS] = (out[LOSS_MISSED_RUNS] as number) + Math.max(0, skipped - repeated);
     out[LOSS_REQUESTS_UNTOLD] = (out[LOSS_REQUESTS_UNTOLD] as number) + this.slots.untold;
+  }
+
+  /** STAT_COUNT words of each CPU. */
+  statsByCpu(): Float64Array {
+    return this.#host.mapByCpu(this.#maps, 'counters', LOSS_COUNT, STAT_COUNT);
   }
 
   /** Those that are loaded. */

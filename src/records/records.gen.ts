@@ -1692,7 +1692,7 @@ export class FrameReaderCursor {
 
 /** struct counters */
 export class CountersCursor {
-  static readonly SIZE = 232;
+  static readonly SIZE = 248;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1704,13 +1704,13 @@ export class CountersCursor {
   /** Offset of 17 elements. */
   readonly lossesOffset = 0;
 
-  /** Offset of 12 elements. */
+  /** Offset of 14 elements. */
   readonly statsOffset = 136;
 }
 
 /** struct settings */
 export class SettingsCursor {
-  static readonly SIZE = 36;
+  static readonly SIZE = 40;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1754,6 +1754,10 @@ export class SettingsCursor {
   get ignoresItems(): number {
     return this.view.getUint32(this.at + 32, true);
   }
+
+  get ignoresTasks(): number {
+    return this.view.getUint32(this.at + 36, true);
+  }
 }
 
 export const SETTINGS_OFFSETS = {
@@ -1766,6 +1770,7 @@ export const SETTINGS_OFFSETS = {
   headBytes: 24,
   judgesExec: 28,
   ignoresItems: 32,
+  ignoresTasks: 36,
 } as const;
 
 export const EVENT_DATA = 1;
@@ -1984,7 +1989,9 @@ export const STAT_BYTES_EGRESS = 8;
 export const STAT_RUNS_REPEATED = 9;
 export const STAT_CHANNEL_VALUES = 10;
 export const STAT_QUEUE_ITEMS = 11;
-export const STAT_COUNT = 12;
+export const STAT_TASK_STEPS = 12;
+export const STAT_GREENLET_SWITCHES = 13;
+export const STAT_COUNT = 14;
 /** Names of enum event_stat, without prefix. */
 export const EVENT_STAT_NAMES: Readonly<Record<number, string>> = {
   0: 'calls',
@@ -1999,7 +2006,9 @@ export const EVENT_STAT_NAMES: Readonly<Record<number, string>> = {
   9: 'runs_repeated',
   10: 'channel_values',
   11: 'queue_items',
-  12: 'count',
+  12: 'task_steps',
+  13: 'greenlet_switches',
+  14: 'count',
 };
 
 /** Where the fields of the records lie: written into recordings. */

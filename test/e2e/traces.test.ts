@@ -107,13 +107,13 @@ test('channels that more goes through than may are left, and nothing is joined w
   withChain(async (chain, receiver) => {
     await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
     await chain.add('reply', { kind: 'hands', calls: ['leaf', 'leaf'], env: { MODE: 'reply' } });
-    const config = `${chain.selection()}kernel: { max_queue_values: 2 }\n`;
+    const config = `${chain.selection()}kernel: { max_followed_steps: 2 }\n`;
     const agent = await startAgent({ endpoint: receiver.grpcUrl, config });
     await chain.load('reply', 1, 20, 2, 'before');
     const said = (pattern: RegExp) => until(String(pattern), 30_000, () => pattern.exec(agent.child.stderr));
     await said(/channels of Go .* followed/);
     await chain.load('reply', 1, 20, 6);
-    await said(/channels of Go are followed no more.* 2 may \(kernel\.max_queue_values\)/);
+    await said(/channels of Go are followed no more.* 2 may \(kernel\.max_followed_steps\)/);
     await chain.load('reply', 21, REQUESTS, 6);
     await arrive(chain, receiver, ['reply'], 2 * (20 + REQUESTS));
     const metrics = (await get(`${agent.adminUrl}/metrics`)).body;
@@ -121,6 +121,41 @@ test('channels that more goes through than may are left, and nothing is joined w
     await agent.stop();
     const calls = judgeSpans(chain, receiver.spans(), '').calls.get('reply');
     assert.equal(calls?.wrong, 0, calls?.examples.join('\n') ?? agent.child.describe());
+  }));
+
+test('tasks that take more steps than may be followed are left: their probes are gone, and nothing is joined with a wrong request then', () =>
+  withChain(async (chain, receiver) => {
+    await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
+    for (const MODE of ['workers', 'tokens'])
+      await chain.add(MODE, { kind: 'asyncio', calls: ['leaf', 'leaf'], env: { MODE } });
+    const config = `${chain.selection()}kernel: { max_followed_steps: 20 }\n`;
+    const agent = await startAgent({ endpoint: receiver.grpcUrl, config });
+    const steps = async (): Promise<number> => {
+      const { body } = await get(`${agent.adminUrl}/metrics`);
+      return Number(/^underspan_kernel_events_total\{kind="task_steps"\} (\d+)$/m.exec(body)?.[1]);
+    };
+    await chain.load('workers', 1, REQUESTS, 6);
+    const losses = (): string => agent.child.describe();
+    await until('tasks to be left', 30_000, () =>
+      /asyncio tasks are followed no more.* 20 may \(kernel\.max_followed_steps\)/.test(agent.child.stderr)
+        ? true
+        : null,
+    );
+    // What was counted by then is read once more.
+    await sleep(1500);
+    const before = await steps();
+    await chain.load('workers', REQUESTS + 1, REQUESTS, 6);
+    await chain.load('tokens', 1, REQUESTS, 6);
+    await arrive(chain, receiver, ['workers', 'tokens'], 2 * REQUESTS);
+    await sleep(1500);
+    assert.ok(before > 20, losses());
+    assert.equal(await steps(), before, `tasks are still probed\n${losses()}`);
+    const metrics = (await get(`${agent.adminUrl}/metrics`)).body;
+    for (const kind of ['tasks', 'greenlets', 'queues'])
+      assert.match(metrics, new RegExp(`^underspan_probes_detached_total\\{kind="${kind}"\\} 1$`, 'm'), losses());
+    await agent.stop();
+    const { calls } = judgeSpans(chain, receiver.spans(), '');
+    for (const name of ['workers', 'tokens']) assertRight(name, calls.get(name), 2 * REQUESTS, 0, losses());
   }));
 
 test('threads of a pool (Puma, Jetty, waitress): their calls are those of the request at hand; calls after the response are nobody’s', () =>

@@ -75,7 +75,7 @@ test('a list of the stronger source replaces that of the weaker one', () => {
 test('an unknown key: its place, what was meant, what is allowed', () => {
   assert.deepEqual(faults('log:\n  level: info\n\nkernel:\n  max_conections: 5\n'), [
     'F:5:3: kernel: unknown key "max_conections" (did you mean max_connections?); allowed here: data_ring_bytes, ' +
-      'control_ring_bytes, max_connections, max_queue_values, drain_interval_ms, btf, front_end',
+      'control_ring_bytes, max_connections, max_followed_steps, drain_interval_ms, btf, front_end',
   ]);
 });
 
