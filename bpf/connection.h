@@ -266,6 +266,77 @@ static __always_inline void connection_discard(struct connection *c, __u32 slot)
 		slot_free(slot);
 }
 
+/* Bytes have reached the receive queue. Only this writes the ring, and a socket's
+ * arrivals come one at a time; readers pick what they need by sequence number. When
+ * all entries are of bytes that nobody has read, the newest one is moved on: then an
+ * arrival may look later than it was, never earlier. */
+static __always_inline void note_arrival(struct connection *c, struct sock *sk, __u64 now)
+{
+	__u32 end = KERNEL_READ(struct tcp_sock, sk, rcv_nxt);
+	__u32 oldest = c->arrivals & (ARRIVALS_MAX - 1);
+	__u32 newest = (c->arrivals - 1) & (ARRIVALS_MAX - 1);
+
+	if (c->arrivals && c->arrival_end[newest] == end)
+		return;
+	if (c->arrivals >= ARRIVALS_MAX &&
+	    (__s32)(c->arrival_end[oldest] - KERNEL_READ(struct tcp_sock, sk, copied_seq)) > 0) {
+		c->arrival_end[newest] = end;
+		c->arrival_ns[newest] = now;
+		return;
+	}
+	c->arrival_end[oldest] = end;
+	c->arrival_ns[oldest] = now;
+	c->arrivals++;
+}
+
+/* The same at a socket that nobody has accepted yet: the first bytes, and the latest. */
+static __always_inline void birth_arrival(struct birth *birth, struct sock *sk)
+{
+	__u32 end = KERNEL_READ(struct tcp_sock, sk, rcv_nxt);
+
+	if (birth->latest_ns && birth->latest_end == end)
+		return;
+	birth->latest_ns = bpf_ktime_get_boot_ns();
+	birth->latest_end = end;
+	if (birth->arrived_ns)
+		return;
+	birth->arrived_ns = birth->latest_ns;
+	birth->arrived_end = end;
+}
+
+static __always_inline void add_arrival(struct connection *c, __u32 end, __u64 ns)
+{
+	__u32 at = c->arrivals++ & (ARRIVALS_MAX - 1);
+
+	c->arrival_end[at] = end;
+	c->arrival_ns[at] = ns;
+}
+
+/* What arrived before somebody accepted it. */
+static __always_inline void begin_arrivals(struct connection *c, struct birth *birth)
+{
+	if (!birth->arrived_ns)
+		return;
+	add_arrival(c, birth->arrived_end, birth->arrived_ns);
+	if (birth->latest_end != birth->arrived_end)
+		add_arrival(c, birth->latest_end, birth->latest_ns);
+}
+
+/* What arrived while somebody accepted it: the socket was no longer nobody's, and not yet this
+ * connection's. TCP knows when it had the last of that. */
+static __always_inline void late_arrivals(struct connection *c, struct sock *sk)
+{
+	__u32 end = KERNEL_READ(struct tcp_sock, sk, rcv_nxt);
+	__u32 newest = (c->arrivals - 1) & (ARRIVALS_MAX - 1);
+	__u32 known = c->arrivals ? c->arrival_end[newest] : c->begin_ingress_seq;
+	__u64 age_us;
+
+	if (end == known)
+		return;
+	age_us = bpf_ktime_get_ns() / 1000 - KERNEL_READ(struct tcp_sock, sk, tcp_mstamp);
+	add_arrival(c, end, bpf_ktime_get_boot_ns() - age_us * 1000);
+}
+
 /* A slot for the socket at `key`, which has none; negative if there is none. Fills what
  * the socket itself tells. */
 __noinline int connection_create(__u64 key, __u32 role)
@@ -301,11 +372,7 @@ __noinline int connection_create(__u64 key, __u32 role)
 			c->begin_ingress_seq = birth->ingress_seq;
 			c->begin_egress_seq = birth->egress_seq;
 		}
-		if (birth->arrived_ns) {
-			c->arrival_ns[0] = birth->arrived_ns;
-			c->arrival_end[0] = KERNEL_READ(struct tcp_sock, sk, rcv_nxt);
-			c->arrivals = 1;
-		}
+		begin_arrivals(c, birth);
 		bpf_map_delete_elem(&births, &key);
 	}
 	read_address(&c->address, sk);
@@ -316,8 +383,11 @@ __noinline int connection_create(__u64 key, __u32 role)
 	select_ports(c);
 	c->sk = key;
 	hint_follow(key, 1);
-	if (!bpf_map_update_elem(&sockets, &key, &slot, BPF_NOEXIST))
+	if (!bpf_map_update_elem(&sockets, &key, &slot, BPF_NOEXIST)) {
+		if (c->role == ROLE_SERVER && c->established_ns)
+			late_arrivals(c, sk);
 		return slot;
+	}
 	/* Another CPU was faster, or the table is full. */
 	hint_follow(key, -1);
 	slot_free(slot);
@@ -360,29 +430,6 @@ static __always_inline void end_positions(struct connection *c, struct sock *sk)
 	c->end_ingress_seq = read_position(sk);
 	c->end_egress_seq = KERNEL_READ(struct tcp_sock, sk, write_seq) - fin;
 	c->flags |= CONNECTION_ENDED;
-}
-
-/* Bytes have reached the receive queue. Only this writes the ring, and a socket's
- * arrivals come one at a time; readers pick what they need by sequence number. When
- * all entries are of bytes that nobody has read, the newest one is moved on: then an
- * arrival may look later than it was, never earlier. */
-static __always_inline void note_arrival(struct connection *c, struct sock *sk, __u64 now)
-{
-	__u32 end = KERNEL_READ(struct tcp_sock, sk, rcv_nxt);
-	__u32 oldest = c->arrivals & (ARRIVALS_MAX - 1);
-	__u32 newest = (c->arrivals - 1) & (ARRIVALS_MAX - 1);
-
-	if (c->arrivals && c->arrival_end[newest] == end)
-		return;
-	if (c->arrivals >= ARRIVALS_MAX &&
-	    (__s32)(c->arrival_end[oldest] - KERNEL_READ(struct tcp_sock, sk, copied_seq)) > 0) {
-		c->arrival_end[newest] = end;
-		c->arrival_ns[newest] = now;
-		return;
-	}
-	c->arrival_end[oldest] = end;
-	c->arrival_ns[oldest] = now;
-	c->arrivals++;
 }
 
 /* When the byte at `seq` arrived; 0 if that is not known. */

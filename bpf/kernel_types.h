@@ -170,6 +170,7 @@ struct tcp_sock {
 	__u32 write_seq;
 	__u32 copied_seq;
 	__u32 rcv_nxt;
+	__u64 tcp_mstamp; /* of the packet that was handled last, monotonic microseconds */
 	__u32 srtt_us;
 	__u32 total_retrans;
 	__u32 snd_nxt;

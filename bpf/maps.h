@@ -79,7 +79,8 @@ struct {
 struct birth {
 	__u64 created_ns;
 	__u64 established_ns;
-	__u64 arrived_ns;
+	__u64 arrived_ns, latest_ns; /* the first bytes that arrived, and the latest */
+	__u32 arrived_end, latest_end; /* positions behind them */
 	__u32 ingress_seq, egress_seq; /* positions when it was established */
 	__u64 reset_ns;
 	__u64 reset_flag; /* whose reset: enum event_connection_flag */

@@ -335,9 +335,9 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 		c->direction = io->direction;
 		c->is_amid_body = 0;
 	}
+	c->run.last_ns = io->now; /* first: who reads the run meanwhile sees that it is not settled */
 	c->run.calls++;
 	c->run.bytes += io->bytes;
-	c->run.last_ns = io->now;
 	c->run.end_seq = io->seq + io->bytes;
 	scratch->event.run_calls = c->run.calls;
 	if (c->verdict == VERDICT_IGNORE || (c->verdict == VERDICT_EDGES && !edge))

@@ -310,8 +310,8 @@ static __always_inline void data_ready(struct sock *sk)
 	if (KERNEL_READ(struct sock, sk, sk_socket))
 		return;
 	birth = bpf_map_lookup_elem(&births, &key);
-	if (birth && !birth->arrived_ns)
-		birth->arrived_ns = bpf_ktime_get_boot_ns();
+	if (birth)
+		birth_arrival(birth, sk);
 }
 
 /* Linux 6.3 (40e0b0908142). */

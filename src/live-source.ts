@@ -81,6 +81,8 @@ export class LiveSource implements Source {
   #nextLookNs = 0;
   /** All records up to then have been handed over. */
   #handedNs = 0;
+  /** The same of the pass before: what was being written into a ring then is in this one's slabs. */
+  #settledNs = 0;
   #nextClockNs = 0;
   /** The state at the end. */
   #last: LastWords | null = null;
@@ -327,6 +329,7 @@ export class LiveSource implements Source {
   #pass(nowNs: number, isLast = false): number {
     const { pipeline } = this.#assembly;
     const { data, control } = this.#drain;
+    this.#settledNs = this.#handedNs;
     const hand = (drained: Drained): void => {
       const { cutNs } = drained;
       pipeline.process(data, control, cutNs);
@@ -382,7 +385,14 @@ export class LiveSource implements Source {
     if (stream.parser?.isIdle !== false) return true;
     const { slot, generation } = connection;
     return this.#progress.query(
-      { slot, generation, direction, runFirstNs: stream.runFirstNs, knownSeq: stream.nextSeq },
+      {
+        slot,
+        generation,
+        direction,
+        runFirstNs: stream.runFirstNs,
+        knownSeq: stream.nextSeq,
+        handedNs: this.#settledNs,
+      },
       nowNs,
     );
   }

@@ -1,6 +1,7 @@
 // Asks the shared connections map how far a run has come. The kernel emits nothing for calls behind the captured head, so
 // the end of a long body shows here (or in the next edge's record, whichever comes first). In: connections that wait for
-// bytes. Out: progress records in the rings' own layout, so that a recording replays them like any other record.
+// bytes. Out: progress records in the rings' own layout, so that a recording replays them like any other record. The map is
+// ahead of the rings: a run that has moved since they were emptied is not told of, its calls may have records that are still in them.
 import {
   CONNECTION_OFFSETS,
   ConnectionCursor,
@@ -20,6 +21,8 @@ export interface ProgressQuery {
   readonly runFirstNs: number;
   /** Position up to which everything is known. */
   readonly knownSeq: number;
+  /** All records of calls up to then have been handed over. */
+  readonly handedNs: number;
 }
 
 const MAX_QUERIES_PER_PASS = 4096;
@@ -66,6 +69,8 @@ export class ProgressReader {
     const hasTail = map.getUint32(at + CONNECTION_OFFSETS.tail + 4, true) !== 0;
     if (endSeq === query.knownSeq && !hasTail) return true;
     this.#write(query, at, endSeq, nowNs);
+    // Asked last: whoever moves the run meanwhile says when before all else.
+    if (this.#time(at + RUN_LAST) > query.handedNs) this.length -= ProgressEventCursor.SIZE;
     return true;
   }
 

@@ -31,7 +31,14 @@ function map(): DataView {
   return view;
 }
 
-const QUERY = { slot: SLOT, generation: 5, direction: DIRECTION_EGRESS, runFirstNs: FIRST_NS, knownSeq: 100 };
+const QUERY = {
+  slot: SLOT,
+  generation: 5,
+  direction: DIRECTION_EGRESS,
+  runFirstNs: FIRST_NS,
+  knownSeq: 100,
+  handedNs: FIRST_NS + 50,
+};
 
 test('a run that has moved gives a record with its state', () => {
   const reader = new ProgressReader({ viewOf: map });
@@ -61,6 +68,12 @@ test('another tenant, another direction, a newer run, nothing new: no record', (
     assert.equal(reader.query({ ...QUERY, ...other }, FIRST_NS), true);
     assert.equal(reader.length, 0, JSON.stringify(other));
   }
+});
+
+test('a run that has moved since the rings were emptied is not told of: its calls may have records there', () => {
+  const reader = new ProgressReader({ viewOf: map });
+  assert.equal(reader.query({ ...QUERY, handedNs: FIRST_NS + 49 }, FIRST_NS + 1000), true);
+  assert.equal(reader.length, 0);
 });
 
 test('the last bytes are asked for even if no more have come', () => {
