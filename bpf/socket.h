@@ -458,9 +458,13 @@ static __always_inline void read_positions(struct io *io, struct connection *c, 
 	}
 	write_seq = KERNEL_READ(struct tcp_sock, sk, write_seq);
 	copied_seq = read_position(sk);
-	/* Reads behind an edge have no record, and send nothing that would change these. */
-	if (io->direction == DIRECTION_EGRESS || c->direction != DIRECTION_INGRESS)
+	/* Reads behind an edge that have no record send nothing that would change these; but what was
+	 * sent before may have been sent again. */
+	if (io->direction == DIRECTION_EGRESS || c->direction != DIRECTION_INGRESS ||
+	    c->capture_left || is_streamed(c))
 		read_tcp(&c->tcp, sk);
+	else
+		c->tcp.total_retrans = KERNEL_READ(struct tcp_sock, sk, total_retrans);
 	if (io->direction == DIRECTION_INGRESS) {
 		io->seq = copied_seq - io->bytes;
 		io->other_seq = write_seq;

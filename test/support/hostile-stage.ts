@@ -1,8 +1,5 @@
 // Where stories are played: the agent, the pair of players, an OTLP receiver, and the judge of what the agent made of it. A
-// story with a time that is far off is played again: what the scheduler did to a clock does not repeat, a mistake does. So is one
-// whose only fault is that spans are missing which the agent's books name as lost (a page that the kernel moves at that moment
-// cannot be read by a program, and the rest of the call is a gap), and over a bad network one with any fault: what the packets
-// did on their way is known from outside only.
+// story with a time that is far off is played again: what the scheduler did to a clock does not repeat, a mistake does.
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,7 +15,6 @@ import { number } from './spans.js';
 /** Beyond this a time is wrong. Stories pause for 3 ms and more, so that what is taken for something else shows. */
 const FAR_OFF_NS = 2e6;
 const PLAYS_MAX = 4;
-const PLAYS_MAX_OVER_BAD_NETWORK = 8;
 /** Between stories, so that their times do not touch: a port may come again. */
 const PAUSE_MS = 6;
 const SELECTION = 'selection:\n  include:\n    - command: "hostile/player[.]py"\n';
@@ -81,17 +77,13 @@ export class Stage {
     let spans = 0;
     let left = stories;
     let replayed = 0;
-    const playsMax = this.#isBadNetwork ? PLAYS_MAX_OVER_BAD_NETWORK : PLAYS_MAX;
     for (let play = 1; left.length > 0; play++) {
       const again: Story[] = [];
-      const gapsBefore = await this.#gaps();
-      const judged = await this.#playAndJudge(left);
-      const gaps = (await this.#gaps()) - gapsBefore;
-      for (const { story, verdict } of judged) {
+      for (const { story, verdict } of await this.#playAndJudge(left)) {
         const far = verdict.timings.filter(timing => timing.errorNs > FAR_OFF_NS);
-        if (play < playsMax && this.#mayBeChance(verdict, far, gaps)) {
+        if (play < PLAYS_MAX && far.length > 0 && verdict.wrong.length === 0) {
           again.push(story);
-          t.diagnostic(`played again: ${verdict.wrong[0] ?? describeTiming(far[0] as TimingError)}`);
+          t.diagnostic(`played again: ${describeTiming(far[0] as TimingError)}`);
           continue;
         }
         this.timings.push(...verdict.timings);
@@ -104,23 +96,6 @@ export class Stage {
     t.diagnostic(`${stories.length} stories, ${replayed} played again, ${spans} spans, ${wrong.length} faults`);
     const losses = wrong.length > 0 ? `\n${await this.#agent.losses()}` : '';
     assert.equal(wrong.length, 0, `${head(wrong, 60)}${losses}`);
-  }
-
-  get #isBadNetwork(): boolean {
-    return this.#options.segments !== undefined;
-  }
-
-  /** Was that the machine, or the network? `gaps`: exchanges that the agent told of as lost meanwhile. */
-  #mayBeChance({ wrong }: Verdict, far: readonly TimingError[], gaps: number): boolean {
-    if (wrong.length === 0) return far.length > 0;
-    if (this.#isBadNetwork) return true;
-    return wrong.length <= gaps && wrong.every(fault => fault.endsWith(': no span'));
-  }
-
-  /** Exchanges that the agent has told of as lost, for bytes that could not be had. */
-  async #gaps(): Promise<number> {
-    const counted = /underspan_exchanges_dropped_total\{reason="gap"\} (\d+)/.exec(await this.#agent.losses());
-    return Number(counted?.[1] ?? 0);
   }
 
   async #playAndJudge(stories: readonly Story[]): Promise<{ story: Story; verdict: Verdict }[]> {
