@@ -311,21 +311,21 @@ static __always_inline void cause_accepted(struct thread_state *thread)
  * program that it then executes. */
 static __always_inline void cause_inherit(__u32 parent_tid, __u32 tid)
 {
-	struct thread_state *parent = bpf_map_lookup_elem(&threads, &parent_tid);
-	struct thread_state child = {};
+	struct thread_state *parent = thread_at(parent_tid), *child;
 
 	if (!parent || !(parent->request.flags & CAUSE_TAKEN))
 		return;
-	child.request = parent->request;
-	child.request.flags |= CAUSE_INHERITED;
-	if (bpf_map_update_elem(&threads, &tid, &child, BPF_ANY))
-		count_loss(LOSS_THREADS_FULL);
+	child = thread_in(thread_sit((__u64)tid << 32 | tid));
+	if (!child)
+		return;
+	child->request = parent->request;
+	child->request.flags |= CAUSE_INHERITED;
 }
 
 /* The thread runs a new program: whether that is observed is to be asked again. */
 static __always_inline void cause_keep(__u32 tid)
 {
-	struct thread_state *thread = bpf_map_lookup_elem(&threads, &tid);
+	struct thread_state *thread = thread_at(tid);
 
 	if (thread) {
 		thread->epoch = 0;

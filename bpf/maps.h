@@ -10,6 +10,7 @@
 const volatile __u32 agent_pid = 0; /* thread group of the agent: never observed */
 const volatile __u32 tick_ns = 0; /* of the kernel's timer (1 / CONFIG_HZ) */
 const volatile __u32 has_copies = 0; /* of the programs that can be preempted: socket_fentry.bpf.c */
+const volatile __u32 seat_mask = 0xffff; /* of the seats in `threads` */
 
 /* Records that may be dropped under a flood: payload. Knob. */
 struct {
@@ -160,21 +161,34 @@ struct call_start {
 	__u32 buffer_kind;
 };
 
-/* What every probe looks at comes first. */
+/* What every probe looks at comes first, in lines of 64 bytes. */
 struct thread_state {
+	__u64 pid_tgid; /* whose it is, as bpf_get_current_pid_tgid has it; 0: nobody's */
 	__u32 epoch;
 	__u32 include, exclude; /* of its process, as of epoch */
-	__u32 runs_routines; /* of its process, as of epoch: a Go program whose goroutines are followed */
+	__u8 runs_routines; /* of its process, as of epoch: a Go program whose goroutines are followed */
+	__u8 sole; /* enum sole_event */
+	__u8 has_units; /* it has been at one: bpf/unit.h */
+	__u8 has_request; /* it has taken a request's bytes since it was at one */
 	__u64 enter_ns; /* entry of the system call under way */
 	struct event_cause cause; /* its last take from any connection */
 	struct event_cause request; /* its last take from one that it has not opened itself */
-	__u32 sole; /* enum sole_event */
-	__u32 sole_slot; /* with SOLE_TAKEN: from where */
-	__u64 pid_tgid; /* as bpf_get_current_pid_tgid has it, as of epoch */
+
 	__u64 context; /* of Python: the context that was run last, 0: none */
 	__u64 waited_ns; /* when epoll_wait returned last */
 	__u64 last_waited_ns; /* waited_ns as it was before */
 	__u64 due_ns; /* no timer of the loop is due before */
+	__u32 sole_slot; /* with SOLE_TAKEN: from where */
+	__u32 slices; /* things that it has turned to, one after the other */
+	__u32 woken_slice; /* the one that began when it read an eventfd or a pipe last */
+	__u32 looked_slice; /* the one in which it goes on with the addresses of a name */
+	__u8 has_taken; /* the run of the context at hand: a request's bytes */
+	__u8 has_called; /* likewise: it has written to somebody */
+	__u8 unclaimed; /* enum unclaimed_take: what `cause` says was taken in no context */
+	__u8 runs_handles; /* of uvloop, see bpf/uvloop.h */
+	__u8 is_done; /* what the copy of a program (socket_fentry.bpf.c) finds done */
+	__u8 reserved;
+	__u16 runs_greenlets; /* of Python: `context` is a greenlet, see bpf/greenlet.bpf.c */
 	struct tls_call tls;
 	struct call_start call;
 	union {
@@ -196,26 +210,32 @@ struct thread_state {
 		__u64 outer_context; /* of Python: the one before: it may have run that one */
 		__u64 looked_up; /* of libuv: struct addrinfo, and above LOOKED_SHIFT how it got there */
 	};
-	__u8 has_taken; /* the run of the context at hand: a request's bytes */
-	__u8 has_called; /* likewise: it has written to somebody */
-	__u8 unclaimed; /* enum unclaimed_take: what `cause` says was taken in no context */
-	__u8 runs_handles; /* of uvloop, see bpf/uvloop.h */
-	__u32 is_done; /* what the copy of a program (socket_fentry.bpf.c) finds done */
-	__u8 has_units; /* it has been at one: bpf/unit.h */
-	__u8 has_request; /* it has taken a request's bytes since it was at one */
-	__u16 runs_greenlets; /* of Python: `context` is a greenlet, see bpf/greenlet.bpf.c */
-	__u32 slices; /* things that it has turned to, one after the other */
-	__u32 woken_slice; /* the one that began when it read an eventfd or a pipe last */
-	__u32 looked_slice; /* the one in which it goes on with the addresses of a name */
-};
+} __attribute__((aligned(64)));
 
-/* by thread id: is it observed, since when is it in a call, and what has it taken last. */
+/* Is a thread observed, since when is it in a call, and what has it taken last. Each has a seat until
+ * it ends, by the low bits of its id or some steps on: found without a helper's call.
+ * Nobody maps it: the flag lets lines of it be lines of memory. Knob: as many as there can be ids,
+ * up to 65536, with seat_mask. */
+#define SEAT_PLACES 8 /* where a thread may sit */
+#define SEAT_STRIDE 16411
+#define NO_SEAT ~0U
+
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 65536);
 	__type(key, __u32);
 	__type(value, struct thread_state);
 } threads SEC(".maps");
+
+/* by seat: whose it is. Two threads may want the same: who makes the entry sits down. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, __u32);
+} taken_seats SEC(".maps");
 
 /* What a loop was at when it gave work to a thread of its own. */
 struct work {

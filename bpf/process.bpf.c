@@ -65,8 +65,10 @@ int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct 
 	__u32 pid = BPF_CORE_READ(child, tgid), parent_pid = BPF_CORE_READ(parent, tgid);
 	struct process_selection *selection;
 	struct process_fork_event *e;
+	__u32 tid = BPF_CORE_READ(child, pid);
 
-	thread_forget(BPF_CORE_READ(child, pid));
+	thread_forget(tid);
+	thread_leave(tid); /* the end of the last one with this id went unseen */
 	if (pid == parent_pid) /* a thread */
 		return 0;
 	cause_inherit((__u32)bpf_get_current_pid_tgid(), pid);
@@ -93,7 +95,7 @@ int BPF_PROG(sched_process_exit, struct task_struct *task)
 	__u32 tid = pid_tgid, pid = pid_tgid >> 32;
 	struct process_exit_event *e;
 
-	bpf_map_delete_elem(&threads, &tid);
+	thread_leave(tid);
 	thread_forget(tid);
 	if (BPF_CORE_READ(task, signal, live.counter) > 0)
 		return 0;

@@ -270,7 +270,7 @@ static __noinline __u32 session_renew(__u32 session_slot, struct io *io)
 	key.session = s->sk;
 	session_close(session_slot, s->generation, io->now);
 	s = session_create(&key, &slot);
-	thread = bpf_map_lookup_elem(&threads, &tid);
+	thread = thread_at(tid);
 	if (!s || !thread)
 		return 0;
 	thread->tls.session = slot + 1;
@@ -286,7 +286,7 @@ static __noinline __u32 session_of_socket(__u32 slot, __u32 type, __u64 pid_tgid
 	struct connection *c = connection_at(slot), *s;
 	struct session_key key = { .pid = pid_tgid >> 32 };
 	__u32 tid = pid_tgid, session_slot;
-	struct thread_state *thread = bpf_map_lookup_elem(&threads, &tid);
+	struct thread_state *thread = thread_at(tid);
 
 	if (!c || !thread)
 		return 0;

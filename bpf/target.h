@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * Is this thread's process ours? The first thing that every probe in process
- * context asks; one look into an array for a thread that is not, one hash lookup more
- * for one that is. The answer is cached per thread and renewed when user space raises
+ * context asks: one look into an array for a thread that is not, another one for one
+ * that is. The answer is cached per thread and renewed when user space raises
  * settings.selection_epoch.
  */
 #ifndef UNDERSPAN_TARGET_H
@@ -25,7 +25,7 @@ static __always_inline __u64 *unobserved_at(__u32 tid)
 	return bpf_map_lookup_elem(&unobserved_threads, &index);
 }
 
-/* A thread is new, or runs a new program: nothing is known of it. */
+/* A thread is new, or runs a new program: whether it is observed is to be asked. */
 static __always_inline void thread_forget(__u32 tid)
 {
 	__u64 *unobserved = unobserved_at(tid);
@@ -34,45 +34,114 @@ static __always_inline void thread_forget(__u32 tid)
 		*unobserved = 0;
 }
 
+/* Where a thread may sit: threads that were made one after the other want seats side by side, so
+ * the next place to look is far from there. */
+static __always_inline __u32 seat_of(__u32 tid, __u32 place)
+{
+	return (tid + place * SEAT_STRIDE) & seat_mask;
+}
+
+static __always_inline struct thread_state *thread_in(__u32 seat)
+{
+	return bpf_map_lookup_elem(&threads, &seat);
+}
+
+/* The seat of a thread that does not sit at its first place, NO_SEAT if it has none. */
+__noinline int seat_elsewhere(__u32 tid)
+{
+	for (__u32 place = 1; place < SEAT_PLACES; place++) {
+		__u32 seat = seat_of(tid, place);
+		struct thread_state *thread = thread_in(seat);
+
+		if (thread && (__u32)thread->pid_tgid == tid)
+			return seat;
+	}
+	return NO_SEAT;
+}
+
+/* What is known of a thread, NULL if nothing is. */
+static __always_inline struct thread_state *thread_at(__u32 tid)
+{
+	struct thread_state *thread = thread_in(seat_of(tid, 0));
+
+	if (thread && (__u32)thread->pid_tgid == tid)
+		return thread;
+	return thread_in(seat_elsewhere(tid));
+}
+
+/* A seat for a thread that has none; NO_SEAT if all its places are taken: it is not observed before
+ * one is free. Nobody has to stand up: who sits there may be at work on another CPU. */
+__noinline int thread_sit(__u64 pid_tgid)
+{
+	__u32 tid = pid_tgid;
+
+	for (__u32 place = 0; place < SEAT_PLACES; place++) {
+		__u32 seat = seat_of(tid, place);
+		struct thread_state *thread = thread_in(seat);
+
+		if (!thread || bpf_map_update_elem(&taken_seats, &seat, &tid, BPF_NOEXIST))
+			continue;
+		__builtin_memset(thread, 0, sizeof(*thread));
+		thread->pid_tgid = pid_tgid;
+		return seat;
+	}
+	count_loss(LOSS_THREADS_FULL);
+	return NO_SEAT;
+}
+
+/* It is no more. Interrupted while it sat down, it may have taken two seats. */
+__noinline int thread_leave(__u32 tid)
+{
+	for (__u32 place = 0; place < SEAT_PLACES; place++) {
+		__u32 seat = seat_of(tid, place);
+		struct thread_state *thread = thread_in(seat);
+
+		if (!thread || (__u32)thread->pid_tgid != tid)
+			continue;
+		thread->pid_tgid = 0;
+		bpf_map_delete_elem(&taken_seats, &seat);
+	}
+	return 0;
+}
+
 static __noinline struct thread_state *thread_classify(__u64 pid_tgid, __u32 epoch,
 						       const struct settings *s)
 {
-	__u32 tid = (__u32)pid_tgid, tgid = pid_tgid >> 32;
+	__u32 tid = (__u32)pid_tgid, tgid = pid_tgid >> 32, include = 0, exclude = 0;
+	struct thread_state *thread = tid ? thread_at(tid) : NULL;
 	struct process_selection *process;
-	struct thread_state *known = bpf_map_lookup_elem(&threads, &tid);
-	struct thread_state fresh = {};
 
-	if (known)
-		fresh = *known; /* what it has taken outlives a new selection */
-	fresh.epoch = epoch;
-	fresh.pid_tgid = pid_tgid;
-	fresh.include = fresh.exclude = 0;
-	if (s->ignores_tasks && fresh.context) {
-		fresh.context = fresh.outer_context = fresh.item = 0;
-		fresh.runs_greenlets = 0;
-	}
-	fresh.runs_routines = bpf_map_lookup_elem(&routine_processes, &tgid) != NULL;
-
-	if (tgid != agent_pid) {
+	if (tid && tgid != agent_pid) { /* an idle CPU's is nobody's */
 		process = bpf_map_lookup_elem(&processes, &tgid);
-		fresh.include = process ? process->include : s->default_include;
-		fresh.exclude = process ? process->exclude : s->default_exclude;
-		if (fresh.include && is_compat_thread((void *)bpf_get_current_task())) {
-			fresh.include = 0;
+		include = process ? process->include : s->default_include;
+		exclude = process ? process->exclude : s->default_exclude;
+		if (include && is_compat_thread((void *)bpf_get_current_task())) {
+			include = 0;
 			count_loss(LOSS_COMPAT_TASK);
 		}
 	}
-	if (!fresh.include) {
+	if (!include) {
 		__u64 *unobserved = unobserved_at(tid);
 
 		if (unobserved)
 			*unobserved = (__u64)epoch << 32 | tid;
-		if (!known)
+		if (!thread)
 			return NULL;
 	}
-	if (bpf_map_update_elem(&threads, &tid, &fresh, BPF_ANY))
-		count_loss(LOSS_THREADS_FULL);
-	return bpf_map_lookup_elem(&threads, &tid);
+	if (!thread)
+		thread = thread_in(thread_sit(pid_tgid));
+	if (!thread)
+		return NULL;
+	/* What it has taken outlives a new selection. */
+	thread->epoch = epoch;
+	thread->include = include;
+	thread->exclude = exclude;
+	thread->runs_routines = bpf_map_lookup_elem(&routine_processes, &tgid) != NULL;
+	if (s->ignores_tasks && thread->context) {
+		thread->context = thread->outer_context = thread->item = 0;
+		thread->runs_greenlets = 0;
+	}
+	return thread;
 }
 
 /* The state of the current thread if its process is observed, else NULL. */
@@ -85,7 +154,7 @@ static __always_inline struct thread_state *thread_selected(__u64 pid_tgid)
 
 	if (!s || !unobserved || *unobserved == ((__u64)s->selection_epoch << 32 | tid))
 		return NULL;
-	thread = bpf_map_lookup_elem(&threads, &tid);
+	thread = thread_at(tid);
 	if (!thread || thread->epoch != s->selection_epoch)
 		thread = thread_classify(pid_tgid, s->selection_epoch, s);
 	return thread && thread->include ? thread : NULL;

@@ -1,5 +1,6 @@
 // What is loaded into the kernel, in parts: the maps first, and by themselves, then programs in objects that share them. So a
 // refused attempt costs no maps, and programs that few need can come later and aside (late-programs.ts).
+import { readFileSync } from 'node:fs';
 import { AgentError } from '../errors.js';
 import { buildPath, type Host, type ObjectHandle } from './host.js';
 import { PROBE_GROUPS } from './probes.js';
@@ -8,6 +9,8 @@ export interface ObjectOptions {
   readonly dataRingBytes: number;
   readonly controlRingBytes: number;
   readonly maxConnections: number;
+  /** Of threads that are observed, a power of two; by default as many as there can be ids, within bounds. */
+  readonly seats?: number;
   /** BTF file instead of the kernel's own, '' for the kernel's. */
   readonly btfPath: string;
   /** The agent's own process: never observed. */
@@ -32,6 +35,10 @@ export const FOR_FILES: ReadonlySet<string> = new Set(
 export const KERNEL_BTF = '/sys/kernel/btf/vmlinux';
 /** Of bpf/capture.h. */
 const LANES = 16;
+const PID_MAX = '/proc/sys/kernel/pid_max';
+/** A namespace of its own may have a smaller limit than the machine. */
+const FEWEST_SEATS = 32_768;
+const MOST_SEATS = 65_536;
 /** An LRU map keeps entries by CPU, and lets go of some before it is full. */
 const SESSIONS_TO_SPARE = 8192;
 const NOTHING: readonly string[] = [];
@@ -50,6 +57,9 @@ export function loadMaps(host: Host, options: ObjectOptions, abilities: KernelAb
   host.setMapSize(object, 'data_ring', options.dataRingBytes);
   host.setMapSize(object, 'control_ring', options.controlRingBytes);
   host.setMapSize(object, 'capture_scratches', hasCopies ? LANES : LANES / 2);
+  const seats = options.seats ?? seatsFor(readFileSync(PID_MAX, 'latin1'));
+  host.setMapSize(object, 'threads', seats);
+  host.setConstant(object, 'seat_mask', seats - 1);
   for (const map of ['connections', 'sockets', 'free_slots']) host.setMapSize(object, map, options.maxConnections);
   host.setMapSize(object, 'sessions', options.maxConnections + SESSIONS_TO_SPARE);
   try {
@@ -60,6 +70,11 @@ export function loadMaps(host: Host, options: ObjectOptions, abilities: KernelAb
     throw loadError(error as NodeJS.ErrnoException, log, options.btfPath);
   }
   return object;
+}
+
+/** Of bpf/maps.h: where ids of threads end at `pidMax`. */
+export function seatsFor(pidMax: string): number {
+  return Number.parseInt(pidMax, 10) > FEWEST_SEATS ? MOST_SEATS : FEWEST_SEATS;
 }
 
 /** Of the programs only these, to be loaded over maps that are. */

@@ -3,6 +3,7 @@
 # (probes get attached, this process gets selected), and goes.
 import array
 import ctypes
+import fcntl
 import json
 import os
 import random
@@ -360,6 +361,49 @@ def turns():
         accepted.close()
         time.sleep(0.004)
     listening.close()
+
+
+SEATS = 8  # of the table, see seats.test.ts
+
+
+def beside(count, step):
+    """So many processes at once, each with a connection of its own; modulo SEATS their ids are `step` apart."""
+    begin, go = os.pipe()
+    children, wanted = [], os.getpid() + 1
+    while len(children) < count:
+        child = os.fork()
+        if child == 0:
+            os.close(go)
+            if os.getpid() % SEATS != wanted % SEATS:
+                os._exit(0)
+            client, server = pair()
+            os.read(begin, 1)  # the end: all are there
+            for turn in range(200):
+                client.send(b"request")
+                server.recv(7)
+                server.send(b"answer")
+                client.recv(6)
+            close(client, server)
+            with open(__file__) as turn:
+                fcntl.flock(turn, fcntl.LOCK_EX)
+                tell()
+            os._exit(0)
+        if child % SEATS == wanted % SEATS:
+            children.append(child)
+            wanted += step
+        else:
+            os.waitpid(child, 0)
+    os.close(go)
+    for child in children:
+        assert os.waitpid(child, 0)[1] == 0
+
+
+def seated():
+    beside(3, 0)
+
+
+def crowded():
+    beside(20, 1)
 
 
 def families():

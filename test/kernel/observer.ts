@@ -120,7 +120,7 @@ export class Observer {
   #lossesBefore: Readonly<Record<string, number>> = {};
   readonly #clock = new Float64Array(5);
 
-  constructor(dataRingBytes = DATA_RING_BYTES, controlRingBytes = CONTROL_RING_BYTES) {
+  constructor(dataRingBytes = DATA_RING_BYTES, controlRingBytes = CONTROL_RING_BYTES, seats?: number) {
     this.kernel = Kernel.load({
       dataRingBytes,
       controlRingBytes,
@@ -129,6 +129,7 @@ export class Observer {
       btfPath: '',
       agentPid: process.pid,
       way: FRONT_END,
+      ...(seats === undefined ? {} : { seats }),
     });
     this.kernel.filter.setDefaults({ include: 0, exclude: 0 }, SELECTED);
     this.#drain = new Drain(this.kernel, dataRingBytes, controlRingBytes);
