@@ -1,7 +1,7 @@
 // Chains of real services for the correctness of traces: each request's path names it and all that it causes
 // (/c/7 calls /c/7.1, /c/7.2 ...), so every span's right parent is known from its path alone, which Underspan never looks at
 // for that. In: which links, and how they call. Out: running services, load, and a judgement of the spans.
-import { chmodSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { Child, freePort, isListening, processTree, runCommand, temporaryDirectory, until } from './processes.js';
@@ -10,6 +10,7 @@ import { CLIENT, type DecodedSpan, pathOfSpan, pidOf, SERVER, serviceOf } from '
 import { fillTemplate } from './templates.js';
 
 const SERVICES = path.resolve('test/services/chain');
+const CGI_SCRIPT = 'call.cgi';
 
 export type LinkKind =
   | 'nginx'
@@ -155,7 +156,10 @@ async function commandOf(
       return proxyCommand(kind, directory, port, (next[0] ?? '').replace('http://', ''), options);
     case 'cgi': {
       const file = path.join(directory, 'apache.conf');
-      const values = { DIR: directory, PORT: String(port), CGI: path.join(SERVICES, 'call.cgi') };
+      // A copy of its own, by which it is selected: another chain's may run beside it.
+      const script = path.join(directory, CGI_SCRIPT);
+      copyFileSync(path.join(SERVICES, CGI_SCRIPT), script);
+      const values = { DIR: directory, PORT: String(port), CGI: script };
       writeFileSync(file, fillTemplate(path.join(SERVICES, 'apache.conf'), values));
       return ['apache2', ['-f', file, '-DFOREGROUND']];
     }
@@ -225,7 +229,8 @@ export class Chain {
     // More processes than there may be selectors, and they come and go.
     if (this.pids().some(isPool)) selectors.push(`exe: 'php-fpm*'`);
     // A program that is executed is judged anew, whoever forked it.
-    if (this.links.has('cgi')) selectors.push(`script: '*call.cgi'`);
+    for (const { kind, directory } of this.links.values())
+      if (kind === 'cgi') selectors.push(`script: '${path.join(directory, CGI_SCRIPT)}'`);
     return `selection:\n  include:\n${selectors.map(selector => `    - ${selector}\n`).join('')}`;
   }
 
