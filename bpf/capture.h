@@ -35,7 +35,7 @@ struct io {
 	__u8 buffer_kind;
 	__u8 direction;
 	__u16 reserved;
-	__u32 reserved_too;
+	__u32 together; /* reads: bytes that arrived with the first of those to be told next; 0: all did */
 };
 
 /* A call that reads or writes has returned. */

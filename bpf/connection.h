@@ -266,20 +266,27 @@ static __always_inline void connection_discard(struct connection *c, __u32 slot)
 		slot_free(slot);
 }
 
-/* Bytes have reached the receive queue. Only this writes the ring, and a socket's
- * arrivals come one at a time; readers pick what they need by sequence number. When
- * all entries are of bytes that nobody has read, the newest one is moved on: then an
- * arrival may look later than it was, never earlier. */
+#define TOGETHER_NS 100000ULL
+
+/* Bytes have reached the receive queue. Only this writes the ring, and a socket's arrivals come one
+ * at a time; readers pick what they need by sequence number. What comes within TOGETHER_NS and finds
+ * the bytes before it unread counts as having come with them. When all entries are of bytes that
+ * nobody has read, the newest one is moved on: then an arrival may look later than it was. */
 static __always_inline void note_arrival(struct connection *c, struct sock *sk, __u64 now)
 {
 	__u32 end = KERNEL_READ(struct tcp_sock, sk, rcv_nxt);
+	__u32 read = KERNEL_READ(struct tcp_sock, sk, copied_seq);
 	__u32 oldest = c->arrivals & (ARRIVALS_MAX - 1);
 	__u32 newest = (c->arrivals - 1) & (ARRIVALS_MAX - 1);
 
 	if (c->arrivals && c->arrival_end[newest] == end)
 		return;
-	if (c->arrivals >= ARRIVALS_MAX &&
-	    (__s32)(c->arrival_end[oldest] - KERNEL_READ(struct tcp_sock, sk, copied_seq)) > 0) {
+	if (c->arrivals && now - c->arrival_ns[newest] <= TOGETHER_NS &&
+	    (__s32)(c->arrival_end[newest] - read) > 0) {
+		c->arrival_end[newest] = end;
+		return;
+	}
+	if (c->arrivals >= ARRIVALS_MAX && (__s32)(c->arrival_end[oldest] - read) > 0) {
 		c->arrival_end[newest] = end;
 		c->arrival_ns[newest] = now;
 		return;
@@ -293,15 +300,17 @@ static __always_inline void note_arrival(struct connection *c, struct sock *sk, 
 static __always_inline void birth_arrival(struct birth *birth, struct sock *sk)
 {
 	__u32 end = KERNEL_READ(struct tcp_sock, sk, rcv_nxt);
+	__u64 now;
 
-	if (birth->latest_ns && birth->latest_end == end)
+	if (birth->arrived_ns && birth->latest_end == end)
 		return;
-	birth->latest_ns = bpf_ktime_get_boot_ns();
+	now = bpf_ktime_get_boot_ns();
 	birth->latest_end = end;
-	if (birth->arrived_ns)
-		return;
-	birth->arrived_ns = birth->latest_ns;
-	birth->arrived_end = end;
+	birth->latest_ns = now;
+	if (!birth->arrived_ns)
+		birth->arrived_ns = now;
+	if (now - birth->arrived_ns <= TOGETHER_NS)
+		birth->arrived_end = end;
 }
 
 static __always_inline void add_arrival(struct connection *c, __u32 end, __u64 ns)
@@ -449,6 +458,26 @@ static __always_inline __u64 arrival_of(struct connection *c, __u32 seq)
 			return c->arrival_ns[at];
 	}
 	return 0;
+}
+
+/* How many of the bytes from `seq` on arrived with that one, at `ns` or right after it; 0: all that
+ * have come. */
+static __always_inline __u32 arrived_together(struct connection *c, __u32 seq, __u64 ns)
+{
+	__u32 together = 0;
+
+	if (c->arrival_ns[(c->arrivals - 1) & (ARRIVALS_MAX - 1)] <= ns + TOGETHER_NS)
+		return 0;
+	for (__u32 i = 0; i < ARRIVALS_MAX; i++) {
+		__u32 at = (c->arrivals + i) & (ARRIVALS_MAX - 1);
+
+		if (!c->arrival_ns[at] || (__s32)(c->arrival_end[at] - seq) <= 0)
+			continue;
+		if (c->arrival_ns[at] > ns + TOGETHER_NS)
+			break;
+		together = c->arrival_end[at] - seq;
+	}
+	return together;
 }
 
 /* Of the lost edges, those towards the server: with each a request went. */

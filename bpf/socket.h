@@ -180,9 +180,9 @@ __noinline int end_of_head(__u32 lane, __u32 from, __u32 bytes)
 	return 0;
 }
 
-/* Do the `bytes` that have been captured of a call go on behind the first end of a head?
- * Looked for in its first HEAD_SCAN_MAX bytes. */
-__noinline int holds_more(__u32 lane, __u32 bytes)
+/* Does a call of `all` bytes go on behind the first end of a head? Looked for in the first
+ * HEAD_SCAN_MAX of the `bytes` that have been captured of it. */
+__noinline int holds_more(__u32 lane, __u32 bytes, __u32 all)
 {
 	for (__u32 at = HEAD_SCAN_STEP; at < HEAD_SCAN_MAX; at += HEAD_SCAN_PIECE) {
 		__u32 end;
@@ -191,9 +191,30 @@ __noinline int holds_more(__u32 lane, __u32 bytes)
 			return 0;
 		end = end_of_head(lane, at, bytes);
 		if (end)
-			return end < bytes;
+			return end < all;
 	}
 	return 0;
+}
+
+/* `got` bytes of a run have been captured, of a call that has `all` from there on: do requests
+ * without bodies follow each other? One whose head goes on from before may be followed by others,
+ * too. */
+static __always_inline void note_bodyless(struct connection *c, const __u8 *payload, __u32 got,
+					  __u32 all, __u32 lane)
+{
+	bool begins, more;
+
+	if (got < 4)
+		return;
+	begins = begins_bodyless(payload);
+	if (!begins && c->bodyless != BODYLESS_ONE)
+		return;
+	more = (begins && c->bodyless) || holds_more(lane, got, all);
+	if (!begins && !more)
+		return;
+	c->bodyless = more ? BODYLESS_MANY : BODYLESS_ONE;
+	if (!is_streamed(c))
+		c->capture_left = pipeline_bytes(head_bytes());
 }
 
 /* Does the run that begins with `got` bytes go on with a body? Only one that a server reads
@@ -241,6 +262,12 @@ __noinline int emit_chunk(__u32 slot, __u32 lane, __u32 offset)
 	want = left > offset ? left - offset : 0;
 	if (want > EVENT_CHUNK_MAX)
 		want = EVENT_CHUNK_MAX;
+	if (io->together && offset) {
+		e->arrived_ns = arrival_of(c, io->seq + offset);
+		io->together = arrived_together(c, io->seq + offset, e->arrived_ns);
+	}
+	if (io->together && want > io->together)
+		want = io->together;
 	got = want ? copy_user(scratch, io, offset, want, lane) : 0;
 	e->seq = io->seq + offset;
 	e->call_bytes = io->bytes - offset;
@@ -257,14 +284,10 @@ __noinline int emit_chunk(__u32 slot, __u32 lane, __u32 offset)
 				c->is_upgraded = 1;
 			c->is_amid_body = begins_amid_body(c, io, scratch->payload, got);
 		}
-		if (got >= 4 && begins_bodyless(scratch->payload)) {
-			c->bodyless = c->bodyless || holds_more(lane, got) ? BODYLESS_MANY :
-									      BODYLESS_ONE;
-			if (!is_streamed(c))
-				c->capture_left = pipeline_bytes(head_bytes());
-		}
-		left = capture_limit(c, io);
 	}
+	if (!offset || c->bodyless)
+		note_bodyless(c, scratch->payload, got, e->call_bytes, lane);
+	left = capture_limit(c, io);
 	offset += got;
 	more = offset < left && want && got == want && offset < CALL_BYTES_MAX;
 	if (more)
@@ -279,11 +302,25 @@ static __always_inline void emit_call(__u32 slot, __u32 lane)
 
 	/* As a loop, older kernels refuse it: see test/unit/kernel/loops.test.ts. */
 #pragma unroll
-	for (int chunk = 0; chunk < CALL_BYTES_MAX / EVENT_CHUNK_MAX; chunk++) {
+	for (int chunk = 0; chunk < CALL_BYTES_MAX / EVENT_CHUNK_MAX + ARRIVALS_MAX; chunk++) {
 		offset = emit_chunk(slot, lane, offset);
 		if (!offset)
 			break;
 	}
+}
+
+/* When what the call at hand has read had arrived. */
+static __always_inline void note_arrived(struct capture_scratch *scratch, struct connection *c)
+{
+	struct io *io = &scratch->io;
+
+	if (c->flags & (CONNECTION_UNIX | CONNECTION_TLS)) {
+		scratch->event.arrived_ns = c->arrived_ns;
+		return;
+	}
+	scratch->event.arrived_ns = arrival_of(c, io->seq);
+	if (scratch->event.arrived_ns)
+		io->together = arrived_together(c, io->seq, scratch->event.arrived_ns);
 }
 
 /* Bytes went through a socket: the call at hand, on the connection of `slot`. */
@@ -301,9 +338,7 @@ __noinline int socket_transferred(__u32 slot, __u32 lane)
 	edge = c->direction != io->direction;
 	fill_event(&scratch->event, io, c);
 	if (io->direction == DIRECTION_INGRESS) {
-		scratch->event.arrived_ns = c->flags & (CONNECTION_UNIX | CONNECTION_TLS) ?
-						    c->arrived_ns :
-						    arrival_of(c, io->seq);
+		note_arrived(scratch, c);
 		c->last_read_ns = io->now;
 		if (!c->first_read_ns)
 			c->first_read_ns = io->now;

@@ -220,6 +220,7 @@ static __noinline struct connection *call_returned(struct socket_call *call, str
 	io->buffer = 0;
 	io->iov_count = 0;
 	io->skip = 0;
+	io->together = 0;
 	io->pid_tgid = thread->pid_tgid;
 	io->direction = call->writes ? DIRECTION_EGRESS : DIRECTION_INGRESS;
 	io->enter_ns = 0;

@@ -117,6 +117,7 @@ static __always_inline __u32 tls_lane(struct thread_state *thread, struct tls_ca
 	io->buffer = call->buffer;
 	io->iov_count = call->iov_count;
 	io->skip = 0;
+	io->together = 0;
 	io->pid_tgid = bpf_get_current_pid_tgid();
 	io->bytes = bytes;
 	io->direction = is_write ? DIRECTION_EGRESS : DIRECTION_INGRESS;

@@ -9,6 +9,7 @@ import { IO_URING, UNSEEN_BYTES } from '../support/hostile-io-uring.js';
 import { Stage } from '../support/hostile-stage.js';
 import { CUT_TEXTS, TEXTS } from '../support/hostile-texts.js';
 import { WEBSOCKETS } from '../support/hostile-websockets.js';
+import { madeUp } from '../support/hostile-wild.js';
 
 let stage: Stage;
 
@@ -31,6 +32,7 @@ test('what goes through io_uring is not seen, and counted', async t => {
   assert.ok(Number(missed) >= UNSEEN_BYTES, `${missed} of ${UNSEEN_BYTES}`);
 });
 test('what keeps TCP waiting', t => stage.perform(t, FLOWS));
+test('what a seed makes up', t => stage.perform(t, madeUp(1, 150)));
 test('failures', t => stage.perform(t, FAILURES));
 
 test('instants and phases are true: half of each kind to 0.2 ms, 99 % to 2 ms', t => {

@@ -7,6 +7,7 @@ import { FAR_FLOWS, FLOWS } from '../support/hostile-flow.js';
 import { Network } from '../support/hostile-network.js';
 import { Stage } from '../support/hostile-stage.js';
 import { CUT_TEXTS, TEXTS } from '../support/hostile-texts.js';
+import { madeUp } from '../support/hostile-wild.js';
 
 const DELAY_MS = 4;
 let network: Network;
@@ -50,7 +51,7 @@ test('over a network that delays, loses and reorders', async t => {
   const stage = await Stage.open({ namespaces, address, isRemote: true, segments, leastRttMs: 2 * DELAY_MS * 0.9 });
   try {
     const small = CUT_TEXTS.filter(story => /written byte by byte|vectors|thread/.test(story.name));
-    await stage.perform(t, [...TEXTS, ...small, ...PIPELINES, ...FAR_FLOWS]);
+    await stage.perform(t, [...TEXTS, ...small, ...PIPELINES, ...FAR_FLOWS, ...madeUp(1001, 50, ['ipv4'])]);
     report(t, stage);
     const { lost, reordered, delivered } = await network.relayLog();
     t.diagnostic(`${delivered} packets delivered, ${lost} lost, ${reordered} late`);

@@ -8,6 +8,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { Random } from '../support/random.js';
 import { readCases } from './http1-cases.js';
 import { readAll } from './http1-reference.js';
 import { checkResync, checkSound, replay, singleBytes } from './http1-replay.js';
@@ -20,27 +21,6 @@ const MAX_POOL = 500;
 /** A value that the parser may have cut: the reference does not. */
 const CAPPED = /"(?:[^"\\]|\\.){200}/;
 const METHODS = ['GET', 'HEAD', 'CONNECT', 'POST', ''];
-
-/** Numbers that the same seed brings again (mulberry32). */
-class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed >>> 0;
-  }
-
-  /** An integer, 0 <= n < limit. */
-  below(limit: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * limit);
-  }
-
-  pick<T>(list: readonly T[]): T {
-    return list[this.below(list.length)] as T;
-  }
-}
 
 /** What is worth inserting into HTTP/1. */
 const WORDS = [

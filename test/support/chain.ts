@@ -341,14 +341,31 @@ function addressOf({ attributes }: DecodedSpan): string {
   );
 }
 
+/** Spans by what they are for. There are several where a link has asked again, because a server had hung up. */
+class Candidates {
+  readonly #spans = new Map<string, DecodedSpan[]>();
+
+  add(key: string, span: DecodedSpan): void {
+    const known = this.#spans.get(key);
+    if (known === undefined) this.#spans.set(key, [span]);
+    else known.push(span);
+  }
+
+  /** The one that `span` names as its parent, else one that it should. */
+  parentOf(span: DecodedSpan, key: string): DecodedSpan | undefined {
+    const candidates = this.#spans.get(key) ?? [];
+    return candidates.find(({ spanId }) => spanId === span.parentSpanId) ?? candidates[0];
+  }
+}
+
 export function judgeSpans(chain: Chain, spans: readonly DecodedSpan[], entry: string): Judgement {
   const judgement = { calls: new Map<string, Verdict>(), requests: newVerdict(), background: newVerdict() };
   const all = new Map(spans.map(span => [span.spanId, span]));
-  const requests = new Map<string, DecodedSpan>();
-  const calls = new Map<string, DecodedSpan>();
+  const requests = new Candidates();
+  const calls = new Candidates();
   for (const span of spans) {
-    if (span.kind === SERVER) requests.set(`${chain.linkOf(span)?.name} ${pathOfSpan(span)}`, span);
-    else if (span.kind === CLIENT) calls.set(`${pathOfSpan(span)} ${addressOf(span)}`, span);
+    if (span.kind === SERVER) requests.add(`${chain.linkOf(span)?.name} ${pathOfSpan(span)}`, span);
+    else if (span.kind === CLIENT) calls.add(`${pathOfSpan(span)} ${addressOf(span)}`, span);
   }
   for (const span of spans) {
     const link = chain.linkOf(span);
@@ -358,10 +375,10 @@ export function judgeSpans(chain: Chain, spans: readonly DecodedSpan[], entry: s
     else if (span.kind === CLIENT) {
       const verdict = judgement.calls.get(link.name) ?? newVerdict();
       judgement.calls.set(link.name, verdict);
-      judge(verdict, span, requests.get(`${link.name} ${causeOf(link.kind, target)}`), all);
+      judge(verdict, span, requests.parentOf(span, `${link.name} ${causeOf(link.kind, target)}`), all);
     } else if (span.kind === SERVER && link.name !== entry && !isBackground(span)) {
       const address = link.url.startsWith('unix:') ? link.url.slice('unix:'.length) : String(link.port);
-      judge(judgement.requests, span, calls.get(`${target} ${address}`), all);
+      judge(judgement.requests, span, calls.parentOf(span, `${target} ${address}`), all);
     }
   }
   return judgement;
