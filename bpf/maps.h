@@ -188,7 +188,8 @@ struct thread_state {
 	__u8 runs_handles; /* of uvloop, see bpf/uvloop.h */
 	__u8 is_done; /* what the copy of a program (socket_fentry.bpf.c) finds done */
 	__u8 reserved;
-	__u16 runs_greenlets; /* of Python: `context` is a greenlet, see bpf/greenlet.bpf.c */
+	__u8 has_arrived; /* the run of the context at hand: at a request, whose bytes woke it */
+	__u8 runs_greenlets; /* of Python: `context` is a greenlet, see bpf/greenlet.bpf.c */
 	struct tls_call tls;
 	struct call_start call;
 	union {
@@ -297,15 +298,17 @@ struct routine {
 		struct { /* a task, see bpf/python.h */
 			__u64 starter; /* context of the one that started it, 0: it has come to the request by itself */
 			__u64 first; /* of the first one that was at the request */
+			__u32 born; /* names it among all that were at its address */
+			__u32 starter_born, first_born;
 			__u32 calls; /* it has called somebody, or one that it has started has, and has not ended */
 			__u32 calling; /* those that it has started of which that is so */
 			__u32 strayed; /* one at the request went on while such a task of its own did, too */
-			__u32 is_named; /* its task is known */
-			__u32 is_copy; /* it is so since it was made */
+			__u8 is_named; /* its task is known */
+			__u8 is_copy; /* it is so since it was made */
+			__u8 is_read; /* an item, or a context, that is at a request whose bytes had just been read */
+			__u8 has_ended; /* an item, and who waits for it has been told that it is done */
 			__u32 maker, runner; /* threads: which made the copy, which went on in it last */
 			__u32 writes; /* how often it has called */
-			__u32 is_read; /* an item, or a context, that is at a request whose bytes had just been read */
-			__u32 has_ended; /* an item, and who waits for it has been told that it is done */
 			__u32 telling; /* callbacks of its items for a loop, that have set nobody to work so far */
 			__u32 serves_others; /* it has answered on a connection that is not its request's */
 			__u64 apart[PY_APART_MAX]; /* copies of its own that have called on other threads */
@@ -353,7 +356,9 @@ struct future {
 	__u64 context; /* of a task: its own */
 	__u64 setter; /* context of the task that set it, 0: one that had just taken the bytes */
 	__u64 first; /* of the first one that was at its request */
-	__u64 writes; /* how often the setter had called */
+	__u32 setter_born, first_born; /* as in struct routine */
+	__u32 writes; /* how often the setter had called */
+	__u32 is_relayed; /* the setter had just come to the request by the bytes that it waited for */
 };
 
 /* by address of the future, and process. */

@@ -5,6 +5,15 @@
  * programs without an event loop hardly call.
  */
 
+/* Who was woken by a request's bytes has passed them on at once (a timeout around a read) to
+ * one that is at nothing else. */
+static __always_inline bool python_is_free(struct future *future, __u64 context)
+{
+	struct routine *task = routine_find(context);
+
+	return future->is_relayed && (!task || is_over(&task->request));
+}
+
 /* The future that a callback is called with has been set, and has set the context to
  * work; or it is a task, which has ended. */
 static __noinline void python_wakes(struct thread_state *thread, __u64 context, __u64 address)
@@ -19,7 +28,7 @@ static __noinline void python_wakes(struct thread_state *thread, __u64 context, 
 		task = routine_find(future->context);
 		if (task)
 			python_ends(task, future->context);
-	} else if (future->setter) {
+	} else if (future->setter && !python_is_free(future, context)) {
 		if (future->turn_ns == thread->waited_ns ||
 		    future->turn_ns == thread->last_waited_ns)
 			python_reports(future, context);
@@ -27,6 +36,7 @@ static __noinline void python_wakes(struct thread_state *thread, __u64 context, 
 		   (thread->runs_handles ? thread->waited_ns : thread->last_waited_ns)) {
 		/* asyncio calls callbacks in the turn after; uvloop before it waits again. */
 		python_arrives(context, &future->request);
+		thread->has_arrived = 1;
 	}
 	bpf_map_delete_elem(&futures, &key);
 }
@@ -57,7 +67,7 @@ static __noinline void python_enters(struct thread_state *thread, __u64 context,
 		thread->outer_context = thread->context;
 		thread->context = context;
 	}
-	thread->has_taken = thread->has_called = 0;
+	thread->has_taken = thread->has_called = thread->has_arrived = 0;
 	thread->unclaimed = UNCLAIMED_NONE;
 	if (!unclaimed || is_callback || !thread->runs_handles)
 		return;
@@ -136,12 +146,12 @@ int python_copied(struct pt_regs *ctx)
 	if (!made)
 		return 0;
 	made->request = starter->request;
+	python_is_born(made);
 	made->is_copy = 1;
 	made->maker = python_thread();
 	/* What a reader's callback makes right after it has read is at the request itself. */
 	if (!thread->has_taken) {
-		made->starter = context;
-		made->first = starter->starter ? starter->first : context;
+		python_starts(made, context, starter);
 	}
 	return 0;
 }
@@ -183,10 +193,15 @@ int python_future_set(struct pt_regs *ctx)
 	}
 	future.request = setter->request;
 	if (!thread->has_taken) {
+		bool by_item = is_item(setter->starter);
+
 		future.first = setter->starter ? setter->first : context;
+		future.first_born = setter->starter ? setter->first_born : setter->born;
 		/* What an item has a loop call is gone before anybody is set to work. */
-		future.setter = is_item(setter->starter) ? setter->starter : context;
+		future.setter = by_item ? setter->starter : context;
+		future.setter_born = by_item ? setter->starter_born : setter->born;
 		future.writes = setter->writes;
+		future.is_relayed = thread->has_arrived;
 	}
 	future.turn_ns = thread->waited_ns;
 	if (bpf_map_update_elem(&futures, &key, &future, BPF_ANY))

@@ -5,7 +5,8 @@
  * A task is at a request
  *  - that its context took, or
  *  - whose bytes were taken in the run that set the future which then set it to work:
- *    a reader's callback has a context of its own, and wakes up the task that waits, or
+ *    a reader's callback has a context of its own, and wakes up the task that waits, maybe
+ *    by a callback that passes the future on at once, or
  *  - that the context was at from which its own was copied: the task that started it.
  * Whether a task was at nothing else meanwhile is known when the response is given
  * (src/traces/claims.ts). One that was started may go on for others: what it calls
@@ -83,19 +84,40 @@ static __always_inline bool is_same_take(struct event_cause *one, struct event_c
 	       one->seq == other->seq;
 }
 
+/* A new one at its address. */
+static __always_inline void python_is_born(struct routine *task)
+{
+	task->born = (__u32)bpf_ktime_get_ns() | 1;
+}
+
+/* The one that was there when it was `born`, if it is still at that request. */
+static __always_inline struct routine *python_same(__u64 context, __u32 born,
+						   struct event_cause *request)
+{
+	struct routine *task = routine_find(context);
+
+	return task && task->born == born && is_same_take(&task->request, request) ? task : NULL;
+}
+
 /* The one that started it, if it is still at the same request. */
 static __always_inline struct routine *python_starter(struct routine *task)
 {
-	struct routine *starter = routine_find(task->starter);
-
-	return starter && is_same_take(&starter->request, &task->request) ? starter : NULL;
+	return python_same(task->starter, task->starter_born, &task->request);
 }
 
 static __always_inline struct routine *python_first(struct routine *task)
 {
-	struct routine *first = task->starter ? routine_find(task->first) : task;
+	return task->starter ? python_same(task->first, task->first_born, &task->request) : task;
+}
 
-	return first && is_same_take(&first->request, &task->request) ? first : NULL;
+/* `made` is at what the one in `context` is at, because of that one. */
+static __always_inline void python_starts(struct routine *made, __u64 context,
+					  struct routine *starter)
+{
+	made->starter = context;
+	made->starter_born = starter->born;
+	made->first = starter->starter ? starter->first : context;
+	made->first_born = starter->starter ? starter->first_born : starter->born;
 }
 
 /* The context comes to the request, and whatever it was at before is over for it. */
@@ -105,6 +127,7 @@ static __always_inline void python_arrives(__u64 context, struct event_cause *re
 
 	if (!task)
 		return;
+	python_is_born(task);
 	task->request.slot = request->slot;
 	task->request.generation = request->generation;
 	task->request.seq = request->seq;
@@ -169,11 +192,11 @@ static __always_inline bool python_is_apart(struct routine *task)
 }
 
 /* Is the copy, which the task at `starter` made, still run on its thread? */
-static __noinline bool python_is_run(__u64 copy, __u64 starter)
+static __noinline bool python_is_run(__u64 copy, __u64 starter, __u32 born)
 {
 	struct routine *made = routine_find(copy);
 
-	if (!made || made->starter != starter || !python_is_apart(made))
+	if (!made || made->starter != starter || made->starter_born != born || !python_is_apart(made))
 		return false;
 	return is_item(copy) ? !made->has_ended : python_is_entered(copy);
 }
@@ -182,7 +205,7 @@ static __noinline bool python_is_run(__u64 copy, __u64 starter)
 static __noinline bool python_is_left(struct routine *task, __u64 context)
 {
 	for (int i = 0; i < PY_APART_MAX && task->apart[i]; i++)
-		if (python_is_run(task->apart[i], context))
+		if (python_is_run(task->apart[i], context, task->born))
 			return true;
 	return false;
 }
@@ -191,7 +214,7 @@ static __noinline bool python_is_left(struct routine *task, __u64 context)
 static __noinline void python_parts(struct routine *task, __u64 context, __u64 copy)
 {
 	for (int i = 0; i < PY_APART_MAX; i++) {
-		if (task->apart[i] && python_is_run(task->apart[i], context))
+		if (task->apart[i] && python_is_run(task->apart[i], context, task->born))
 			continue;
 		task->apart[i] = copy;
 		return;
@@ -243,10 +266,12 @@ static __always_inline void python_ends(struct routine *task, __u64 context)
 		starter->calling--;
 }
 
-/* 15 bits of an address, which are never 0 with the one that is set. */
-static __always_inline __u32 python_name(__u64 context)
+/* 15 bits of an address and of who is there, which are never 0 with the one that is set. */
+static __always_inline __u32 python_name(__u64 context, __u32 born)
 {
-	return ((__u32)(context * 0x9e3779b97f4a7c15ULL >> 48) | 1) << CAUSE_START_SHIFT;
+	__u64 name = (context ^ (__u64)born << 32) * 0x9e3779b97f4a7c15ULL;
+
+	return ((__u32)(name >> 48) | 1) << CAUSE_START_SHIFT;
 }
 
 /* Does the task answer somebody else? Then what it has called may be for others, too. */
@@ -268,7 +293,7 @@ static __noinline __u32 python_writes(struct thread_state *thread, struct connec
 	__u64 context = python_at(thread);
 	struct routine *task = routine_find(context), *first;
 	bool has_first = task && (task->starter || is_item(context));
-	__u32 flags;
+	__u32 flags, name;
 
 	if (!task || !(task->request.flags & CAUSE_TAKEN)) {
 		/* What the thread has read was another one's. */
@@ -284,9 +309,11 @@ static __noinline __u32 python_writes(struct thread_state *thread, struct connec
 	}
 	if (!is_client(c) && python_serves_other(task, c))
 		task->serves_others = 1;
+	name = has_first ? python_name(task->first, task->first_born) :
+			   python_name(context, task->born);
 	if (task->serves_others) {
 		python_strays(task);
-		request->flags = CAUSE_TASK;
+		request->flags = CAUSE_TASK | name;
 		return 0;
 	}
 	if (is_client(c)) {
@@ -294,7 +321,7 @@ static __noinline __u32 python_writes(struct thread_state *thread, struct connec
 		task->writes++;
 		python_calls(task, context);
 	}
-	flags = CAUSE_TASK | CAUSE_TAKEN | python_name(has_first ? task->first : context);
+	flags = CAUSE_TASK | CAUSE_TAKEN | name;
 	if (task->starter)
 		flags |= CAUSE_INHERITED;
 	first = python_first(task);
@@ -306,15 +333,13 @@ static __noinline __u32 python_writes(struct thread_state *thread, struct connec
 	request->generation = task->request.generation;
 	request->seq = task->request.seq;
 	request->flags = flags;
-	return python_name(context);
+	return python_name(context, task->born);
 }
 
 /* Of the future's setter, if it is still at the request that the setter was at. */
 static __noinline struct routine *future_first(struct future *future)
 {
-	struct routine *first = routine_find(future->first);
-
-	return first && is_same_take(&future->request, &first->request) ? first : NULL;
+	return python_same(future->first, future->first_born, &future->request);
 }
 
 /* An item, which has called, has a loop call something: for whom, is seen when that sets
@@ -334,7 +359,7 @@ static __noinline void item_has_told(struct future *future, struct routine *item
 
 	if (first && first->telling)
 		__sync_fetch_and_add(&first->telling, -1);
-	if (item && is_same_take(&future->request, &item->request))
+	if (item)
 		item->has_ended = 1;
 }
 
@@ -343,7 +368,8 @@ static __noinline void item_has_told(struct future *future, struct routine *item
  * another request, and who serves whom? */
 static __noinline void python_reports(struct future *future, __u64 context)
 {
-	struct routine *task = routine_find(context), *setter = routine_find(future->setter);
+	struct routine *setter = python_same(future->setter, future->setter_born, &future->request);
+	struct routine *task = routine_find(context);
 	bool is_at_none = !task || !(task->request.flags & CAUSE_TAKEN), by_item;
 	struct routine *first;
 
@@ -360,8 +386,8 @@ static __noinline void python_reports(struct future *future, __u64 context)
 	}
 	if (by_item)
 		item_has_told(future, setter);
-	else if (setter && setter->starter == context && setter->writes == future->writes &&
-		 is_same_take(&future->request, &setter->request) && !setter->calling)
+	else if (setter && setter->starter == context && setter->starter_born == task->born &&
+		 setter->writes == future->writes && !setter->calling)
 		python_ends(setter, future->setter);
 }
 

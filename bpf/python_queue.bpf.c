@@ -53,7 +53,7 @@ int python_deque_append(struct pt_regs *ctx)
 	return 0;
 }
 
-/* bytearray.extend(buffer, bytes) */
+/* bytearray.extend(buffer, bytes), buffer += bytes */
 SEC("uprobe")
 int python_buffer_extend(struct pt_regs *ctx)
 {
@@ -64,7 +64,7 @@ int python_buffer_extend(struct pt_regs *ctx)
 	return 0;
 }
 
-/* bytearray.find(buffer, ...) */
+/* bytearray.find(buffer, ...), del buffer[...] */
 SEC("uprobe")
 int python_buffer_find(struct pt_regs *ctx)
 {

@@ -11,7 +11,8 @@
  *    to work, or the thread looks for the next item.
  *  - A task that takes what was put in when the bytes of a request were read (aiohttp,
  *    where the next request is there before the last one's task has ended), or looks for
- *    the end of a line in a buffer to which they were added (asyncio's streams).
+ *    the end of a line in a buffer to which they were added, or takes bytes out of it
+ *    (asyncio's streams, Tornado).
  * Pools of connections are queues, too: a thread at a request that has not been answered
  * takes work from the queue only that it had that from.
  */
@@ -118,12 +119,12 @@ static __noinline void item_put(struct thread_state *thread, __u64 object, bool 
 	item->request.seq = request->seq;
 	item->request.flags = CAUSE_TAKEN;
 	item->maker = python_thread();
+	python_is_born(item);
 	if (thread->has_taken) {
 		item->is_read = context != 0;
 	} else if (putter) {
 		item->is_copy = 1;
-		item->starter = context;
-		item->first = putter->starter ? putter->first : context;
+		python_starts(item, context, putter);
 	}
 }
 

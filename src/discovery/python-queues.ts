@@ -1,7 +1,9 @@
 // Where Python's queues are filled and emptied (bpf/python_queue.bpf.c): methods of `_queue.SimpleQueue`, of
 // `collections.deque` and of bytearray, found by the tables that hold them, in the interpreter or in modules of their own, stripped or not.
+// What `buffer += bytes` and `del buffer[:n]` call has no name: the type's tables of operators have it.
 // In: an executable or a library. Out: places by program, in the order in which they are to be probed.
-// Layout of a PyMethodDef (CPython's methodobject.h): a name, a function, an int and a text.
+// Layout of a PyMethodDef (CPython's methodobject.h): a name, a function, an int and a text. PyTypeObject (cpython/object.h) has
+// tp_as_sequence at 104, tp_as_mapping at 112; in those are sq_inplace_concat at 64, mp_ass_subscript at 16.
 import type { Executable } from './executable.js';
 import { type Architecture, entrySiteOf } from './instructions.js';
 import { Pointers } from './pointers.js';
@@ -14,6 +16,12 @@ const INTERPRETER_SYMBOLS = ['PyContext_CopyCurrent', 'PyInit__collections'] as 
 const OF_SIMPLE_QUEUE = 'get_nowait';
 const OF_DEQUE = 'popleft';
 const OF_BUFFER = '__alloc__';
+const BUFFER_TYPE = 'PyByteArray_Type';
+/** `+=` and `del`. */
+const ADDS = '+=';
+const DELETES = 'del';
+const ADDS_AT = [104, 64] as const;
+const DELETES_AT = [112, 16] as const;
 const METHOD_BYTES = 32;
 const METHODS_MAX = 64;
 const NAME_MAX_BYTES = 16;
@@ -36,16 +44,33 @@ export function queuePlaces(executable: Executable, architecture: Architecture):
   if (executable.dynamicSymbols(INTERPRETER_SYMBOLS).size === 0) return [];
   const pointers = new Pointers(executable);
   const deque = tableWith(executable, pointers, OF_DEQUE);
-  const buffer = tableWith(executable, pointers, OF_BUFFER);
-  const pair = (methods: ReadonlyMap<string, number>, type: string, get: string, put: string): readonly TaskPlace[] => {
-    const places = [get, put].map(name => ({
-      program: `python_${type}_${name}`,
-      offsets: offsetsOf(executable, methods, [name], architecture, false),
-      isReturn: false,
-    }));
-    return places.every(({ offsets }) => offsets.length > 0) ? places : [];
-  };
-  return [...pair(deque, 'deque', 'popleft', 'append'), ...pair(buffer, 'buffer', 'find', 'extend')];
+  const buffer = new Map([...tableWith(executable, pointers, OF_BUFFER), ...operatorsOf(executable, pointers)]);
+  const place = (program: string, methods: ReadonlyMap<string, number>, names: readonly string[]): TaskPlace => ({
+    program,
+    offsets: offsetsOf(executable, methods, names, architecture, false),
+    isReturn: false,
+  });
+  const pairs = [
+    [place('python_deque_popleft', deque, ['popleft']), place('python_deque_append', deque, ['append'])],
+    [place('python_buffer_find', buffer, ['find', DELETES]), place('python_buffer_extend', buffer, ['extend', ADDS])],
+  ];
+  return pairs.filter(pair => pair.every(({ offsets }) => offsets.length > 0)).flat();
+}
+
+/** Where the operators of bytearray are, by names that no method has. */
+function operatorsOf(executable: Executable, pointers: Pointers): ReadonlyMap<string, number> {
+  const type = executable.dynamicAddress(BUFFER_TYPE);
+  const operators = new Map<string, number>();
+  if (type === 0) return operators;
+  for (const [name, [tableAt, at]] of [
+    [ADDS, ADDS_AT],
+    [DELETES, DELETES_AT],
+  ] as const) {
+    const table = pointers.at(type + tableAt);
+    const offset = table === 0 ? 0 : executable.offsetOf(pointers.at(table + at));
+    if (executable.isCode(offset)) operators.set(name, offset);
+  }
+  return operators;
 }
 
 /** The functions of the table that has a method of this name, by their names. */

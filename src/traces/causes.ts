@@ -28,6 +28,7 @@ import {
   WORK_RETURNED,
   type WorkEventCursor,
 } from '../records/records.gen.js';
+import { Answerers } from './answerers.js';
 import { Claims } from './claims.js';
 import { HandOvers } from './hand-overs.js';
 import { Lineages } from './lineages.js';
@@ -81,6 +82,7 @@ export class Causes {
   readonly #claims: Claims;
   readonly #lineages: Lineages;
   readonly #handOvers: HandOvers;
+  readonly #answerers: Answerers;
   /** Connections of calls by slot that ended lately: work that was given away when the response was read may still go on. */
   readonly #closed = new Map<number, Connection>();
   /** Of the record at hand: the thread's last take, and its last from a connection that it has not opened itself. */
@@ -93,7 +95,11 @@ export class Causes {
     this.#options = options;
     const adopt = (client: Exchange, server: Exchange | null, grade: CauseGrade | 'none'): void =>
       this.#adopt(client, server, grade);
-    this.#claims = new Claims(adopt);
+    this.#answerers = new Answerers(adopt);
+    this.#claims = new Claims((client, server, grade) => {
+      if (server !== null && grade === 'task') this.#answerers.add(client, server);
+      else this.#adopt(client, server, grade);
+    });
     this.#lineages = new Lineages(adopt);
     this.#handOvers = new HandOvers(adopt);
   }
@@ -206,12 +212,14 @@ export class Causes {
     this.#claims.expire(nowNs - CLAIM_NS);
     this.#lineages.settle(nowNs);
     this.#handOvers.settle(nowNs);
+    this.#answerers.settle(nowNs);
   }
 
   /** The end of the input. */
   finish(): void {
     this.#lineages.settleAll();
     this.#handOvers.settleAll();
+    this.#answerers.settleAll();
   }
 
   #workOf(pid: number): ProcessWork {
@@ -412,6 +420,7 @@ export class Causes {
       else {
         this.#claims.refuse(request);
         if ((flags & CAUSE_TAKEN) !== 0) this.#noteHandOver(request.pid, work);
+        else if (flags >>> CAUSE_START_SHIFT > 0) this.#answerers.onStrayed(request.pid, flags >>> CAUSE_START_SHIFT);
       }
       return;
     }

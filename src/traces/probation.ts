@@ -1,4 +1,4 @@
-// Calls of goroutines of which it shows late whose they are. In: a call, with the request that it may be for. Until a moment after
+// Calls of goroutines and tasks of which it shows late whose they are. In: a call, with the request that it may be for. Until a moment after
 // that request's response its trace waits (`trace.waiting`); then it is decided. Bounded in number and time.
 import type { Exchange } from '../exchanges/exchange.js';
 import type { Adopt } from './claims.js';
@@ -81,7 +81,9 @@ export class Probation<T extends OnProbation> {
   }
 
   #decide({ client, server }: T, isIts: boolean): void {
+    const { causeGrade } = client;
     client.trace.waiting--;
-    this.#options.adopt(client, isIts ? server : null, isIts ? 'goroutine' : 'none');
+    if (isIts && causeGrade !== '') this.#options.adopt(client, server, causeGrade);
+    else this.#options.adopt(client, null, 'none');
   }
 }

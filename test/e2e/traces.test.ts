@@ -199,7 +199,7 @@ test('tasks of asyncio: their calls are joined with the request that they serve,
     await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
     const tasks = { turns: '', parallel: 'parallel', handler: 'handler', late: 'late', workers: 'workers' };
     const blocking = { threads: 'threads', executor: 'executor', threadWorker: 'thread_worker', tokens: 'tokens' };
-    const own = { ...tasks, ...blocking, relay: 'relay', answerers: 'answerers' };
+    const own = { ...tasks, ...blocking, relay: 'relay', answerers: 'answerers', batch: 'batch' };
     const uv = { uvRequests: 'protocol', uvTurns: '', uvLate: 'late', uvTokens: 'tokens' };
     const modes = { ...own, ...uv };
     for (const [name, MODE] of Object.entries(modes)) {
@@ -217,7 +217,7 @@ test('tasks of asyncio: their calls are joined with the request that they serve,
     // uvloop writes late: the next request may be there before the connection's task waits for it.
     assertRight('uvTurns', calls.get('uvTurns'), 2 * REQUESTS, FLOOR_OF_LOOP, losses);
     // Nobody can tell from outside whose those are that a worker makes, or a task that has answered: none is better than wrong.
-    for (const name of ['late', 'workers', 'answerers', 'threadWorker', 'tokens', 'uvLate', 'uvTokens'])
+    for (const name of ['late', 'workers', 'answerers', 'batch', 'threadWorker', 'tokens', 'uvLate', 'uvTokens'])
       assertRight(name, calls.get(name), 2 * REQUESTS, 0, losses);
     assert.equal(background.wrong, 0, background.examples.join('\n'));
   }));

@@ -220,6 +220,8 @@ export const SCENARIOS: readonly Scenario[] = [
     ['functions that block, by run_in_executor', 'executor', ALL],
     ['functions that make the latest call', 'tokens', [1, 10]],
     ['a thread that comes and goes', 'thread_worker', [1, 10]],
+    ['a worker that answers when it has called for several', 'batch', [1, 10]],
+    ['tasks that take the latest request', 'servers', [1, 10]],
   ].map(([what, MODE, concurrency]) => ({
     name: `uvloop, ${what}`,
     links: {
@@ -237,11 +239,13 @@ export const SCENARIOS: readonly Scenario[] = [
     ['a task that hands the response on', 'relay'],
     ['functions that block, on threads', 'threads'],
     ['functions that block, by run_in_executor', 'executor'],
+    ['requests out of buffers', 'buffers'],
   ].map(([what, MODE = '']) => ({
     name: `asyncio, ${what}`,
     links: { leaf: LEAF, asyncio: { kind: 'asyncio' as const, calls: ['leaf', 'leaf'], env: { MODE } } },
     concurrency: ALL,
     requests: 100,
+    ...(MODE === 'buffers' ? { before: 30 } : {}),
   })),
   ...[
     ['callbacks without tasks', 'callbacks'],
@@ -250,6 +254,9 @@ export const SCENARIOS: readonly Scenario[] = [
     ['a worker that comes and goes', 'workers'],
     ['a worker that the first request starts', 'lazy'],
     ['a worker that answers, too', 'answerers'],
+    ['a worker that answers when it has called for several', 'batch'],
+    ['tasks that take the latest call', 'pool'],
+    ['tasks that take the latest request', 'servers'],
     ['a thread that comes and goes', 'thread_worker'],
     ['functions that make the latest call', 'tokens'],
   ].map(([what, MODE = '']) => ({

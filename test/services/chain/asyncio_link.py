@@ -10,7 +10,10 @@ connection, the last call some time after the response; `stray`, a task that nob
 `threads`, functions that block, on threads (as in FastAPI); `thread_worker`, one such function, which a request starts and which
 serves others, too, until nobody has anything for it to do; `executor`, functions that block, by run_in_executor; `tokens`,
 one for each call, that makes the latest one which anybody waits for; `answerers`, a task that a request starts and that serves
-others, too, the latest first, until there are none."""
+others, too, the latest first, until there are none; `batch`, the same, but it answers when it has made the calls for all that
+were there; `pool`, tasks that were there before, and take the latest call; `servers`, such tasks that take the latest request
+and answer it; `buffers`, a task for each connection, which waits for a future that passes the reader's on, and takes requests out of
+a buffer where they may be before it does (as in Tornado)."""
 import asyncio
 import collections
 import http.client
@@ -30,6 +33,7 @@ jobs = collections.deque()
 job_came = asyncio.Event()
 tasks = set()
 workers = []
+queue = None
 blocking = threading.local()
 jobs_lock = threading.Lock()
 
@@ -143,7 +147,26 @@ async def by_token(address, path):
     await done
 
 
+async def work_in_pool():
+    while True:
+        address, path, done = await queue.get()
+        await call(address, path)
+        done.set_result(None)
+
+
+async def by_pool(address, path):
+    done = asyncio.get_running_loop().create_future()
+    queue.put_nowait((address, path, done))
+    await done
+
+
+async def serve_in_pool():
+    while True:
+        await answer(*await queue.get())
+
+
 BY = {
+    "pool": by_pool,
     "executor": by_executor,
     "tokens": by_token,
     "workers": by_worker,
@@ -194,7 +217,9 @@ async def serve(reader, writer):
     try:
         while True:
             head = await read_message(reader)
-            if MODE == "handler":
+            if MODE == "servers":
+                queue.put_nowait((head, writer))
+            elif MODE == "handler":
                 await asyncio.get_running_loop().create_task(answer(head, writer))
             else:
                 await answer(head, writer)
@@ -205,7 +230,14 @@ async def serve(reader, writer):
 
 async def answer_all():
     while jobs:
-        await answer(*jobs.pop())
+        if MODE == "batch":
+            batch = [jobs.popleft() for _ in range(len(jobs))]
+            for head, _ in batch:
+                await make_calls(head.split(b" ", 2)[1].decode())
+            for _, transport in batch:
+                transport.write(RESPONSE)
+        else:
+            await answer(*jobs.pop())
     workers.clear()
 
 
@@ -222,7 +254,7 @@ class Server(asyncio.Protocol):
             head, self.head = self.head, b""
             if MODE == "protocol":
                 start(answer(head, self.transport))
-            elif MODE == "answerers":
+            elif MODE in ("answerers", "batch"):
                 jobs.append((head, self.transport))
                 if not workers:
                     workers.append(start(answer_all()))
@@ -239,6 +271,42 @@ class Server(asyncio.Protocol):
         pool = pools.setdefault(address, [])
         client = pool.pop() if pool else Client(address)
         client.ask(path, self.go_on)
+
+
+class Buffered(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport = transport
+        self.buffer = bytearray()
+        self.came = None
+        self.serving = start(self.serve())
+
+    def connection_lost(self, error):
+        self.serving.cancel()
+
+    def data_received(self, data):
+        self.buffer += data
+        if self.came and not self.came.done():
+            self.came.set_result(None)
+
+    async def read_head(self):
+        while True:
+            end = self.buffer.find(b"\r\n\r\n")
+            if end >= 0:
+                break
+            loop = asyncio.get_running_loop()
+            self.came, passed = loop.create_future(), loop.create_future()
+            self.came.add_done_callback(lambda _: passed.done() or passed.set_result(None))
+            await passed
+        head = bytes(self.buffer[: end + 4])
+        del self.buffer[: end + 4]
+        return head
+
+    async def serve(self):
+        while True:
+            head = await self.read_head()
+            await start(answer(head, self.transport))
+            for _ in range(5):
+                await asyncio.sleep(0)
 
 
 class Client(asyncio.Protocol):
@@ -276,8 +344,14 @@ async def tick():
 
 async def main():
     port = int(os.environ["PORT"])
-    if MODE in ("protocol", "callbacks", "answerers"):
-        server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", port)
+    if MODE in ("pool", "servers"):
+        global queue
+        queue = asyncio.LifoQueue()
+        for _ in range(4):
+            start(work_in_pool() if MODE == "pool" else serve_in_pool())
+    if MODE in ("protocol", "callbacks", "answerers", "batch", "buffers"):
+        protocol = Buffered if MODE == "buffers" else Server
+        server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", port)
     else:
         server = await asyncio.start_server(serve, "127.0.0.1", port)
     ticking = asyncio.ensure_future(tick()) if TICK else None

@@ -420,6 +420,17 @@ test('a task calls for the request that it was set to work by, if it gives the r
   assert.deepEqual(parents(harness.finish()), ['/a1 < /a (task)', '/b1 < /b (task)', '/late']);
 });
 
+test('a task that answers another request right after has called for nobody knows which', () => {
+  const harness = new Harness({ hasConnectSpans: false });
+  const [first, second] = [1, 2].map(tid => routine(harness, tid, Thread.task(tid)));
+  const servers = [first, second].map((task, index) => task?.server().read(ask(`/${'ab'[index]}`)));
+  harness.client({ pid: PID, tid: 1 }).opened().wrote(ask('/x')).read(responseText(200));
+  servers[0]?.wrote(responseText(200));
+  harness.tape.threads.set(2, Thread.task(1));
+  servers[1]?.wrote(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/x']);
+});
+
 test('a worker of asyncio: another task gives the response, and nobody knows whom it called for', () => {
   const harness = new Harness({ hasConnectSpans: false });
   const server = routine(harness, 1, Thread.task(1)).server().read(ask('/a'));
