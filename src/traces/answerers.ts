@@ -11,7 +11,7 @@ export class Answerers {
   readonly #calls: Probation<OnProbation>;
 
   constructor(adopt: Adopt) {
-    this.#calls = new Probation({ adopt, afterNs: PROBATION_NS, isIts: () => true });
+    this.#calls = new Probation({ adopt, afterNs: PROBATION_NS, isIts: () => true, nameOf: ({ start }) => start });
   }
 
   add(client: Exchange, server: Exchange): void {
@@ -20,7 +20,7 @@ export class Answerers {
 
   /** The task answers somebody else, too. @param start names the first one at its request */
   onStrayed(pid: number, start: number): void {
-    this.#calls.refuse(({ client }) => client.pid === pid && client.start === start);
+    this.#calls.refuse(pid, start);
   }
 
   settle(nowNs: number): void {

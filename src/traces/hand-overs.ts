@@ -15,7 +15,12 @@ export class HandOvers {
   readonly #calls: Probation<ItemCall>;
 
   constructor(adopt: Adopt) {
-    this.#calls = new Probation({ adopt, afterNs: PROBATION_NS, isIts: ({ isReturned }: ItemCall) => isReturned });
+    this.#calls = new Probation({
+      adopt,
+      afterNs: PROBATION_NS,
+      isIts: ({ isReturned }: ItemCall) => isReturned,
+      nameOf: ({ item }) => item,
+    });
   }
 
   add(client: Exchange, server: Exchange): void {
@@ -24,14 +29,12 @@ export class HandOvers {
 
   /** Something has come back to the request from who works on this item. */
   onReturned(server: Exchange, item: number): void {
-    this.#calls.forEach(call => {
-      if (call.server === server && call.client.item === item) call.isReturned = true;
-    });
+    for (const call of this.#calls.named(item)) if (call.server === server) call.isReturned = true;
   }
 
   /** Something has come to another request. */
   onStrayed(pid: number, item: number): void {
-    this.#calls.refuse(({ client }) => client.pid === pid && client.item === item);
+    this.#calls.refuse(pid, item);
   }
 
   settle(nowNs: number): void {

@@ -12,78 +12,86 @@ export interface OnProbation {
   readonly server: Exchange;
 }
 
-interface Waiting<T> {
-  readonly call: T;
-  /** When the response was first found to have begun, 0: not yet. */
-  answeredNs: number;
-}
-
 export interface ProbationOptions<T> {
   readonly adopt: Adopt;
   /** How long after the response a worker has time to give itself away. */
   readonly afterNs: number;
   /** At the end of that: is the call its request's? */
   readonly isIts: (call: T) => boolean;
+  /** By what the kernel tells of such calls. */
+  readonly nameOf?: (client: Exchange) => number;
 }
 
 export class Probation<T extends OnProbation> {
   readonly #options: ProbationOptions<T>;
-  #waiting: Waiting<T>[] = [];
+  /** When the response was first found to have begun, 0: not yet. */
+  readonly #waiting = new Map<T, number>();
+  /** The same by name: the kernel tells of thousands of names a second. */
+  readonly #named = new Map<number, Set<T>>();
 
   constructor(options: ProbationOptions<T>) {
     this.#options = options;
   }
 
   add(call: T): void {
-    if (this.#waiting.length >= MAX_WAITING) {
-      this.#options.adopt(call.client, null, 'none');
+    const { adopt, nameOf } = this.#options;
+    if (this.#waiting.size >= MAX_WAITING) {
+      adopt(call.client, null, 'none');
       return;
     }
     call.client.trace.waiting++;
-    this.#waiting.push({ call, answeredNs: 0 });
+    this.#waiting.set(call, 0);
+    if (nameOf === undefined) return;
+    const name = nameOf(call.client);
+    const others = this.#named.get(name);
+    if (others === undefined) this.#named.set(name, new Set([call]));
+    else others.add(call);
   }
 
-  forEach(visit: (call: T) => void): void {
-    for (const { call } of this.#waiting) visit(call);
+  /** Those that wait. */
+  named(name: number): Iterable<T> {
+    return this.#named.get(name) ?? [];
   }
 
-  /** Those calls are nobody's. */
-  refuse(isRefused: (call: T) => boolean): void {
-    this.#keep(({ call }) => {
-      if (!isRefused(call)) return true;
-      this.#decide(call, false);
-      return false;
-    });
+  /** Those calls of the process are nobody's. */
+  refuse(pid: number, name: number): void {
+    for (const call of this.named(name)) if (call.client.pid === pid) this.#decide(call, false);
   }
 
   settle(nowNs: number): void {
     const { afterNs, isIts } = this.#options;
-    this.#keep(one => {
-      const { server } = one.call;
-      if (one.answeredNs === 0 && (!server.isServing || server.isAnswering)) one.answeredNs = nowNs;
-      const isOver = one.answeredNs > 0 && nowNs - one.answeredNs >= afterNs;
-      if (!isOver && nowNs - server.requestTakenNs <= WAIT_NS) return true;
-      this.#decide(one.call, isOver && isIts(one.call));
-      return false;
-    });
+    for (const [call, found] of this.#waiting) {
+      const { server } = call;
+      let answeredNs = found;
+      if (answeredNs === 0 && (!server.isServing || server.isAnswering)) {
+        answeredNs = nowNs;
+        this.#waiting.set(call, nowNs);
+      }
+      const isOver = answeredNs > 0 && nowNs - answeredNs >= afterNs;
+      if (isOver || nowNs - server.requestTakenNs > WAIT_NS) this.#decide(call, isOver && isIts(call));
+    }
   }
 
   /** The end of the input. */
   settleAll(): void {
-    for (const { call } of this.#waiting.splice(0)) this.#decide(call, this.#options.isIts(call));
+    for (const call of this.#waiting.keys()) this.#decide(call, this.#options.isIts(call));
   }
 
-  #keep(isKept: (one: Waiting<T>) => boolean): void {
-    const waiting = this.#waiting;
-    let kept = 0;
-    for (const one of waiting) if (isKept(one)) waiting[kept++] = one;
-    waiting.length = kept;
-  }
-
-  #decide({ client, server }: T, isIts: boolean): void {
+  #decide(call: T, isIts: boolean): void {
+    const { client, server } = call;
     const { causeGrade } = client;
+    this.#forget(call);
     client.trace.waiting--;
     if (isIts && causeGrade !== '') this.#options.adopt(client, server, causeGrade);
     else this.#options.adopt(client, null, 'none');
+  }
+
+  #forget(call: T): void {
+    const { nameOf } = this.#options;
+    this.#waiting.delete(call);
+    if (nameOf === undefined) return;
+    const name = nameOf(call.client);
+    const calls = this.#named.get(name);
+    if (calls?.delete(call) && calls.size === 0) this.#named.delete(name);
   }
 }
