@@ -56,9 +56,8 @@ int go_channel_passed(struct pt_regs *ctx)
 	return 0;
 }
 
-/* typedmemmove(type, place, value) */
-SEC("uprobe")
-int go_channel_filled(struct pt_regs *ctx)
+/* A value is put into a place of a channel's buffer, or is taken out. */
+static __always_inline int go_place_changes(struct pt_regs *ctx, bool is_filled)
 {
 	__u64 place = GO_SECOND(ctx), channel;
 	struct go_channel facts = {};
@@ -66,24 +65,27 @@ int go_channel_filled(struct pt_regs *ctx)
 	if (!go_is_followed())
 		return 0;
 	channel = go_channel_of(ctx, place, &facts);
-	if (channel)
+	if (!channel)
+		return 0;
+	if (is_filled)
 		go_fills(GO_ROUTINE(ctx), channel, place);
+	else
+		go_empties(GO_ROUTINE(ctx), channel, place, facts.item_bytes);
 	return 0;
+}
+
+/* typedmemmove(type, place, value) */
+SEC("uprobe")
+int go_channel_filled(struct pt_regs *ctx)
+{
+	return go_place_changes(ctx, true);
 }
 
 /* typedmemclr(type, place) */
 SEC("uprobe")
 int go_channel_emptied(struct pt_regs *ctx)
 {
-	__u64 place = GO_SECOND(ctx), channel;
-	struct go_channel facts = {};
-
-	if (!go_is_followed())
-		return 0;
-	channel = go_channel_of(ctx, place, &facts);
-	if (channel)
-		go_empties(GO_ROUTINE(ctx), channel, place, facts.item_bytes);
-	return 0;
+	return go_place_changes(ctx, false);
 }
 
 /* Where those that wait to receive are listed, since Go 1.23 and before. */

@@ -8,6 +8,7 @@
  *   btf_*   the same tracepoints, arguments typed by BTF
  *   sock_*  what the socket layer says after each send and receive (Linux 6.3): runs for
  *           socket I/O only, with the socket at hand
+ *   data_*  what reaches a socket's receive queue (Linux 6.3)
  *   call_*  one tracepoint per system call, through perf events
  */
 #include <linux/bpf.h>
@@ -30,6 +31,7 @@ EMPTY(btf_enter, "tp_btf/sys_enter")
 EMPTY(btf_exit, "tp_btf/sys_exit")
 EMPTY(sock_send, "tp_btf/sock_send_length")
 EMPTY(sock_recv, "tp_btf/sock_recv_length")
+EMPTY(data_ready, "tp_btf/sk_data_ready")
 
 /* The calls that bpf/socket_syscall.bpf.c reads. */
 CALL(read)

@@ -35,7 +35,7 @@ function casesOf(nginx: Nginx): Case[] {
   const server = processTree(nginx.child.pid);
   const agent = (pids: readonly number[]): ProbeOrder => ({ kind: 'agent', pids, hasStats: true });
   return [
-    { name: 'empty programs', order: { kind: 'empty', prefixes: ['btf_'], hasStats: true } },
+    { name: 'empty programs', order: { kind: 'empty', prefixes: ['btf_', 'data_'], hasStats: true } },
     { name: 'nobody selected', order: agent([]) },
     { name: 'server selected', order: agent(server) },
     // wrk is started by this process and inherits its selection.
