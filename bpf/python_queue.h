@@ -63,6 +63,8 @@ static __noinline struct event_cause *request_at_hand(struct thread_state *threa
 #define PY_TYPE_FLAGS 168
 #define PY_TYPES_OF_VALUES (1 << 24 | 1 << 27 | 1 << 28)
 #define PY_OBJECT_BYTES 16
+/* Of a class of Python: from 3.12 on its objects can be as small as mere ones. */
+#define PY_TYPE_OF_HEAP (1 << 9)
 
 /* Handle, uvloop.loop.Handle: how the names of these types begin, in memory's order. */
 #define HANDLE_NAME 0x646e6148
@@ -76,7 +78,8 @@ static __noinline bool is_value(__u64 object)
 	return bpf_probe_read_user(&type, sizeof(type), (void *)(object + PY_OBJECT_TYPE)) ||
 	       bpf_probe_read_user(&bytes, sizeof(bytes), (void *)(type + PY_TYPE_BASIC_SIZE)) ||
 	       bpf_probe_read_user(&flags, sizeof(flags), (void *)(type + PY_TYPE_FLAGS)) ||
-	       bytes <= PY_OBJECT_BYTES || flags & PY_TYPES_OF_VALUES;
+	       (bytes <= PY_OBJECT_BYTES && !(flags & PY_TYPE_OF_HEAP)) ||
+	       flags & PY_TYPES_OF_VALUES;
 }
 
 /* A callback that a loop is to call: its context tells more (python.h). */
