@@ -114,6 +114,8 @@ static __always_inline void cause_connects(struct thread_state *thread, struct c
 		unit_tells(thread, &c->cause);
 	else if (is_looked_up(thread, c))
 		c->cause.flags = (c->cause.flags & ~how) | (thread->looked_up >> LOOKED_SHIFT & how);
+	else if (thread->has_ids)
+		node_sends(thread, c, &c->cause);
 }
 
 /* What a write of the thread on this connection may be caused by. */
@@ -134,6 +136,8 @@ static __always_inline void cause_of_write(struct thread_state *thread, struct c
 			cause_calls(thread);
 	} else if (thread->context || thread->item) {
 		cause->flags |= python_writes(thread, c, request);
+	} else if (thread->has_ids) {
+		node_sends(thread, c, cause);
 	}
 }
 
@@ -163,6 +167,8 @@ static __always_inline void cause_taken(struct thread_state *thread, struct conn
 		       (thread->sole ? CAUSE_SOLE : 0);
 	if (thread->context && !(flags & CAUSE_ENDED))
 		python_takes(thread, c);
+	if (thread->has_ids)
+		node_turns(thread, c);
 	if (is_client(c) || flags & CAUSE_ENDED)
 		return;
 	request->slot = slot;
@@ -204,6 +210,8 @@ static __always_inline void cause_waited(struct thread_state *thread)
 	thread->unclaimed = UNCLAIMED_NONE;
 	if (has_units(thread))
 		thread->unit = 0;
+	if (thread->has_ids)
+		node_turns(thread, NULL);
 }
 
 /* Loops round up what they wait for their next timer, some of them twice. */
@@ -241,6 +249,8 @@ static __always_inline void cause_turned(struct thread_state *thread)
 	thread->request.flags |= CAUSE_WOKEN;
 	thread->sole = SOLE_NONE;
 	thread->unclaimed = UNCLAIMED_NONE;
+	if (thread->has_ids)
+		node_turns(thread, NULL);
 }
 
 /* It has. */
@@ -295,6 +305,8 @@ static __always_inline void cause_resumes(struct thread_state *thread, __u64 add
 	thread->looked_up = looked_up | (__u64)work->cause.flags << LOOKED_SHIFT;
 	thread->looked_slice = thread->slices;
 	bpf_map_delete_elem(&works, &key);
+	if (thread->has_ids)
+		node_turns(thread, NULL);
 }
 
 /* It has accepted a connection: that alone sends nothing. */
@@ -333,6 +345,8 @@ static __always_inline void cause_keep(__u32 tid)
 		thread->context = thread->outer_context = thread->item = 0;
 		thread->has_request = thread->has_units = 0;
 		thread->runs_greenlets = 0;
+		if (thread->has_ids)
+			node_forgets(thread);
 	}
 }
 

@@ -81,14 +81,14 @@ enum event_cause_flag {
 	CAUSE_LOOPS = 16, /* of the thread, not of the take: it has waited so at some time */
 	CAUSE_GUARDED = 64, /* of the thread: its loop's timers and deferred callbacks are watched, and mean CAUSE_WOKEN */
 	CAUSE_INHERITED = 32, /* the take was the parent's, before it forked this process or started this goroutine */
-	CAUSE_SOLE = 256, /* the thread's loop was idle, then one descriptor was reported, and no timer can have run since */
+	CAUSE_SOLE = 256, /* the thread's loop was idle, then one descriptor was reported, and no timer can have run since; with CAUSE_RESUMED, of Node.js: what is sent was made for that take */
 	CAUSE_ROUTINE = 128, /* it is a goroutine's, not the thread's; with CAUSE_INHERITED: see CAUSE_START_SHIFT */
 	CAUSE_TASK = 512, /* it is an asyncio task's: see CAUSE_START_SHIFT */
 	CAUSE_STRAYED = 1024, /* with CAUSE_TASK: tasks that were started for the request call, and nobody waits for them */
 	CAUSE_CAME = 2048, /* another thread has taken it, and this one has come to it: see socket_asked in bpf/socket_call.h */
 	CAUSE_TOLD = 4096, /* the program itself says that the thread is at it: see bpf/unit.h */
 	CAUSE_ITEM = 8192, /* the goroutine works on what one at the request put into a channel: see bpf/go_channel.h */
-	CAUSE_DIRECT = 16384, /* it has turned to nothing else since what was taken was asked for (of a response), or since it gave work away */
+	CAUSE_DIRECT = 16384, /* it has turned to nothing else since what was taken was asked for (of a response), or since it gave work away; with CAUSE_RESUMED, of Node.js: it runs what was made at that take */
 	CAUSE_RESUMED = 32768, /* it goes on with that take after work that it had given to threads of its own (libuv's) */
 };
 
@@ -155,7 +155,8 @@ enum event_stat {
 	STAT_QUEUE_ITEMS = 11, /* likewise through queues of Python */
 	STAT_TASK_STEPS = 12, /* of asyncio's tasks where these are followed */
 	STAT_GREENLET_SWITCHES = 13, /* likewise of greenlets */
-	STAT_COUNT = 14,
+	STAT_PROMISES = 14, /* of Node.js, settled where they are followed */
+	STAT_COUNT = 15,
 };
 
 struct event_header {
@@ -405,7 +406,7 @@ struct connection {
 	__u16 flags;
 	__u8 looks; /* spent on the search for TLS records of a known session */
 	__u8 is_upgraded; /* a run began like a 101: see bpf/frames.h */
-	struct event_cause handed; /* whose request comes next on it, as its program said; flags 0: it did not */
+	struct event_cause handed; /* whose request comes next on it, as its program said; flags 0: it did not, see bpf/node.h */
 	struct event_lost lost;
 
 	/* Written by every call. */

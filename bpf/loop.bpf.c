@@ -27,6 +27,22 @@ int loop_turned(struct pt_regs *ctx)
 		return 0;
 	cause_turned(thread);
 	thread->cause.flags |= CAUSE_GUARDED;
+	if (!thread->has_ids)
+		node_begins(thread, ARGUMENT1(ctx));
+	return 0;
+}
+
+/* Builtins_EnqueueMicrotask of V8: somebody waits for a promise that has been settled. */
+SEC("uprobe")
+int loop_settles(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (!thread || !thread->has_ids)
+		return 0;
+	count_stat(STAT_PROMISES, 1);
+	if (thread->has_ids == IDS_SETTLED || thread->cause.flags & (CAUSE_WAITED | CAUSE_WOKEN))
+		node_settles(thread);
 	return 0;
 }
 

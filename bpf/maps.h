@@ -187,7 +187,7 @@ struct thread_state {
 	__u8 unclaimed; /* enum unclaimed_take: what `cause` says was taken in no context */
 	__u8 runs_handles; /* of uvloop, see bpf/uvloop.h */
 	__u8 is_done; /* what the copy of a program (socket_fentry.bpf.c) finds done */
-	__u8 reserved;
+	__u8 has_ids; /* of Node.js, see bpf/node.h */
 	__u8 has_arrived; /* the run of the context at hand: at a request, whose bytes woke it */
 	__u8 runs_greenlets; /* of Python: `context` is a greenlet, see bpf/greenlet.bpf.c */
 	struct tls_call tls;
@@ -251,6 +251,55 @@ struct {
 	__type(key, struct session_key);
 	__type(value, struct work);
 } works SEC(".maps");
+
+/* Where Node.js keeps the ids of what runs: of a program, see src/discovery/node-ids.ts. */
+struct node_layout {
+	__u32 handle_at; /* in its Environment: of the handle by which the loop tells of each turn */
+	__u32 fields_at; /* likewise: of the pointer to them */
+};
+
+/* by thread group id; written by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, struct node_layout);
+} node_layouts SEC(".maps");
+
+#define NODE_TURNS 512 /* a power of two */
+
+struct node_turn {
+	__u64 from; /* the last id that had been given out */
+	struct event_cause cause; /* what the loop was at from then on */
+};
+
+struct node_loop {
+	__u64 fields; /* address of struct async_ids */
+	__u64 settler; /* what settled the promises whose turn it is, 0: what the loop has turned to */
+	struct event_cause opening; /* the loop has taken a response: why the connection was opened, */
+	__u32 asked_from, asked_to; /* and what was made with the request */
+	__u32 is_straight; /* it has taken a request */
+	__u32 turn; /* the last one */
+	struct node_turn turns[NODE_TURNS];
+};
+
+/* by thread id: loops of Node.js. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, struct node_loop);
+} node_loops SEC(".maps");
+
+/* One that has turned to nothing: what a new one begins as, for the stack's sake. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct node_loop);
+} no_node_loop SEC(".maps");
 
 /* by the low bits of a thread id: the thread that was last found not to be observed, and as of
  * which epoch (the high half). Most threads of a machine are not, and that is all that they cost. */

@@ -31,6 +31,7 @@ int BPF_PROG(sched_process_exec, struct task_struct *task)
 	cause_keep(tid);
 	thread_forget(tid);
 	bpf_map_delete_elem(&routine_processes, &pid);
+	bpf_map_delete_elem(&node_layouts, &pid);
 	capture_until_judged(pid);
 	if (!scratch)
 		return 0;
@@ -93,14 +94,18 @@ int BPF_PROG(sched_process_exit, struct task_struct *task)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
 	__u32 tid = pid_tgid, pid = pid_tgid >> 32;
+	struct thread_state *thread = thread_at(tid);
 	struct process_exit_event *e;
 
+	if (thread && thread->has_ids)
+		node_forgets(thread);
 	thread_leave(tid);
 	thread_forget(tid);
 	if (BPF_CORE_READ(task, signal, live.counter) > 0)
 		return 0;
 	bpf_map_delete_elem(&processes, &pid);
 	bpf_map_delete_elem(&routine_processes, &pid);
+	bpf_map_delete_elem(&node_layouts, &pid);
 	e = CONTROL_RECORD(process_exit_event, EVENT_PROCESS_EXIT, bpf_ktime_get_boot_ns());
 	if (!e)
 		return 0;

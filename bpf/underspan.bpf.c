@@ -19,6 +19,7 @@
 #include "routine.h"
 #include "unit.h"
 #include "python.h"
+#include "node.h"
 #include "cause.h"
 #include "connection.h"
 #include "capture.h"

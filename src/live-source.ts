@@ -47,6 +47,7 @@ const LIBRARY_TEXTS: Readonly<Record<LibraryReport['kind'], readonly [string, st
   tasks: ['asyncio tasks', 'followed'],
   queues: ['queues', 'followed'],
   channels: ['channels', 'followed'],
+  promises: ['promises', 'followed'],
   greenlets: ['greenlets', 'followed'],
 };
 
@@ -171,6 +172,7 @@ export class LiveSource implements Source {
       isObserved: pid => this.#watcher.masksOf(pid).include !== 0,
       expectsOthers: () => this.#selection.needsFacts || this.#selection.defaultMasks.include !== 0,
       onRoutines: pid => this.#kernel.filter.followRoutines(pid),
+      onNode: (pid, { handleAt, fieldsAt }) => this.#kernel.filter.followNode(pid, handleAt, fieldsAt),
       onReport: report => this.#tellLibrary(report),
       inspector: new Inspector(),
     });

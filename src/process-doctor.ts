@@ -131,6 +131,7 @@ function tlsOf(pid: number, { kernel }: Trial): readonly ProcessFact[] {
     expectsOthers: () => false,
     inspector: null,
     onRoutines: () => {},
+    onNode: () => {},
     onReport: ({ kind, library, path, ok: isUsable, detail }) => {
       const what = `${library} in ${path}`;
       const [name, done] = PROBED[kind];
@@ -155,6 +156,7 @@ const PROBED = {
   tasks: ['asyncio tasks', 'are followed'],
   queues: ['queues', 'are followed'],
   channels: ['channels', 'are followed'],
+  promises: ['promises', 'are followed'],
   greenlets: ['greenlets', 'are followed'],
 } as const;
 const OUTSIDE = 'encrypted connections are seen from outside only';

@@ -10,6 +10,7 @@ import {
   DIRECTION_INGRESS,
   ROLE_UNKNOWN,
 } from '../records/records.gen.js';
+import type { Supposition } from '../traces/answers.js';
 import type { ClientSight } from '../traces/client-sight.js';
 import type { TraceContext } from '../traces/context.js';
 import type { CallCount } from '../traces/process-work.js';
@@ -122,6 +123,10 @@ export class Connection {
   isConnectCertain = false;
   /** From that request to its connect, its loop was at nothing else. */
   isConnectStraight = false;
+  /** What it may have been opened for instead, after which call; a loop's calls on it that have been responded to lately. */
+  connectSupposed: Supposition | null = null;
+  connectAfter: Exchange | null = null;
+  responded: Exchange[] = [];
   connectTrace: TraceContext | null = null;
   connectSpan0 = 0;
   connectSpan1 = 0;
@@ -168,8 +173,10 @@ export class Connection {
   takeConnect(carrier: Connection): void {
     if (this.exchangeCount > 0 || this.connectFor !== null) return;
     this.connectFor = carrier.connectFor;
+    this.connectSupposed = carrier.connectSupposed;
+    this.connectAfter = carrier.connectAfter;
     this.isConnectCertain = carrier.isConnectCertain;
-    carrier.connectFor = null;
+    carrier.connectFor = carrier.connectSupposed = carrier.connectAfter = null;
   }
 
   noteEnd(end: ConnectionEnd, ns: number): void {

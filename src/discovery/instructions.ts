@@ -241,6 +241,18 @@ export function entrySiteOf(code: Uint8Array, architecture: Architecture, hasRet
   return -1;
 }
 
+/** The first instruction of a function that the kernel emulates, up to where it may first turn off; -1 if there is none. */
+export function emulatedSiteOf(code: Uint8Array, architecture: Architecture): number {
+  if (architecture === 'arm64') return 0;
+  for (let at = 0; at < code.length; ) {
+    if (isEmulated(code, at)) return at;
+    const bytes = instructionBytes(code, at);
+    if (bytes === UNKNOWN || code[at] === 0xc3) return -1;
+    at += bytes;
+  }
+  return -1;
+}
+
 /** Offset, relative to this code, of the function that it calls first; null if it calls none before it returns. */
 export function firstCallOf(code: Uint8Array): number | null {
   for (let at = 0; at + 5 <= code.length; ) {

@@ -1,6 +1,8 @@
 // Event loops whose own functions tell when they turn to something else than a descriptor's bytes, and servers whose own
 // functions tell which request they are at (bpf/loop.bpf.c, bpf/unit.h), by the symbols that they are built to export. One is
 // watched when all of them are found.
+import { EXECUTION_ID } from './node-ids.js';
+
 export interface EventLoop {
   readonly name: string;
   /** Threads of its own that it gives work to: the loop goes on with what it was at when the work is done. */
@@ -38,6 +40,9 @@ export interface WorkPool {
   readonly runs: string;
 }
 
+/** Of V8: a promise for which somebody waits has been settled. Only the full symbol table has it. */
+export const SETTLES = 'Builtins_EnqueueMicrotask';
+
 /** Files, names, digests, compression: what libuv does on other threads. */
 const LIBUV: WorkPool = {
   gives: 'uv__work_submit',
@@ -68,5 +73,6 @@ export const UNIT_SERVERS: readonly UnitServer[] = [
 
 export const LOOP_SYMBOLS: readonly string[] = [
   ...EVENT_LOOPS.flatMap(({ deferred, turned }) => [...deferred, turned]),
+  EXECUTION_ID,
   ...UNIT_SERVERS.flatMap(({ functions }) => Object.keys(functions)),
 ];

@@ -5,7 +5,9 @@ import { CHANNEL_FUNCTIONS, goChannelPlaces } from './go-channels.js';
 import { goFunctions, isGo } from './go-functions.js';
 import { goRoutinePlaces, ROUTINE_FUNCTIONS } from './go-routines.js';
 import { goTlsPlaces, TLS_FUNCTIONS } from './go-tls.js';
-import { EVENT_LOOPS, LOOP_SYMBOLS, UNIT_SERVERS, type UnitRole } from './loop-probes.js';
+import { emulatedSiteOf } from './instructions.js';
+import { EVENT_LOOPS, LOOP_SYMBOLS, SETTLES, UNIT_SERVERS, type UnitRole } from './loop-probes.js';
+import { EXECUTION_ID, type NodeLayout, nodeLayout } from './node-ids.js';
 import { placesIn } from './probe-sites.js';
 import { executorPlaces, QUEUE_MODULE, queuePlaces } from './python-queues.js';
 import { TASK_SYMBOLS, taskPlaces } from './python-tasks.js';
@@ -22,11 +24,13 @@ export interface Attachment {
 export interface Target {
   /**
    * `buffer`: where TLS libraries put what they encrypt, a part of some of them; nobody is told of it.
-   * `channels`: used for much else, so probed only once a process hands requests over.
+   * `channels`, `promises`: used for much else, so probed only once a process hands requests over.
    */
-  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'queues' | 'channels' | 'greenlets' | 'buffer';
+  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'queues' | 'channels' | 'promises' | 'greenlets' | 'buffer';
   readonly library: string;
   readonly attachments: readonly Attachment[];
+  /** Of Node.js: where its threads keep the ids of what they run. */
+  readonly layout?: NodeLayout;
   /** Why it cannot be probed, '' if it can. */
   readonly detail: string;
 }
@@ -50,10 +54,10 @@ const NEEDS = TLS_LIBRARIES.map(({ needs }) => new Set(needs));
 const QUICK_NAMES_BYTES = 2 << 20;
 
 /** What programs use for much else: probed only where one is known to hand requests over. */
-export type QueuesTarget = Target & { readonly kind: 'queues' | 'channels' };
+export type QueuesTarget = Target & { readonly kind: 'queues' | 'channels' | 'promises' };
 
-export function isChannels(target: Target): target is QueuesTarget {
-  return target.kind === 'channels';
+export function isForHandOvers(target: Target): target is QueuesTarget {
+  return target.kind === 'channels' || target.kind === 'promises';
 }
 
 type Symbols = ReadonlyMap<string, FoundSymbol>;
@@ -62,7 +66,7 @@ export function targetsIn(executable: Executable): readonly Target[] {
   const symbols = executable.dynamicSymbols(SYMBOLS);
   return [
     ...tlsIn(executable, symbols),
-    ...loopsIn(symbols),
+    ...loopsIn(executable, symbols),
     ...unitsIn(symbols),
     ...tasksIn(executable, symbols),
     ...executorsIn(executable, symbols),
@@ -123,7 +127,7 @@ function placesTarget(
   return { kind, library, attachments, detail: '' };
 }
 
-function loopsIn(symbols: Symbols): readonly Target[] {
+function loopsIn(executable: Executable, symbols: Symbols): readonly Target[] {
   const targets: Target[] = [];
   for (const { name, deferred, turned } of EVENT_LOOPS) {
     const turn = symbols.get(turned);
@@ -131,7 +135,9 @@ function loopsIn(symbols: Symbols): readonly Target[] {
     if (turn === undefined || found.length < deferred.length) continue;
     const attachments = [{ program: 'loop_turned', offsets: [turn.offset], isReturn: false }];
     if (found.length > 0) attachments.unshift({ program: 'loop_deferred', offsets: found, isReturn: false });
-    targets.push({ kind: 'loop', library: name, attachments, detail: '' });
+    const executionId = symbols.get(EXECUTION_ID);
+    const layout = executionId === undefined ? null : nodeLayout(executable, turn, executionId, ARCHITECTURE);
+    targets.push({ kind: 'loop', library: name, attachments, ...(layout === null ? {} : { layout }), detail: '' });
   }
   return targets;
 }
@@ -169,7 +175,7 @@ export function poolsIn(executable: Executable): readonly Target[] {
   for (const { name, pool } of EVENT_LOOPS) {
     if (pool === null) continue;
     const { gives, queues, resumes, looked, runs } = pool;
-    const symbols = executable.staticSymbols(new Set([gives, queues, ...resumes, looked, runs]));
+    const symbols = executable.staticSymbols(new Set([gives, queues, ...resumes, looked, runs, SETTLES]));
     const offsets = (names: readonly string[]): number[] => names.flatMap(symbol => symbols.get(symbol)?.offset ?? []);
     const attachments = [
       { program: 'loop_resumed', offsets: offsets([runs]), isReturn: true },
@@ -178,10 +184,19 @@ export function poolsIn(executable: Executable): readonly Target[] {
       { program: 'loop_gives', offsets: offsets([gives]), isReturn: false },
       { program: 'loop_queues', offsets: offsets([queues]), isReturn: false },
     ];
-    if (attachments.some(attachment => attachment.offsets.length === 0)) continue;
-    targets.push({ kind: 'loop', library: name, attachments, detail: '' });
+    if (attachments.every(attachment => attachment.offsets.length > 0))
+      targets.push({ kind: 'loop', library: name, attachments, detail: '' });
+    const settles = symbols.get(SETTLES);
+    if (settles !== undefined) targets.push(...promisesIn(executable, settles));
   }
   return targets;
+}
+
+function promisesIn(executable: Executable, { offset, size }: FoundSymbol): readonly Target[] {
+  const site = emulatedSiteOf(executable.read(offset, size), ARCHITECTURE);
+  if (site < 0) return [];
+  const attachments = [{ program: 'loop_settles', offsets: [offset + site], isReturn: false }];
+  return [{ kind: 'promises', library: 'Node.js', attachments, detail: '' }];
 }
 
 function tasksIn(executable: Executable, symbols: Symbols): readonly Target[] {

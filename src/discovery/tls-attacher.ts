@@ -19,6 +19,7 @@ import {
   type MappedFile,
   mappedCode,
 } from './mapped-files.js';
+import type { NodeLayout } from './node-ids.js';
 import {
   NO_LIBRARY,
   NOT_BOUND,
@@ -29,7 +30,7 @@ import {
   opacityOfFile,
   REFUSED,
 } from './opacity.js';
-import { hasPool, isChannels, type QueuesTarget, queuesIn, type Target, takesLong, targetsIn } from './targets.js';
+import { hasPool, isForHandOvers, type QueuesTarget, queuesIn, type Target, takesLong, targetsIn } from './targets.js';
 
 /** The kernel's side. */
 export interface UserProbes {
@@ -41,7 +42,7 @@ export interface UserProbes {
 
 /** What became of a library, an event loop or a Go program. */
 export interface LibraryReport {
-  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'queues' | 'channels' | 'greenlets';
+  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'queues' | 'channels' | 'promises' | 'greenlets';
   readonly library: string;
   readonly path: string;
   readonly ok: boolean;
@@ -57,6 +58,8 @@ export interface TlsAttacherOptions {
   readonly expectsOthers: () => boolean;
   /** Its goroutines are followed. */
   readonly onRoutines: (pid: number) => void;
+  /** It is a Node.js whose ids can be read. */
+  readonly onNode: (pid: number, layout: NodeLayout) => void;
   readonly onReport: (report: LibraryReport) => void;
   /** For files that take long to read; null: they are read at once. */
   readonly inspector: Inspector | null;
@@ -69,8 +72,10 @@ interface KnownFile {
   hasRoutines: boolean;
   /** It runs programs in Python. */
   isPython: boolean;
-  /** A Go program's channels: probed once it hands requests over. */
-  channels: QueuesTarget | null;
+  /** A Go program's channels, the promises of Node.js: probed once it hands requests over. */
+  handOvers: QueuesTarget | null;
+  /** Of Node.js: where its threads keep the ids of what they run. */
+  layout: NodeLayout | null;
   /** It has probes, so that its inode cannot become another file's. */
   isProbed: boolean;
   readonly changedAt: number;
@@ -192,8 +197,8 @@ export class TlsAttacher {
   /** Its threads or tasks hand requests to each other: by the queues of its language, if that is known to have any? */
   followQueues(pid: number): void {
     const files = mappedCode(pid) ?? [];
-    const main = files[0] === undefined ? undefined : this.#files.get(files[0].key);
-    const program = main?.channels?.attachments[0]?.program ?? QUEUE_PROGRAM;
+    const target = files.map(({ key }) => this.#files.get(key)?.handOvers).find(one => one != null);
+    const program = target?.attachments[0]?.program ?? QUEUE_PROGRAM;
     if (!this.#options.probes.isSettled(program)) {
       if (this.#handingOver.size < WAITING_MAX) this.#handingOver.add(pid);
       return;
@@ -207,7 +212,7 @@ export class TlsAttacher {
         const identity = identityOf(executable.descriptor);
         const target = this.#queueFiles.has(identity)
           ? null
-          : (this.#files.get(file.key)?.channels ?? queuesIn(executable));
+          : (this.#files.get(file.key)?.handOvers ?? queuesIn(executable));
         if (target === null || this.#left.has(target.kind)) continue;
         this.#queueFiles.add(identity);
         const { kind, library, attachments } = target;
@@ -266,6 +271,7 @@ export class TlsAttacher {
       if (known.reason === NOT_LOOKED_AT) this.#await(known, pid);
       if (known.reason !== NO_LIBRARY) reason = known.reason;
       if (known.hasRoutines && isProgramOf(pid, file.path)) this.#options.onRoutines(pid);
+      if (known.layout !== null) this.#options.onNode(pid, known.layout);
       if (known.isPython) isPython = true;
       if (ASYNCIO.test(file.path)) hasTasks = true;
     }
@@ -383,8 +389,13 @@ export class TlsAttacher {
   }
 
   /** Nobody waits for them: until then the loop's threads are strangers to it. */
-  #attachPools({ path }: LargeFile, executable: Executable, { targets }: Inspected): void {
-    for (const { library, attachments } of targets) {
+  #attachPools({ path, known }: LargeFile, executable: Executable, { targets }: Inspected): void {
+    for (const target of targets) {
+      if (isForHandOvers(target)) {
+        known.handOvers = target;
+        continue;
+      }
+      const { library, attachments } = target;
       const detail = this.#attachAll(executable, attachments);
       if (detail !== '') this.#options.onReport({ kind: 'loop', library, path, ok: false, detail });
     }
@@ -419,7 +430,7 @@ export class TlsAttacher {
 
   /** Asks for all programs that are not. */
   #areSettled(targets: readonly Target[]): boolean {
-    const atOnce = targets.filter(target => !isChannels(target));
+    const atOnce = targets.filter(target => !isForHandOvers(target));
     const programs = atOnce.flatMap(({ attachments }) => attachments.map(({ program }) => program));
     return programs.filter(program => !this.#options.probes.isSettled(program)).length === 0;
   }
@@ -439,8 +450,8 @@ export class TlsAttacher {
 
   #probe(path: string, known: KnownFile, executable: Executable, targets: readonly Target[]): void {
     for (const target of targets) {
-      if (isChannels(target)) {
-        known.channels = target;
+      if (isForHandOvers(target)) {
+        known.handOvers = target;
         continue;
       }
       const { kind, library, attachments, detail } = target;
@@ -449,6 +460,7 @@ export class TlsAttacher {
       if (kind === 'buffer') continue;
       if (kind === 'tls') known.reason = refusal === '' ? NOT_BOUND : REFUSED;
       if (kind === 'routines' && refusal === '') known.hasRoutines = true;
+      if (refusal === '') known.layout = target.layout ?? known.layout;
       if (attachments.some(({ program }) => program === PYTHON_RUN)) known.isPython = true;
       this.#options.onReport({ kind, library, path, ok: refusal === '', detail: refusal });
     }
@@ -486,7 +498,8 @@ function newFile({ handle }: MappedFile): KnownFile {
   return {
     reason: NO_LIBRARY,
     hasRoutines: false,
-    channels: null,
+    handOvers: null,
+    layout: null,
     isPython: false,
     isProbed: false,
     changedAt: changedAt(handle),

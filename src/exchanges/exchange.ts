@@ -4,6 +4,7 @@
 import type { ConnectionEnd } from '../connections/connection.js';
 import type { Service } from '../enrichment/service.js';
 import type { TlsHandshake } from '../protocols/tls/handshake.js';
+import type { Supposition } from '../traces/answers.js';
 import type { ClientSight } from '../traces/client-sight.js';
 import type { TraceContext } from '../traces/context.js';
 import type { CallCount, ProcessWork } from '../traces/process-work.js';
@@ -173,6 +174,11 @@ export class Exchange {
   loopGrade: 'slice' | 'loop' = 'loop';
   /** CLIENT: from the request to it, its loop was at nothing else: no call can have been put off meanwhile. */
   isStraight = false;
+  /** CLIENT: what it may have been sent for; and it has shown that it was. */
+  supposed: Supposition | null = null;
+  isAnswered = false;
+  /** CLIENT: the call whose response had been taken when it was sent; null if that is not known. */
+  after: Exchange | null = null;
   /** CLIENT: the evidence is too weak for a parent: a link. */
   linked: Exchange | null = null;
   peerCalls: CallCount | null = null;

@@ -6,13 +6,14 @@ import {
   STAT_CHANNEL_VALUES,
   STAT_COUNT,
   STAT_GREENLET_SWITCHES,
+  STAT_PROMISES,
   STAT_QUEUE_ITEMS,
   STAT_TASK_STEPS,
 } from '../records/records.gen.js';
 import type { KernelFilter } from './kernel-filter.js';
 import type { Kernel } from './loader.js';
 
-export const STEP_KINDS = ['channels', 'tasks', 'greenlets', 'queues'] as const;
+export const STEP_KINDS = ['channels', 'tasks', 'greenlets', 'queues', 'promises'] as const;
 export type StepKind = (typeof STEP_KINDS)[number];
 
 interface Kind {
@@ -62,6 +63,14 @@ const KINDS: Readonly<Record<StepKind, Kind>> = {
     steps: 'switches a second are made between them',
     leaves: PYTHON,
     loss: OF_PYTHON,
+  },
+  promises: {
+    group: 'node promises',
+    stat: STAT_PROMISES,
+    name: 'promises of Node.js',
+    steps: 'are settled a second',
+    leaves: ['promises'],
+    loss: 'calls that wait for a timer have no parent',
   },
 };
 

@@ -44,6 +44,18 @@ export class KernelFilter {
     this.bumpSelection();
   }
 
+  /** Where its threads keep the ids of what they run. Until it ends, or runs another program. */
+  followNode(pid: number, handleAt: number, fieldsAt: number): void {
+    this.#keyView.setUint32(0, pid, true);
+    this.#valueView.setUint32(0, handleAt, true);
+    this.#valueView.setUint32(4, fieldsAt, true);
+    try {
+      this.#host.mapSet(this.#maps, 'node_layouts', this.#key, this.#value);
+    } catch {
+      // Full, or the process was over: what timers cause has no parent.
+    }
+  }
+
   removeProcess(pid: number): void {
     this.#keyView.setUint32(0, pid, true);
     this.#host.mapDelete(this.#maps, 'processes', this.#key);

@@ -288,6 +288,13 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
     loss: 'calls of threads that take their work from a queue of Python are not joined with the request that caused them',
   },
   {
+    name: 'node promises',
+    ways: [way('uprobe', { name: 'loop_settles', isForFiles: true })],
+    isRequired: false,
+    isLate: true,
+    loss: 'calls of Node.js after a timer are not joined with the request that caused them',
+  },
+  {
     name: 'greenlets',
     ways: [way('uprobe', ...['greenlet_made', 'greenlet_switched'].map(name => ({ name, isForFiles: true })))],
     isRequired: false,

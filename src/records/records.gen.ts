@@ -1692,7 +1692,7 @@ export class FrameReaderCursor {
 
 /** struct counters */
 export class CountersCursor {
-  static readonly SIZE = 248;
+  static readonly SIZE = 256;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1704,7 +1704,7 @@ export class CountersCursor {
   /** Offset of 17 elements. */
   readonly lossesOffset = 0;
 
-  /** Offset of 14 elements. */
+  /** Offset of 15 elements. */
   readonly statsOffset = 136;
 }
 
@@ -1991,7 +1991,8 @@ export const STAT_CHANNEL_VALUES = 10;
 export const STAT_QUEUE_ITEMS = 11;
 export const STAT_TASK_STEPS = 12;
 export const STAT_GREENLET_SWITCHES = 13;
-export const STAT_COUNT = 14;
+export const STAT_PROMISES = 14;
+export const STAT_COUNT = 15;
 /** Names of enum event_stat, without prefix. */
 export const EVENT_STAT_NAMES: Readonly<Record<number, string>> = {
   0: 'calls',
@@ -2008,7 +2009,8 @@ export const EVENT_STAT_NAMES: Readonly<Record<number, string>> = {
   11: 'queue_items',
   12: 'task_steps',
   13: 'greenlet_switches',
-  14: 'count',
+  14: 'promises',
+  15: 'count',
 };
 
 /** Where the fields of the records lie: written into recordings. */

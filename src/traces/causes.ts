@@ -29,6 +29,7 @@ import {
   type WorkEventCursor,
 } from '../records/records.gen.js';
 import { Answerers } from './answerers.js';
+import { Answers, type Supposition } from './answers.js';
 import { Claims } from './claims.js';
 import { HandOvers } from './hand-overs.js';
 import { Lineages } from './lineages.js';
@@ -55,11 +56,16 @@ export interface CausesOptions {
 const PINNED_MIN = 32;
 /** Of a loop's slice: nothing but the take can have set the thread to work. */
 const CAUSE_CERTAIN = CAUSE_GUARDED | CAUSE_SOLE;
+const LOOP_AT = CAUSE_LOOPS | CAUSE_TAKEN | CAUSE_GUARDED;
+/** What is sent was made when the loop was at that: it cannot have been put off before. */
+const MADE = CAUSE_RESUMED | CAUSE_SOLE;
 /** A response was taken when the loop had turned to nothing else since it had asked for it. */
 const DIRECT = CAUSE_DIRECT | CAUSE_GUARDED;
 /** Calls of one request that become its children: a request that lasts for ever (a subscription) makes no endless trace. */
 const MAX_CALLS = 1024;
 const MAX_CLOSED = 1024;
+/** Calls of a connection that are kept. */
+const MAX_RESPONDED = 64;
 /** A call waits for its request's response this long at most to become its child. */
 const CLAIM_NS = 60e9;
 
@@ -83,13 +89,16 @@ export class Causes {
   readonly #lineages: Lineages;
   readonly #handOvers: HandOvers;
   readonly #answerers: Answerers;
+  readonly #answers: Answers;
   /** Connections of calls by slot that ended lately: work that was given away when the response was read may still go on. */
   readonly #closed = new Map<number, Connection>();
   /** Of the record at hand: the thread's last take, and its last from a connection that it has not opened itself. */
   readonly #take = new Take();
   readonly #request = new Take();
-  /** Of what #ofSlice found last: Exchange.isStraight. */
+  /** Of what #ofSlice found last: Exchange.isStraight, .supposed and .after. */
   #isStraight = false;
+  #supposed: Supposition | null = null;
+  #after: Exchange | null = null;
 
   constructor(options: CausesOptions) {
     this.#options = options;
@@ -102,6 +111,7 @@ export class Causes {
     });
     this.#lineages = new Lineages(adopt);
     this.#handOvers = new HandOvers(adopt);
+    this.#answers = new Answers(adopt);
   }
 
   /** A write is at hand. */
@@ -117,6 +127,8 @@ export class Causes {
     const work = this.#workOf(connection.pid);
     const isTold = (take.flags & CAUSE_TOLD) !== 0;
     const request = isTold ? this.#requestOf(take) : this.#ofSlice(take, connection, work);
+    connection.connectSupposed = isTold ? null : this.#supposed;
+    connection.connectAfter = isTold ? null : this.#after;
     if (request === null) return;
     connection.connectFor = request;
     connection.isConnectCertain = isTold || (take.flags & CAUSE_CERTAIN) !== 0;
@@ -164,13 +176,16 @@ export class Causes {
     // First, else the connection that was opened for this very call would look like a second call beside it.
     this.#disengage(connection);
     if (exchange.cause !== null) work.engage(exchange.cause);
+    else if (exchange.supposed !== null) exchange.supposed.request.callCount++;
   }
 
   /** The request's head was seen, and no header of it says where it belongs. */
   settle(exchange: Exchange): void {
     const { cause, causeGrade } = exchange;
     if (exchange.kind !== KIND_CLIENT) return;
-    if (cause === null || causeGrade === '') this.#adopt(exchange, null, 'none');
+    if (cause === null && exchange.supposed !== null && exchange.work !== null)
+      this.#answers.add(exchange, exchange.supposed, exchange.work);
+    else if (cause === null || causeGrade === '') this.#adopt(exchange, null, 'none');
     else if (exchange.item > 0) this.#handOvers.add(exchange, cause);
     else if (causeGrade === 'goroutine' && exchange.start > 0 && exchange.work !== null)
       this.#lineages.add(exchange, cause, exchange.work, exchange.start);
@@ -183,12 +198,16 @@ export class Causes {
     const { work } = exchange;
     if (work === null) return;
     if (exchange.kind === KIND_SERVER) {
-      if (exchange.isServing && !exchange.isAnswering) this.#judgeThread(connection, exchange, work);
+      if (exchange.isServing && !exchange.isAnswering) {
+        this.#judgeThread(connection, exchange, work);
+        this.#judgeLoop(exchange, work);
+      }
       work.answer(exchange);
       return;
     }
     exchange.responseTid = connection.tid;
     if (connection.tid !== exchange.tid) work.isMigrating = true;
+    if (work.isWatched) noteResponded(connection, exchange);
     this.#release(exchange, work);
   }
 
@@ -213,6 +232,7 @@ export class Causes {
     this.#lineages.settle(nowNs);
     this.#handOvers.settle(nowNs);
     this.#answerers.settle(nowNs);
+    this.#answers.settle(nowNs);
   }
 
   /** The end of the input. */
@@ -220,6 +240,7 @@ export class Causes {
     this.#lineages.settleAll();
     this.#handOvers.settleAll();
     this.#answerers.settleAll();
+    this.#answers.settleAll();
   }
 
   #workOf(pid: number): ProcessWork {
@@ -286,6 +307,8 @@ export class Causes {
       this.#setCause(exchange, this.#ofThread(exchange, work), 'thread');
     if (exchange.cause === null) this.#setCause(exchange, loopCause, loopGrade);
     work.noteCall(exchange.peerCalls as CallCount, exchange.cause !== null);
+    const isNobodys = exchange.cause === null && exchange.supposed === null;
+    if (isWatched && isNobodys && work.orphaned()) this.#options.onHandOver?.(exchange.pid);
   }
 
   /** The request that the task was set to work by, or that it was started for. */
@@ -309,6 +332,9 @@ export class Causes {
     exchange.loopGrade = isCertain ? 'slice' : 'loop';
     if (exchange.cause === null || exchange.cause === request) exchange.loopCause = request;
     exchange.isStraight = isFirst ? connection.isConnectStraight : this.#isStraight;
+    exchange.supposed = isFirst ? connection.connectSupposed : this.#supposed;
+    exchange.after = isFirst ? connection.connectAfter : this.#after;
+    connection.connectSupposed = connection.connectAfter = null;
   }
 
   /** The request that the goroutine took, or that the one took which started it. */
@@ -367,22 +393,48 @@ export class Causes {
   #ofSlice(take: Take, connection: Connection, work: ProcessWork): Exchange | null {
     const { flags } = take;
     this.#isStraight = false;
+    this.#supposed = this.#after = null;
     if ((flags & CAUSE_LOOPS) === 0 || (flags & CAUSE_TAKEN) === 0) return null;
     if ((flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED)) !== 0) return null;
     if (work.isMigrating || (work.hasManyTakers && work.pinned < PINNED_MIN)) return null;
     const isResumed = (flags & CAUSE_RESUMED) !== 0;
+    connection.peerCalls ??= work.peer(peerKey(connection));
     let request = this.#requestOf(take);
     if (request !== null) this.#isStraight = !isResumed;
     else {
       const call = this.#callOf(take);
+      this.#after = call;
+      if (call !== null && call.cause === null) this.#suppose(call.supposed?.request ?? null, flags, connection, work);
       request = call?.cause ?? null;
       if (call === null || request === null || !request.isServing || call.causeGrade === 'thread') return null;
       if (call.causeGrade === 'task' && call.loopCause === null) return null;
-      this.#isStraight = call.isStraight && call.loopCause === request && (flags & DIRECT) === DIRECT;
+      this.#isStraight = !isResumed && call.isStraight && call.loopCause === request && (flags & DIRECT) === DIRECT;
     }
     if (this.#isStraight) return request;
-    connection.peerCalls ??= work.peer(peerKey(connection));
-    return work.isSole(request, connection.peerCalls, isResumed) ? request : null;
+    // What was made for a request may be for all who come later, too: an interval.
+    const isMade = isResumed && (flags & (CAUSE_SOLE | CAUSE_DIRECT)) !== 0;
+    if (!isMade && work.isSole(request, connection.peerCalls, isResumed)) return request;
+    this.#suppose(request, flags, connection, work);
+    return null;
+  }
+
+  /** The loop is at this request, and may send what another one, or the program itself, has put off. */
+  #suppose(request: Exchange | null, flags: number, { peerCalls }: Connection, work: ProcessWork): void {
+    if (request === null || !request.isServing || request.isAnswering || (flags & CAUSE_GUARDED) === 0) return;
+    if (request.callCount >= MAX_CALLS) return;
+    const mayBeOwn = (flags & MADE) !== MADE && peerCalls?.hasOwnCalls === true;
+    this.#supposed = { request, needsTrust: work.serving > 1 || mayBeOwn };
+  }
+
+  /** A loop gives the response to a request: what was it at? */
+  #judgeLoop(request: Exchange, work: ProcessWork): void {
+    const take = this.#take;
+    if ((take.flags & LOOP_AT) !== LOOP_AT || (take.flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED)) !== 0) return;
+    const taken = this.#requestOf(take);
+    const call = taken === null ? this.#callOf(take) : null;
+    const at = taken ?? call?.cause ?? call?.supposed?.request ?? null;
+    if (at !== null && at !== request) this.#answers.onStray(request, work);
+    else if (at !== null && call !== null) this.#answers.onAnswer(request, call, work);
   }
 
   /** The one request that was taken there and has not been answered; null if there are several. */
@@ -403,7 +455,12 @@ export class Causes {
     if (connection === null || matcher === null || !connection.isSynced) return null;
     if (connection.requestDirection === DIRECTION_INGRESS) return null;
     const call = matcher.lastResponded;
-    return call !== null && isBehind(connection, take.seq, call.responseStart) ? call : null;
+    if (call !== null && isBehind(connection, take.seq, call.responseStart)) return call;
+    for (let at = connection.responded.length - 1; at >= 0; at--) {
+      const one = connection.responded[at] as Exchange;
+      if (isBehind(connection, take.seq, one.responseStart)) return one;
+    }
+    return null;
   }
 
   #closedOne({ slot, generation }: Take): Connection | null {
@@ -487,6 +544,13 @@ export class Causes {
 function isBehind(connection: Connection, seq: number, start: number): boolean {
   const { ingress } = connection;
   return ingress.hasSeq && ingress.position + ((seq - ingress.nextSeq) | 0) > start;
+}
+
+/** Those of requests that are being served: what these have put off may be sent when the connection is used for others. */
+function noteResponded(connection: Connection, call: Exchange): void {
+  const isOpen = ({ cause, supposed }: Exchange): boolean => (cause ?? supposed?.request)?.isServing === true;
+  connection.responded = connection.responded.filter(isOpen).slice(1 - MAX_RESPONDED);
+  if (isOpen(call)) connection.responded.push(call);
 }
 
 function peerKey({ peer }: Connection): string {

@@ -1,4 +1,4 @@
-// Calls of goroutines and tasks of which it shows late whose they are. In: a call, with the request that it may be for. Until a moment after
+// Calls of which it shows late whose they are. In: a call, with the request that it may be for. Until a moment after
 // that request's response its trace waits (`trace.waiting`); then it is decided. Bounded in number and time.
 import type { Exchange } from '../exchanges/exchange.js';
 import type { Adopt } from './claims.js';

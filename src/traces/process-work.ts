@@ -57,7 +57,7 @@ export class ProcessWork {
   /** Of those: nothing sent yet, nobody called that has not responded. */
   idle = 0;
   /** Its loops are watched: what is said of calls is certain. */
-  #isWatched = false;
+  isWatched = false;
   /** A request has called several at once: one that waits for a call may still have another one queued. */
   #hasParallelCalls = false;
   readonly #calls = new CallCount();
@@ -81,6 +81,8 @@ export class ProcessWork {
   /** Requests, and calls while some were being served that are known to be for none of them. */
   #served = 0;
   #orphans = 0;
+  /** Responses, since the last stray one, that showed whose calls were while others were served. */
+  #apart = 0;
   /** How goroutines were started that have called for one whose request had been answered: they serve several. */
   readonly workers = new Set<number>();
 
@@ -96,8 +98,8 @@ export class ProcessWork {
 
   /** From now on. What was put down to requests before may have been a timer's. */
   watch(): void {
-    if (this.#isWatched) return;
-    this.#isWatched = true;
+    if (this.isWatched) return;
+    this.isWatched = true;
     this.#hasParallelCalls = false;
   }
 
@@ -110,6 +112,19 @@ export class ProcessWork {
     this.#orphans++;
     this.isHandingOver = this.#orphans >= ORPHANS_MIN && this.#orphans * ORPHANS_SHARE >= this.#served;
     return this.isHandingOver;
+  }
+
+  noteApart(): void {
+    this.#apart++;
+  }
+
+  noteStray(): void {
+    this.#apart = -APART_AGAIN;
+  }
+
+  /** It goes on with one request when it has taken what another one has asked for: not that one would know. */
+  get keepsApart(): boolean {
+    return this.#apart >= APART_MIN;
   }
 
   addWorker(start: number): void {
@@ -189,6 +204,9 @@ const ORPHANS_PAST = 256;
 /** Peers that are counted one by one; more share the count of all. */
 const MAX_PEERS = 256;
 const MAX_WORKERS = 65536;
+/** So many responses show that a program has no queues, and so many more that it has them no longer. */
+const APART_MIN = 32;
+const APART_AGAIN = 1024;
 /** Calls of nobody, one for so many requests at least. */
 const ORPHANS_MIN = 4;
 const ORPHANS_SHARE = 8;

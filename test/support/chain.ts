@@ -15,6 +15,7 @@ const CGI_SCRIPT = 'call.cgi';
 export type LinkKind =
   | 'nginx'
   | 'node'
+  | 'queues'
   | 'gunicorn'
   | 'gthread'
   | 'gevent'
@@ -100,6 +101,8 @@ async function commandOf(
   switch (kind) {
     case 'node':
       return [process.execPath, [path.join(SERVICES, 'node.mjs')]];
+    case 'queues':
+      return [process.execPath, [path.join(SERVICES, 'node_queues.mjs')]];
     case 'gunicorn':
     case 'gthread':
     case 'gevent': {

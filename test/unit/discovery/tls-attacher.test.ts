@@ -28,6 +28,7 @@ function attacher({ refuse = false, expectsOthers = false } = {}) {
     isObserved: pid => pid === process.pid,
     expectsOthers: () => expectsOthers,
     onRoutines: () => {},
+    onNode: () => undefined,
     onReport: report => reports.push(report),
     inspector: null,
   });
@@ -133,6 +134,7 @@ test('a process that turns out to speak TLS is looked at at once, whoever waits,
     },
     expectsOthers: () => false,
     onRoutines: () => undefined,
+    onNode: () => undefined,
     onReport: () => undefined,
     inspector: null,
   });
@@ -159,6 +161,7 @@ test('a file whose programs are still being loaded is probed once they are, and 
     isObserved: () => true,
     expectsOthers: () => false,
     onRoutines: () => undefined,
+    onNode: () => undefined,
     onReport: () => undefined,
     inspector: null,
   });

@@ -6,6 +6,7 @@ import {
   STAT_CHANNEL_VALUES,
   STAT_COUNT,
   STAT_GREENLET_SWITCHES,
+  STAT_PROMISES,
   STAT_QUEUE_ITEMS,
   STAT_TASK_STEPS,
 } from '../../../src/records/records.gen.js';
@@ -17,6 +18,7 @@ const STATS = {
   queues: STAT_QUEUE_ITEMS,
   tasks: STAT_TASK_STEPS,
   greenlets: STAT_GREENLET_SWITCHES,
+  promises: STAT_PROMISES,
 } as const;
 
 /** What is done when so many steps have been counted, of each kind on each CPU. */
