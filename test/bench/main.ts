@@ -16,6 +16,7 @@ import { runMacro, runNode } from './macro.js';
 import { Quiet } from './quiet.js';
 import { runRate } from './rate.js';
 import { runReplay } from './replay.js';
+import { runRuntimes } from './runtimes.js';
 import { runScale } from './scale.js';
 import { runSdk } from './sdk.js';
 import { runSizes } from './sizes.js';
@@ -30,6 +31,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   sizes: runSizes,
   floor: runFloor,
   kernel: runKernel,
+  runtimes: runRuntimes,
   replay: runReplay,
   encode: runEncode,
   sdk: runSdk,
