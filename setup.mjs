@@ -84,7 +84,7 @@ const BACKENDS = [
   { has: 'prometheus', packages: ['prometheus'], service: 'prometheus' },
   { has: '/usr/share/doc/python3-venv', packages: ['python3-venv'] },
 ];
-const TRACES = [...TEST, { has: 'javac', packages: ['default-jdk-headless'] }];
+const TRACES = [...TEST, { has: 'javac', packages: ['default-jdk-headless'] }, { has: 'mvn', packages: ['maven'] }];
 const ARM64 = [
   ...TEST,
   { has: 'qemu-system-aarch64', packages: ['qemu-system-arm'] },

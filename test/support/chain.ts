@@ -23,6 +23,7 @@ export type LinkKind =
   | 'go'
   | 'hands'
   | 'java'
+  | 'jvm'
   | 'cgi'
   | 'php'
   | 'apache'
@@ -57,6 +58,7 @@ const SETTLED_MS = 500;
 /** By source and flags of the build. */
 const goBinaries = new Map<string, Promise<string>>();
 let javaClasses: Promise<string> | null = null;
+let jvmClasses: Promise<string> | null = null;
 
 function goBinary(source: string, flags: string): Promise<string> {
   const key = `${source} ${flags}`;
@@ -82,6 +84,21 @@ async function compileJava(): Promise<string> {
   const build = await runCommand('javac', ['-d', directory, path.join(SERVICES, 'Chain.java')], { timeoutMs: 120_000 });
   if (build.exitCode !== 0) throw new Error(`javac failed: ${build.describe()}`);
   return directory;
+}
+
+/** With libraries that Maven fetches; the class path. */
+async function compileJvm(): Promise<string> {
+  const directory = temporaryDirectory('chain-jvm');
+  const source = path.join(SERVICES, 'java');
+  const libraries = path.join(directory, 'lib');
+  const fetch = ['-q', '-B', '-f', path.join(source, 'pom.xml'), 'dependency:copy-dependencies'];
+  const fetched = await runCommand('mvn', [...fetch, `-DoutputDirectory=${libraries}`], { timeoutMs: 300_000 });
+  if (fetched.exitCode !== 0) throw new Error(`mvn failed: ${fetched.describe()}`);
+  const classPath = `${directory}:${libraries}/*`;
+  const sources = ['Link', 'Clients', 'Servers'].map(name => path.join(source, `${name}.java`));
+  const build = await runCommand('javac', ['-d', directory, '-cp', classPath, ...sources], { timeoutMs: 120_000 });
+  if (build.exitCode !== 0) throw new Error(`javac failed: ${build.describe()}`);
+  return classPath;
 }
 
 /** Its name has PHP's version in it. */
@@ -127,6 +144,9 @@ async function commandOf(
     case 'java':
       javaClasses ??= compileJava();
       return ['java', ['-Xmx128m', '-cp', await javaClasses, 'Chain']];
+    case 'jvm':
+      jvmClasses ??= compileJvm();
+      return [options.JAVA ?? 'java', ['-Xmx128m', '-cp', await jvmClasses, 'Link']];
     case 'nginx': {
       const file = path.join(directory, 'nginx.conf');
       const to = (next[0] ?? '').replace('http://', '');

@@ -344,6 +344,43 @@ export const SCENARIOS: readonly Scenario[] = [
     concurrency: ALL,
     requests: 100,
   },
+  ...[
+    ['Tomcat and Apache HttpClient', 'tomcat', 'apache', ALL],
+    ['Tomcat and OkHttp', 'tomcat', 'okhttp', ALL],
+    ['Jetty and Apache HttpClient', 'jetty', 'apache', ALL],
+    ["Tomcat and the JDK's HttpClient", 'tomcat', 'jdk', [1, 10]],
+    ['Undertow and Apache HttpClient', 'undertow', 'apache', [1, 10]],
+    ['Vert.x', 'vertx', 'url', [1, 10]],
+  ].map(([what, SERVER, CLIENT, concurrency]) => ({
+    name: `java, ${what}`,
+    links: {
+      leaf: LEAF,
+      java: {
+        kind: 'jvm' as const,
+        calls: ['leaf', 'leaf'],
+        env: { SERVER: SERVER as string, CLIENT: CLIENT as string },
+      },
+    },
+    concurrency: concurrency as readonly number[],
+    requests: 100,
+  })),
+  ...[
+    ['jobs of a pool with a queue', 'submit', 'fixed'],
+    ['jobs of a ForkJoinPool', 'submit', 'fork'],
+    ['a call after the response, and calls of its own', 'late', 'fixed'],
+  ].map(([what = '', MODE = '', POOL = '']) => ({
+    name: `java, ${what}`,
+    links: {
+      leaf: LEAF,
+      java: {
+        kind: 'jvm' as const,
+        calls: ['leaf', 'leaf'],
+        env: { SERVER: 'undertow', CLIENT: 'apache', MODE, POOL, ...(MODE === 'late' ? { TICK_MS: '5' } : {}) },
+      },
+    },
+    concurrency: [10],
+    requests: 100,
+  })),
   {
     name: 'threads that take turns at waiting, two calls',
     links: { leaf: LEAF, leaders: { kind: 'leaders', calls: ['leaf', 'leaf'] } },
