@@ -138,6 +138,10 @@ static __always_inline void cause_of_write(struct thread_state *thread, struct c
 		cause->flags |= python_writes(thread, c, request);
 	} else if (thread->has_ids) {
 		node_sends(thread, c, cause);
+	} else if (thread->request.flags & CAUSE_CAME && !is_client(c) &&
+		   serves_other(&thread->request, c)) {
+		/* It was at that one: what it does next may be for either. */
+		thread->request.flags &= ~CAUSE_TAKEN;
 	}
 }
 

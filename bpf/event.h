@@ -85,7 +85,7 @@ enum event_cause_flag {
 	CAUSE_ROUTINE = 128, /* it is a goroutine's, not the thread's; with CAUSE_INHERITED: see CAUSE_START_SHIFT */
 	CAUSE_TASK = 512, /* it is an asyncio task's: see CAUSE_START_SHIFT */
 	CAUSE_STRAYED = 1024, /* with CAUSE_TASK: tasks that were started for the request call, and nobody waits for them */
-	CAUSE_CAME = 2048, /* another thread has taken it, and this one has come to it: see socket_asked in bpf/socket_call.h */
+	CAUSE_CAME = 2048, /* another thread has taken it, and this one has come to it: see socket_asked in bpf/socket_call.h, and bpf/java.h, also for responses */
 	CAUSE_TOLD = 4096, /* the program itself says that the thread is at it: see bpf/unit.h */
 	CAUSE_ITEM = 8192, /* the goroutine works on what one at the request put into a channel: see bpf/go_channel.h */
 	CAUSE_DIRECT = 16384, /* it has turned to nothing else since what was taken was asked for (of a response), or since it gave work away; with CAUSE_RESUMED, of Node.js: it runs what was made at that take */
@@ -156,7 +156,8 @@ enum event_stat {
 	STAT_TASK_STEPS = 12, /* of asyncio's tasks where these are followed */
 	STAT_GREENLET_SWITCHES = 13, /* likewise of greenlets */
 	STAT_PROMISES = 14, /* of Node.js, settled where they are followed */
-	STAT_COUNT = 15,
+	STAT_THREAD_PARKS = 15, /* waits of Java's threads where these are followed */
+	STAT_COUNT = 16,
 };
 
 struct event_header {

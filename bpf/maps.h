@@ -190,6 +190,7 @@ struct thread_state {
 	__u8 has_ids; /* of Node.js, see bpf/node.h */
 	__u8 has_arrived; /* the run of the context at hand: at a request, whose bytes woke it */
 	__u8 runs_greenlets; /* of Python: `context` is a greenlet, see bpf/greenlet.bpf.c */
+	__u8 is_parked; /* of Java: it waits until somebody wakes it, see bpf/java.h */
 	struct tls_call tls;
 	struct call_start call;
 	union {
@@ -300,6 +301,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct node_loop);
 } no_node_loop SEC(".maps");
+
+/* by a Parker of HotSpot: the thread that waits there. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct session_key);
+	__type(value, __u32);
+} parkers SEC(".maps");
 
 /* by the low bits of a thread id: the thread that was last found not to be observed, and as of
  * which epoch (the high half). Most threads of a machine are not, and that is all that they cost. */

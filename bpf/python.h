@@ -274,15 +274,15 @@ static __always_inline __u32 python_name(__u64 context, __u32 born)
 	return ((__u32)(name >> 48) | 1) << CAUSE_START_SHIFT;
 }
 
-/* Does the task answer somebody else? Then what it has called may be for others, too. */
-static __noinline bool python_serves_other(struct routine *task, struct connection *c)
+/* Does who is at the request answer somebody else? Then what it has called may be for others, too. */
+static __noinline bool serves_other(struct event_cause *request, struct connection *c)
 {
-	struct connection *own = bpf_map_lookup_elem(&connections, &task->request.slot);
+	struct connection *own = bpf_map_lookup_elem(&connections, &request->slot);
 
 	/* What is written there is what a session has encrypted. */
 	if (c->session)
 		return false;
-	return !own || own->generation != task->request.generation || own->sk != c->sk;
+	return !own || own->generation != request->generation || own->sk != c->sk;
 }
 
 /* The thread writes to `c`: what is the task at hand at? `request` is left as it is if
@@ -307,7 +307,7 @@ static __noinline __u32 python_writes(struct thread_state *thread, struct connec
 			python_strays(task);
 		return 0;
 	}
-	if (!is_client(c) && python_serves_other(task, c))
+	if (!is_client(c) && serves_other(&task->request, c))
 		task->serves_others = 1;
 	name = has_first ? python_name(task->first, task->first_born) :
 			   python_name(context, task->born);

@@ -30,6 +30,7 @@
 #include "socket_call.h"
 #include "uvloop.h"
 #include "python_queue.h"
+#include "java.h"
 #include "iov_iter.h"
 #include "socket_layer.h"
 #include "socket_fentry.bpf.c"
@@ -49,6 +50,7 @@
 #include "python.bpf.c"
 #include "uvloop.bpf.c"
 #include "greenlet.bpf.c"
+#include "java.bpf.c"
 
 /* The probe-read helpers are for GPL-compatible programs only. */
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -49,6 +49,7 @@ const LIBRARY_TEXTS: Readonly<Record<LibraryReport['kind'], readonly [string, st
   channels: ['channels', 'followed'],
   promises: ['promises', 'followed'],
   greenlets: ['greenlets', 'followed'],
+  'wake-ups': ['wake-ups of threads', 'followed'],
 };
 
 interface LastWords {

@@ -158,6 +158,7 @@ const PROBED = {
   channels: ['channels', 'are followed'],
   promises: ['promises', 'are followed'],
   greenlets: ['greenlets', 'are followed'],
+  'wake-ups': ['wake-ups of threads', 'are followed'],
 } as const;
 const OUTSIDE = 'encrypted connections are seen from outside only';
 const SAID: Readonly<Record<string, string>> = {

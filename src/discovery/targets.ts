@@ -6,6 +6,7 @@ import { goFunctions, isGo } from './go-functions.js';
 import { goRoutinePlaces, ROUTINE_FUNCTIONS } from './go-routines.js';
 import { goTlsPlaces, TLS_FUNCTIONS } from './go-tls.js';
 import { emulatedSiteOf } from './instructions.js';
+import { JVM_SYMBOL, wakeUpPlaces } from './java-threads.js';
 import { EVENT_LOOPS, LOOP_SYMBOLS, SETTLES, UNIT_SERVERS, type UnitRole } from './loop-probes.js';
 import { EXECUTION_ID, type NodeLayout, nodeLayout } from './node-ids.js';
 import { placesIn } from './probe-sites.js';
@@ -24,9 +25,19 @@ export interface Attachment {
 export interface Target {
   /**
    * `buffer`: where TLS libraries put what they encrypt, a part of some of them; nobody is told of it.
-   * `channels`, `promises`: used for much else, so probed only once a process hands requests over.
+   * `channels`, `promises`, `wake-ups`: used for much else, so probed only once a process hands requests over.
    */
-  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'queues' | 'channels' | 'promises' | 'greenlets' | 'buffer';
+  readonly kind:
+    | 'tls'
+    | 'loop'
+    | 'routines'
+    | 'tasks'
+    | 'queues'
+    | 'channels'
+    | 'promises'
+    | 'greenlets'
+    | 'wake-ups'
+    | 'buffer';
   readonly library: string;
   readonly attachments: readonly Attachment[];
   /** Of Node.js: where its threads keep the ids of what they run. */
@@ -47,6 +58,7 @@ const SYMBOLS: readonly string[] = [
   ...LOOP_SYMBOLS,
   ...TASK_SYMBOLS,
   QUEUE_MODULE,
+  JVM_SYMBOL,
   ...Object.values(GREENLET_SYMBOLS),
 ];
 const NEEDS = TLS_LIBRARIES.map(({ needs }) => new Set(needs));
@@ -54,10 +66,11 @@ const NEEDS = TLS_LIBRARIES.map(({ needs }) => new Set(needs));
 const QUICK_NAMES_BYTES = 2 << 20;
 
 /** What programs use for much else: probed only where one is known to hand requests over. */
-export type QueuesTarget = Target & { readonly kind: 'queues' | 'channels' | 'promises' };
+export type QueuesTarget = Target & { readonly kind: 'queues' | 'channels' | 'promises' | 'wake-ups' };
 
+/** Known with the rest of the file, but probed later. */
 export function isForHandOvers(target: Target): target is QueuesTarget {
-  return target.kind === 'channels' || target.kind === 'promises';
+  return target.kind === 'channels' || target.kind === 'promises' || target.kind === 'wake-ups';
 }
 
 type Symbols = ReadonlyMap<string, FoundSymbol>;
@@ -71,6 +84,7 @@ export function targetsIn(executable: Executable): readonly Target[] {
     ...tasksIn(executable, symbols),
     ...executorsIn(executable, symbols),
     ...greenletsIn(symbols),
+    ...wakeUpsIn(executable, symbols),
   ];
 }
 
@@ -213,6 +227,14 @@ function greenletsIn(symbols: Symbols): readonly Target[] {
   });
   if (attachments.length < Object.keys(GREENLET_SYMBOLS).length) return [];
   return [{ kind: 'greenlets', library: 'Python', attachments, detail: '' }];
+}
+
+function wakeUpsIn(executable: Executable, symbols: Symbols): readonly Target[] {
+  const places = wakeUpPlaces(executable, symbols, ARCHITECTURE);
+  if (places === null) return [];
+  const isRefused = typeof places === 'string';
+  const attachments = isRefused ? [] : places;
+  return [{ kind: 'wake-ups', library: 'Java', attachments, detail: isRefused ? places : '' }];
 }
 
 function executorsIn(executable: Executable, symbols: Symbols): readonly Target[] {

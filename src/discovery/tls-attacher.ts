@@ -42,7 +42,7 @@ export interface UserProbes {
 
 /** What became of a library, an event loop or a Go program. */
 export interface LibraryReport {
-  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'queues' | 'channels' | 'promises' | 'greenlets';
+  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'queues' | 'channels' | 'promises' | 'greenlets' | 'wake-ups';
   readonly library: string;
   readonly path: string;
   readonly ok: boolean;
@@ -72,7 +72,7 @@ interface KnownFile {
   hasRoutines: boolean;
   /** It runs programs in Python. */
   isPython: boolean;
-  /** A Go program's channels, the promises of Node.js: probed once it hands requests over. */
+  /** A Go program's channels, the promises of Node.js, how threads of Java wake each other: probed once it hands requests over. */
   handOvers: QueuesTarget | null;
   /** Of Node.js: where its threads keep the ids of what they run. */
   layout: NodeLayout | null;

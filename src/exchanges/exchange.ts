@@ -195,6 +195,8 @@ export class Exchange {
   /** CLIENT: its response has begun; the thread that took it. */
   isReleased = false;
   responseTid = 0;
+  /** The one that went on because of that, which another one had taken; 0: none that is known. */
+  returnedTid = 0;
 
   // -- trace
   #trace: TraceContext;

@@ -9,11 +9,12 @@ import {
   STAT_PROMISES,
   STAT_QUEUE_ITEMS,
   STAT_TASK_STEPS,
+  STAT_THREAD_PARKS,
 } from '../records/records.gen.js';
 import type { KernelFilter } from './kernel-filter.js';
 import type { Kernel } from './loader.js';
 
-export const STEP_KINDS = ['channels', 'tasks', 'greenlets', 'queues', 'promises'] as const;
+export const STEP_KINDS = ['channels', 'tasks', 'greenlets', 'queues', 'promises', 'wake-ups'] as const;
 export type StepKind = (typeof STEP_KINDS)[number];
 
 interface Kind {
@@ -46,6 +47,14 @@ const KINDS: Readonly<Record<StepKind, Kind>> = {
     name: 'queues of Python',
     steps: 'values a second go through them',
     leaves: ['queues'],
+    loss: HANDED_OVER,
+  },
+  'wake-ups': {
+    group: 'java wake-ups',
+    stat: STAT_THREAD_PARKS,
+    name: 'wake-ups of Java',
+    steps: 'waits a second are begun by its threads',
+    leaves: ['wake-ups'],
     loss: HANDED_OVER,
   },
   tasks: {

@@ -89,6 +89,9 @@ function withCopies({ name, programs }: Way): Way {
   return { name, programs: [...copies, ...programs] };
 }
 
+/** Programs for where HotSpot has a Parker: bpf/java.bpf.c. */
+const PARKS = [0, 1, 2, 3, 4, 5];
+
 export const PROBE_GROUPS: readonly ProbeGroup[] = [
   {
     name: 'socket calls',
@@ -293,6 +296,21 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
     isRequired: false,
     isLate: true,
     loss: 'calls of Node.js after a timer are not joined with the request that caused them',
+  },
+  {
+    name: 'java wake-ups',
+    ways: [
+      way(
+        'uprobe',
+        ...['unpark', 'park_end', ...PARKS.map(number => `park_${number}`)].map(name => ({
+          name: `java_${name}`,
+          isForFiles: true,
+        })),
+      ),
+    ],
+    isRequired: false,
+    isLate: true,
+    loss: 'calls of Java that one thread hands to another are not joined with the request that caused them',
   },
   {
     name: 'greenlets',

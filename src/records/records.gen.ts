@@ -1692,7 +1692,7 @@ export class FrameReaderCursor {
 
 /** struct counters */
 export class CountersCursor {
-  static readonly SIZE = 256;
+  static readonly SIZE = 264;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1704,7 +1704,7 @@ export class CountersCursor {
   /** Offset of 17 elements. */
   readonly lossesOffset = 0;
 
-  /** Offset of 15 elements. */
+  /** Offset of 16 elements. */
   readonly statsOffset = 136;
 }
 
@@ -1992,7 +1992,8 @@ export const STAT_QUEUE_ITEMS = 11;
 export const STAT_TASK_STEPS = 12;
 export const STAT_GREENLET_SWITCHES = 13;
 export const STAT_PROMISES = 14;
-export const STAT_COUNT = 15;
+export const STAT_THREAD_PARKS = 15;
+export const STAT_COUNT = 16;
 /** Names of enum event_stat, without prefix. */
 export const EVENT_STAT_NAMES: Readonly<Record<number, string>> = {
   0: 'calls',
@@ -2010,7 +2011,8 @@ export const EVENT_STAT_NAMES: Readonly<Record<number, string>> = {
   12: 'task_steps',
   13: 'greenlet_switches',
   14: 'promises',
-  15: 'count',
+  15: 'thread_parks',
+  16: 'count',
 };
 
 /** Where the fields of the records lie: written into recordings. */

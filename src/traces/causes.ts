@@ -118,6 +118,7 @@ export class Causes {
   onWrite(event: DataEventCursor): void {
     this.#take.set(event.causeSlot, event.causeGeneration, event.causeSeq, event.causeFlags);
     this.#request.set(event.requestSlot, event.requestGeneration, event.requestSeq, event.requestFlags);
+    if ((event.causeFlags & CAUSE_CAME) !== 0) this.#noteReturn(event.tid);
   }
 
   /** A process has connected: what it did so for will be what it sends first. */
@@ -362,6 +363,12 @@ export class Causes {
     return this.#options.find(slot, generation)?.isSynced === true;
   }
 
+  /** The response of a call has set the thread to work, which another one has read: is it at the request that the call is for? */
+  #noteReturn(tid: number): void {
+    const call = this.#callOf(this.#take);
+    if (call !== null && call.cause !== null && call.cause === this.#requestOf(this.#request)) call.returnedTid = tid;
+  }
+
   #setCause(exchange: Exchange, request: Exchange | null, grade: CauseGrade): void {
     if (request === null || !request.isServing || request.callCount >= MAX_CALLS) return;
     request.callCount++;
@@ -395,7 +402,7 @@ export class Causes {
     this.#isStraight = false;
     this.#supposed = this.#after = null;
     if ((flags & CAUSE_LOOPS) === 0 || (flags & CAUSE_TAKEN) === 0) return null;
-    if ((flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED)) !== 0) return null;
+    if ((flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED | CAUSE_CAME)) !== 0) return null;
     if (work.isMigrating || (work.hasManyTakers && work.pinned < PINNED_MIN)) return null;
     const isResumed = (flags & CAUSE_RESUMED) !== 0;
     connection.peerCalls ??= work.peer(peerKey(connection));
@@ -491,12 +498,18 @@ export class Causes {
       (connection.tid === request.tid) === ((this.#request.flags & CAUSE_CAME) === 0) &&
       (this.#request.flags & CAUSE_WAITED) === 0 &&
       !work.isInterleaved;
-    if (!isOneAtATime) this.#claims.refuse(request);
-    else
-      this.#claims.grant(
-        request,
-        call => call.causeGrade === 'thread' && call.tid === connection.tid && call.responseTid === call.tid,
-      );
+    if (!isOneAtATime) {
+      this.#claims.refuse(request);
+      return;
+    }
+    const { tid } = connection;
+    this.#claims.grant(request, call => {
+      if (call.causeGrade !== 'thread') return false;
+      if (call.tid === tid && (call.responseTid === tid || call.returnedTid === tid)) return true;
+      work.hasOrphans = true;
+      this.#noteHandOver(request.pid, work);
+      return false;
+    });
   }
 
   /** Who gives the response is not known to have come to the request; that matters where calls are made meanwhile. */

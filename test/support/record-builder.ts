@@ -232,6 +232,24 @@ export class Thread {
     return child;
   }
 
+  /** It wakes another thread of Java (bpf/java.h), which is at a request of its own with `isServing`. */
+  wakes(other: Thread, isServing: boolean): void {
+    const isAt = ({ flags }: Cause): boolean =>
+      (flags & gen.CAUSE_TAKEN) !== 0 && (flags & (gen.CAUSE_WAITED | gen.CAUSE_WOKEN | gen.CAUSE_ENDED)) === 0;
+    const came = (to: Cause, loops: number): Cause => ({
+      ...to,
+      flags: (loops & gen.CAUSE_LOOPS) | gen.CAUSE_TAKEN | gen.CAUSE_CAME,
+    });
+    other.cause = isAt(this.cause) ? came(this.cause, other.cause.flags) : { ...other.cause, flags: 0 };
+    if (
+      isServing ||
+      !isAt(this.request) ||
+      (this.request.flags & (gen.CAUSE_CAME | gen.CAUSE_LOOPS)) !== gen.CAUSE_LOOPS
+    )
+      return;
+    other.request = came(this.request, other.request.flags);
+  }
+
   /** A process that this thread forks. */
   forked(): Thread {
     const child = new Thread();

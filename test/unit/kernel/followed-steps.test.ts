@@ -9,6 +9,7 @@ import {
   STAT_PROMISES,
   STAT_QUEUE_ITEMS,
   STAT_TASK_STEPS,
+  STAT_THREAD_PARKS,
 } from '../../../src/records/records.gen.js';
 
 const SECOND = 1e9;
@@ -19,6 +20,7 @@ const STATS = {
   tasks: STAT_TASK_STEPS,
   greenlets: STAT_GREENLET_SWITCHES,
   promises: STAT_PROMISES,
+  'wake-ups': STAT_THREAD_PARKS,
 } as const;
 
 /** What is done when so many steps have been counted, of each kind on each CPU. */
@@ -45,6 +47,14 @@ test('up to the limit they are followed', () => {
   assert.deepEqual(look({ channels: [1000], queues: [999], tasks: [1000], greenlets: [1000] }, 2), []);
   assert.deepEqual(look({ channels: [3000], queues: [2999], tasks: [3000], greenlets: [3000] }, 4), []);
   assert.deepEqual(look({ channels: [9000], queues: [9999], tasks: [9000], greenlets: [9000] }, 4), [], 'no time');
+});
+
+test('wake-ups of threads of Java are left by themselves', () => {
+  const look = follow(1000);
+  assert.deepEqual(look({ 'wake-ups': [1001], tasks: [10] }, 1), [
+    'detach java wake-ups',
+    'wake-ups: wake-ups of Java are followed no more, calls below work that they hand over have no parent: 1001 waits a second are begun by its threads on one CPU, 1000 may (kernel.max_followed_steps)',
+  ]);
 });
 
 test('each CPU has that limit: what many of them do together costs none of them more', () => {

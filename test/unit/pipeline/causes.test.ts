@@ -127,6 +127,76 @@ test('a call whose response the thread did not wait for is not put down to its r
   assert.deepEqual(parents(harness.finish()), ['/a1']);
 });
 
+/** Two threads at requests, one call that the first one sends, and threads of a pool. */
+function javaThreads() {
+  const { harness } = threads();
+  const [one, pooled, selector] = [1, 3, 4].map(tid => harness.tape.thread(tid)) as [Thread, Thread, Thread];
+  const [first, second] = [1, 2].map(tid => harness.server({ pid: PID, tid }).opened()) as [Story, Story];
+  const call = harness.client({ pid: PID, tid: 1 }).opened();
+  const by = (story: Story, tid: number): Story => Object.assign(story, { tid });
+  return { harness, one, pooled, selector, first, second, call, by };
+}
+
+test('a call whose response another thread reads is for the request of the thread that this sets to work', () => {
+  for (const [wakers, expected] of [
+    [[4], '/a1 < /a (thread)'],
+    [[4, 3], '/a1 < /a (thread)'],
+    [[], '/a1'],
+    [[3], '/a1'],
+  ] as const) {
+    const { harness, one, selector, first, call, by } = javaThreads();
+    first.read(ask('/a'));
+    call.wrote(ask('/a1'));
+    selector.waited();
+    by(call, 4).read(responseText(200));
+    const chain = wakers.map(tid => harness.tape.thread(tid));
+    for (const [at, waker] of chain.entries()) waker.wakes(chain[at + 1] ?? one, chain[at + 1] === undefined);
+    first.wrote(responseText(200));
+    assert.deepEqual(parents(harness.finish()), [expected], `woken by ${wakers}`);
+  }
+});
+
+test('what an I/O thread has read is handed to the worker that it wakes, if that answers it', () => {
+  for (const [tid, expected] of [[3, ['/a1 < /a (thread)', '/late']] as const, [2, ['/a1', '/late']] as const]) {
+    const { harness, one, pooled, first, call, by } = javaThreads();
+    one.waited();
+    first.read(ask('/a'));
+    one.wakes(pooled, false);
+    by(call, 3).wrote(ask('/a1')).read(responseText(200));
+    by(first, tid).wrote(responseText(200));
+    call.wrote(ask('/late')).read(responseText(200));
+    assert.deepEqual(parents(harness.finish()), expected, `answered by ${tid}`);
+  }
+});
+
+test('a worker that takes something else out of the queue than what it was woken for has called for nobody known', () => {
+  const { harness, one, pooled, first, second, call, by } = javaThreads();
+  one.waited();
+  first.read(ask('/a'));
+  one.wakes(pooled, false);
+  second.read(ask('/b'));
+  by(call, 3).wrote(ask('/b1')).read(responseText(200));
+  by(second, 3).wrote(responseText(200));
+  pooled.request.flags = 0; // cause_of_write in bpf/cause.h
+  call.wrote(ask('/a1')).read(responseText(200));
+  by(first, 3).wrote(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/a1', '/b1']);
+});
+
+test("a job that a thread gives to a pool is nobody known's, whoever is woken when it is done", () => {
+  for (const tid of [1, 2]) {
+    const { harness, one, pooled, first, second, call, by } = javaThreads();
+    first.read(ask('/a'));
+    second.read(ask('/b'));
+    one.wakes(pooled, false);
+    by(call, 3).wrote(ask('/x')).read(responseText(200));
+    pooled.wakes(harness.tape.thread(tid), true);
+    second.wrote(responseText(200));
+    first.wrote(responseText(200));
+    assert.deepEqual(parents(harness.finish()), ['/x'], `${tid} is woken`);
+  }
+});
+
 test('a request that was answered causes nothing any more', () => {
   for (const process of [threads(), loop()]) {
     const { harness } = process;
