@@ -363,6 +363,8 @@ export const SCENARIOS: readonly Scenario[] = [
     },
     concurrency: concurrency as readonly number[],
     requests: 100,
+    // Who wakes whom is followed from then on.
+    ...(SERVER === 'undertow' ? { before: 40 } : {}),
   })),
   ...[
     ['jobs of a pool with a queue', 'submit', 'fixed'],
@@ -380,6 +382,7 @@ export const SCENARIOS: readonly Scenario[] = [
     },
     concurrency: [10],
     requests: 100,
+    before: 40,
   })),
   {
     name: 'threads that take turns at waiting, two calls',
