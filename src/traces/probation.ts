@@ -59,6 +59,7 @@ export class Probation<T extends OnProbation> {
   }
 
   settle(nowNs: number): void {
+    if (this.#waiting.size === 0) return;
     const { afterNs, isIts } = this.#options;
     for (const [call, found] of this.#waiting) {
       const { server } = call;
