@@ -410,7 +410,8 @@ export class Causes {
     if (request !== null) this.#isStraight = !isResumed;
     else {
       const call = this.#callOf(take);
-      this.#after = call;
+      // Else what a loop calls for itself, one after the other, would hang together for ever.
+      if (call !== null && isForOpen(call)) this.#after = call;
       if (call !== null && call.cause === null) this.#suppose(call.supposed?.request ?? null, flags, connection, work);
       request = call?.cause ?? null;
       if (call === null || request === null || !request.isServing || call.causeGrade === 'thread') return null;
@@ -559,11 +560,15 @@ function isBehind(connection: Connection, seq: number, start: number): boolean {
   return ingress.hasSeq && ingress.position + ((seq - ingress.nextSeq) | 0) > start;
 }
 
-/** Those of requests that are being served: what these have put off may be sent when the connection is used for others. */
+/** Is it for a request that is being served? */
+function isForOpen({ cause, supposed }: Exchange): boolean {
+  return (cause ?? supposed?.request)?.isServing === true;
+}
+
+/** What requests that are being served have put off may be sent when the connection is used for others. */
 function noteResponded(connection: Connection, call: Exchange): void {
-  const isOpen = ({ cause, supposed }: Exchange): boolean => (cause ?? supposed?.request)?.isServing === true;
-  connection.responded = connection.responded.filter(isOpen).slice(1 - MAX_RESPONDED);
-  if (isOpen(call)) connection.responded.push(call);
+  connection.responded = connection.responded.filter(isForOpen).slice(1 - MAX_RESPONDED);
+  if (isForOpen(call)) connection.responded.push(call);
 }
 
 function peerKey({ peer }: Connection): string {
