@@ -183,6 +183,22 @@ test('threads of a pool (Puma, Jetty, waitress): their calls are those of the re
     await agent.stop();
   }));
 
+test('Node.js: calls after timers are their request’s; those of pools, locks and queues are never another one’s', () =>
+  withChain(async (chain, receiver) => {
+    await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
+    const floors = { timers: FLOOR_OF_LOOP, pool: 0, mutex: 0, own: 0 };
+    for (const MODE of Object.keys(floors))
+      await chain.add(MODE, { kind: 'queues', calls: ['leaf', 'leaf'], env: { MODE, LIMIT: '2' } });
+    const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
+    for (const name of Object.keys(floors)) await chain.load(name, 1, 2 * REQUESTS, 6);
+    await arrive(chain, receiver, Object.keys(floors), 4 * REQUESTS);
+    const losses = `${await agent.losses()}\n${agent.child.describe()}`;
+    await agent.stop();
+    const { calls, background } = judgeSpans(chain, receiver.spans(), '');
+    for (const [name, floor] of Object.entries(floors)) assertRight(name, calls.get(name), 4 * REQUESTS, floor, losses);
+    assert.equal(background.wrong, 0, background.examples.join('\n'));
+  }));
+
 test('a loop whose timers nobody sees: its calls are joined where it had nothing else to do', () =>
   withChain(async (chain, receiver) => {
     await chain.add('leaf', { kind: 'go' });
