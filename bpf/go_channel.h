@@ -109,14 +109,14 @@ static __noinline void go_gives(__u64 address, __u64 channel, struct go_given *g
 	giver->filled = channel;
 	if (giver->takes_items) {
 		giver->has_passed = 1;
-		if (go_is_over(&giver->item))
-			return;
 		given->request = giver->item;
 		given->request.flags &= CAUSE_TAKEN | CAUSE_ITEM;
 		given->given_name = giver->item.flags & CAUSE_ITEM ?
 					    giver->item.flags >> CAUSE_START_SHIFT :
 					    0;
 		given->given_calls = giver->has_called;
+		if (go_is_over(&giver->item))
+			given->request.flags = 0;
 	} else if (!go_is_over(&giver->request)) {
 		given->request = giver->request;
 		given->request.flags = CAUSE_TAKEN | CAUSE_ITEM;
@@ -179,11 +179,15 @@ static __noinline void go_comes(__u64 address, struct go_given *given)
 	struct routine *taker = routine_find(address);
 	struct event_cause *request;
 
-	if (!taker || given->giver == address || go_is_over(&given->request))
+	if (!taker || given->giver == address)
 		return;
 	request = taker->takes_items ? &taker->item : &taker->request;
-	if (!go_is_over(request))
+	if (go_is_over(request))
+		return;
+	if (!go_is_over(&given->request))
 		go_returns(given, request, taker->takes_items ? address : 0);
+	else if (!taker->takes_items)
+		go_tell(given, WORK_STRAYED); /* the item's own request has been answered meanwhile */
 }
 
 /* The goroutine has taken an item, whose request is another one than that of the last. */
@@ -218,6 +222,15 @@ static __noinline void go_begins(struct routine *taker, struct go_given *given)
 	go_works(taker, &given->request, is_sure);
 }
 
+/* A further item of the request that it is at: also for this one it has to give something
+ * back, whatever it has handed on before. */
+static __always_inline void go_takes_more(struct routine *taker, struct event_cause *request)
+{
+	taker->has_passed = 0;
+	if (!taker->open[0].flags)
+		taker->open[0] = *request;
+}
+
 /* The goroutine takes what was given out of the channel. */
 static __noinline void go_takes(__u64 address, __u64 channel, __u32 bytes, struct go_given *given)
 {
@@ -238,8 +251,7 @@ static __noinline void go_takes(__u64 address, __u64 channel, __u32 bytes, struc
 		if (taker->request.flags & CAUSE_TAKEN && !(taker->request.flags & CAUSE_INHERITED))
 			return;
 		if (is_same && taker->takes_items) {
-			if (!taker->open[0].flags)
-				taker->open[0] = given->request;
+			go_takes_more(taker, &given->request);
 			return;
 		}
 		/* It was started for the request, and gets more of it from one that works for it. */
@@ -323,7 +335,7 @@ static __noinline void go_fills(__u64 address, __u64 channel, __u64 place)
 	struct routine *lies;
 
 	go_gives(address, channel, &given);
-	if (!given.request.flags && !given.is_timed) {
+	if (!given.request.flags && !given.given_name && !given.is_timed) {
 		routine_forget(place);
 		return;
 	}

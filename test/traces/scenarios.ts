@@ -494,6 +494,7 @@ export const SCENARIOS: readonly Scenario[] = [
     ['workers that answer for several at once', 'single', [1, 10, 50]],
     ['workers that take the next item first', 'ahead', [1, 10, 50]],
     ['workers that answer in another order', 'async', [1, 10, 50]],
+    ['workers that answer each second time in another order', 'again', [1, 10, 50]],
     ['a dispatcher that gives the latest first', 'stack', [1, 10, 50]],
     ['a channel that only wakes', 'bell', [1, 10, 50]],
     ['calls of its own with the same pool', 'tokens', [1, 10]],

@@ -5,8 +5,8 @@
 // items of no request between). Those that tempt to join wrongly: batch (several items, then the calls), single (several
 // items, one call for all), ahead (the next item before the answer), stack (a dispatcher that keeps items and gives the latest
 // first), bell (items in a list, a channel that only wakes), tokens (goroutines of no request that share a pool with
-// requests), late (the call after the answer), mutex (a channel as a lock), async (answers in another order than items),
-// notes (nobody waits, one call for each five).
+// requests), late (the call after the answer), mutex (a channel as a lock), async (answers in another order than items), again
+// (the same, with an item alone between), notes (nobody waits, one call for each five).
 package main
 
 import (
@@ -160,10 +160,16 @@ func work(mode string, tickURL string) {
 	}
 }
 
-// Takes two items, makes their calls at once in the order of their coming, answers in the other one.
-func async() {
+// Takes two items, makes their calls at once in the order of their coming, answers in the other one. `isAgain`: before each
+// two an item alone, whose request's next item is often the first of the two.
+func async(isAgain bool) {
 	for {
 		one := <-jobs
+		if isAgain {
+			one.answer <- call(one.url)
+			time.Sleep(time.Millisecond)
+			one = <-jobs
+		}
 		var other *job
 		select {
 		case other = <-jobs:
@@ -287,8 +293,8 @@ func main() {
 	tick := next[0] + "/c/tick"
 	for index := 0; index < workers; index++ {
 		switch mode {
-		case "async":
-			go async()
+		case "async", "again":
+			go async(mode == "again")
 		case "stack", "notes", "tokens":
 		default:
 			go work(mode, tick)
