@@ -549,6 +549,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     if (named !== null && exchange.hasOwnHeader && this.#instrumented?.noteCall(exchange, named) === true)
       this.#options.onInstrumented?.(exchange.service as Service, 'calls');
     if (exchange.parentEvidence === '') this.causes.settle(exchange);
+    else if (exchange.hasOwnHeader && this.#instrumented?.tellsServed(exchange.service) === true)
+      this.causes.settleTold(exchange);
     this.remoteJoins?.onHead(exchange);
   }
 
@@ -607,6 +609,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   /** Its place in its trace is final: it is counted, and told unless its trace is still to be decided. */
   #export(exchange: Exchange): void {
     this.correlator.end(exchange);
+    exchange.trace.isOut = true;
     const isSampled = this.#options.wantsSpans && this.sampling.isSampled(exchange);
     const first = isSampled || this.tail === null ? exchange : firstOf(exchange);
     if (exchange.kind === KIND_SERVER) this.serverParents[serverEvidence(exchange)]++;

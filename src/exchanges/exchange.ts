@@ -41,6 +41,12 @@ export class Frames {
   uncounted: UncountedReason = '';
 }
 
+interface SpanOfTrace {
+  readonly trace: TraceContext;
+  readonly span0: number;
+  readonly span1: number;
+}
+
 export class Exchange {
   readonly kind: ExchangeKind;
   peer: Peer;
@@ -209,11 +215,15 @@ export class Exchange {
    *  a client on another host), or what shows inside a process. */
   parentEvidence: '' | 'header' | 'sequence' | 'remote_sequence' | CauseGrade = '';
   /** The span of a header that was not made the parent, for a link; null if none. */
-  refusedParent: { readonly trace: TraceContext; readonly span0: number; readonly span1: number } | null = null;
+  refusedParent: SpanOfTrace | null = null;
+  /** CLIENT: what the SDK on the other side called for it, in the trace that it began; a link where that is another one. */
+  begun: SpanOfTrace | null = null;
   /** The exchange whose span is the parent, where it is on this host. */
   parentExchange: Exchange | null = null;
   /** CLIENT: its process wrote the header that names the parent, it did not hand it on. */
   hasOwnHeader = false;
+  /** CLIENT: the request whose trace waits until it is known whether the header's trace was begun for it. */
+  begunFor: Exchange | null = null;
   /** SERVER: the context that it came with, else that of the first header that its process wrote for it. */
   toldContext: RemoteParent | null = null;
   /** CLIENT: its server's exchange was seen on this host. */

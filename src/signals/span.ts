@@ -311,8 +311,9 @@ export class SpanWriter {
     if (exchange.parentEvidence !== '') encoder.string(semconv.PARENT_EVIDENCE, exchange.parentEvidence);
     const { linked } = exchange;
     if (linked !== null) encoder.link(linked.trace, linked.span0, linked.span1);
-    const { refusedParent } = exchange;
+    const { refusedParent, begun } = exchange;
     if (refusedParent !== null) encoder.link(refusedParent.trace, refusedParent.span0, refusedParent.span1);
+    if (begun !== null && !begun.trace.hasIdsOf(exchange.trace)) encoder.link(begun.trace, begun.span0, begun.span1);
     if (exchange.connectTrace !== null && (exchange.connectSpan0 !== 0 || exchange.connectSpan1 !== 0)) {
       encoder.link(exchange.connectTrace, exchange.connectSpan0, exchange.connectSpan1);
     }

@@ -194,6 +194,18 @@ export class Causes {
     else this.#adopt(exchange, cause, causeGrade);
   }
 
+  /**
+   * A header that the process's SDK wrote names the call's parent, and shows which trace it began for the request; which
+   * waits until it is known that the call is for it.
+   */
+  settleTold(exchange: Exchange): void {
+    const request = exchange.cause ?? exchange.supposed?.request ?? null;
+    if (request === null || (exchange.trace.flags & 1) === 0) return;
+    exchange.begunFor = request;
+    request.trace.waiting++;
+    this.settle(exchange);
+  }
+
   /** The first byte of a response was given, or taken. */
   respond(connection: Connection, exchange: Exchange): void {
     const { work } = exchange;
@@ -507,6 +519,7 @@ export class Causes {
     this.#claims.grant(request, call => {
       if (call.causeGrade !== 'thread') return false;
       if (call.tid === tid && (call.responseTid === tid || call.returnedTid === tid)) return true;
+      if (call.hasOwnHeader) return false;
       work.hasOrphans = true;
       this.#noteHandOver(request.pid, work);
       return false;
@@ -536,12 +549,29 @@ export class Causes {
     });
   }
 
+  #isStrong(grade: CauseGrade): boolean {
+    const { threshold } = this.#options;
+    return threshold !== 'none' && CAUSE_GRADES.indexOf(grade) <= CAUSE_GRADES.indexOf(threshold);
+  }
+
+  /** A call whose header began a trace is for this request: as far as nothing of it has left, its trace is that one. */
+  #nameAfter(client: Exchange, server: Exchange | null, grade: CauseGrade | 'none'): void {
+    if (client.begunFor !== null) client.begunFor.trace.waiting--;
+    client.begunFor = null;
+    if (server === null || grade === 'none' || !this.#isStrong(grade)) return;
+    const { trace, parent0: span0, parent1: span1 } = client;
+    server.trace.borrow(trace);
+    if (server.parentExchange !== null) server.parentExchange.begun ??= { trace, span0, span1 };
+  }
+
   #adopt(client: Exchange, server: Exchange | null, grade: CauseGrade | 'none'): void {
+    if (client.hasOwnHeader) {
+      this.#nameAfter(client, server, grade);
+      return;
+    }
     this.found[grade]++;
     if (server === null || grade === 'none') return;
-    const { threshold, limits } = this.#options;
-    const isStrong = threshold !== 'none' && CAUSE_GRADES.indexOf(grade) <= CAUSE_GRADES.indexOf(threshold);
-    if (!isStrong || !limits.admitsCall(client, server)) {
+    if (!this.#isStrong(grade) || !this.#options.limits.admitsCall(client, server)) {
       client.linked = server;
       return;
     }

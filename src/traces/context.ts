@@ -41,8 +41,14 @@ export class TraceContext {
   flags = 1;
   /** `tracestate` as received, '' if none. */
   state = '';
-  /** The ids came from an incoming header: someone else's decision to sample is to be honoured. */
+  /** The decision to sample came from elsewhere, with or without ids: it is to be honoured. */
   isRemote = false;
+  /** The ids are those of a header, or of another host. */
+  isNamed = false;
+  /** The ids are those with which an SDK on the way began its trace. */
+  isBorrowed = false;
+  /** Something with these ids has left: they stay. */
+  isOut = false;
   /** Decided by sampling.ts; null: not yet. */
   isSampled: boolean | null = null;
   /** It is exported although it was not sampled: tail.ts. */
@@ -69,7 +75,8 @@ export class TraceContext {
     const from = this.root;
     const into = other.root;
     if (from === into) return true;
-    if (from.isRemote && into.isRemote && !from.hasIdsOf(into)) return false;
+    if (from.isNamed && into.isNamed && !from.hasIdsOf(into)) return false;
+    if (from.isBorrowed) into.borrow(from);
     into.waiting += from.waiting;
     from.waiting = 0;
     into.calls += from.calls;
@@ -79,7 +86,21 @@ export class TraceContext {
     return true;
   }
 
-  hasIdsOf({ id0, id1, id2, id3 }: TraceContext): boolean {
+  /** Takes the ids of a trace that an SDK began for a request of this one; false if it has to keep its own. */
+  borrow({ id0, id1, id2, id3, flags }: Pick<TraceContext, 'id0' | 'id1' | 'id2' | 'id3' | 'flags'>): boolean {
+    if (this.isNamed || this.isBorrowed || this.isOut || this.isDetached) return false;
+    this.id0 = id0 | 0;
+    this.id1 = id1 | 0;
+    this.id2 = id2 | 0;
+    this.id3 = id3 | 0;
+    this.flags = flags;
+    this.isRemote = true;
+    this.isBorrowed = true;
+    this.isSampled = null;
+    return true;
+  }
+
+  hasIdsOf({ id0, id1, id2, id3 }: Pick<TraceContext, 'id0' | 'id1' | 'id2' | 'id3'>): boolean {
     return this.id0 === id0 && this.id1 === id1 && this.id2 === id2 && this.id3 === id3;
   }
 

@@ -109,6 +109,7 @@ export class Correlator {
     trace.flags = parent.flags;
     trace.isRemote = !parent.isDeferred;
     if (!isNamed) return null;
+    trace.isNamed = true;
     trace.id0 = parent.id0 | 0;
     trace.id1 = parent.id1 | 0;
     trace.id2 = parent.id2 | 0;

@@ -61,14 +61,19 @@ export class InstrumentedServices {
     return true;
   }
 
+  /** Is what the process serves told by its SDK? */
+  tellsServed(service: Service | null): boolean {
+    return service !== null && this.has(service) && !this.#callers.has(service);
+  }
+
   /**
    * Does the process's SDK tell this exchange? What it serves, and the calls that it wrote a header into; a call without
    * one is not known to the SDK.
    */
   tells(exchange: Exchange): boolean {
     const { service } = exchange;
-    if (service === null || !this.has(service)) return false;
-    return exchange.kind === KIND_SERVER ? !this.#callers.has(service) : exchange.hasOwnHeader;
+    if (exchange.kind === KIND_SERVER) return this.tellsServed(service);
+    return exchange.hasOwnHeader && this.has(service);
   }
 }
 

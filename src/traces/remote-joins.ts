@@ -215,6 +215,7 @@ export class RemoteJoins {
       return false;
     }
     const { trace } = exchange;
+    if (!isProvisional) trace.isOut = true;
     words.push(exchange.pairRequestSeq);
     words.push(exchange.pairResponseSeq);
     words.push(checkOf(exchange));
@@ -261,6 +262,7 @@ export class RemoteJoins {
       trace.id3 = id3;
       trace.flags = flags & FLAG_SAMPLED;
       trace.isRemote = true;
+      trace.isNamed = true;
       trace.isSampled = null;
     }
     exchange.parent0 = span0;

@@ -54,6 +54,19 @@ test('a decision to sample that comes without ids is honoured', () => {
   assert.deepEqual(harness.drops(), { sampled: 1 });
 });
 
+test('a decision to sample without ids that is handed on does not part the trace', () => {
+  const harness = new Harness({ hasConnectSpans: false });
+  const server = harness.server({ slot: 1, pid: PROXY, tid: PROXY }).opened();
+  server.read(requestText('GET /in', ['Host: a', 'b3: 1']));
+  const client = harness.client({ slot: 2, pid: PROXY, tid: PROXY }).opened();
+  client.wrote(requestText('GET /out', ['Host: a', 'b3: 1'])).read(responseText());
+  server.wrote(responseText());
+  const spans = harness.finish();
+  const [called, served] = [3, 2].map(kind => spans.find(span => span.kind === kind));
+  assert.equal(called?.parentSpanId, served?.spanId);
+  assert.equal(called?.traceId, served?.traceId);
+});
+
 test('a request id is kept', () => {
   const harness = new Harness();
   harness

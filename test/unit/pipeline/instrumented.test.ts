@@ -139,3 +139,53 @@ test('an SDK that continues a trace, or says nothing, tells what its service ser
     assert.deepEqual(made.instrumented, ['shop']);
   }
 });
+
+/** The buyer calls the shop, which exports traces, with these fields; on thread `tid` the shop calls with a header of its own. */
+function chain(made: Harness, incoming: readonly string[], flags = '01', tid = SHOP): void {
+  made.client({ slot: 1, pid: SHOP }).opened().wrote(EXPORT).read(responseText());
+  const request = requestText('GET /order', ['Host: a', ...incoming]);
+  const asked = made.client({ slot: 2, pid: BUYER, egressSeq: 100, ingressSeq: 200 }).opened().wrote(request);
+  const served = made.server({ slot: 3, pid: SHOP, tid: SHOP, ingressSeq: 100, egressSeq: 200 }).opened();
+  served.read(request);
+  const header = `traceparent: 00-${TRACE}-${SDK_SPAN}-${flags}`;
+  const call = made.client({ slot: 4, pid: SHOP, tid }).opened();
+  call.wrote(requestText('GET /stock', ['Host: a', header])).read(responseText());
+  served.wrote(responseText());
+  asked.read(responseText());
+}
+
+test('a request that came without a header has the trace that the SDK of its server began for it', () => {
+  const made = harness();
+  chain(made, []);
+  const [asked, ...others] = made.finish();
+  assert.equal(others.length, 0);
+  assert.deepEqual([asked?.kind, asked?.traceId, asked?.parentSpanId], [3, TRACE, '']);
+  assert.deepEqual(asked?.links, []);
+  assert.equal(made.pipeline.causes.found.none, 1, 'the header is the call’s parent: only the export had none');
+});
+
+test('a trace that has a name keeps it, and has a link to the one that the SDK began; one that was not sampled is let be', () => {
+  const named = 'f'.repeat(32);
+  const made = harness();
+  chain(made, [`traceparent: 00-${named}-${'e'.repeat(16)}-01`]);
+  const [asked] = made.finish();
+  assert.equal(asked?.traceId, named);
+  assert.deepEqual(
+    asked?.links.map(link => [link.traceId, link.spanId]),
+    [[TRACE, SDK_SPAN]],
+  );
+  const unsampled = harness();
+  chain(unsampled, [], '00');
+  const [alone, ...others] = unsampled.finish();
+  assert.equal(others.length, 0);
+  assert.notEqual(alone?.traceId, TRACE);
+  assert.deepEqual(alone?.links, []);
+});
+
+test('a call of another thread, at nobody’s request, says nothing of the trace', () => {
+  const made = harness();
+  chain(made, [], '01', SHOP + 1);
+  const [span, ...others] = made.finish();
+  assert.equal(others.length, 0);
+  assert.notEqual(span?.traceId, TRACE);
+});
