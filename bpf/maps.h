@@ -370,6 +370,11 @@ struct routine {
 			__u32 telling; /* callbacks of its items for a loop, that have set nobody to work so far */
 			__u32 serves_others; /* it has answered on a connection that is not its request's */
 			__u64 apart[PY_APART_MAX]; /* copies of its own that have called on other threads */
+			__u64 job; /* of an executor's item, which names it: see bpf/python_job.h; 0: not known */
+			__u64 outer; /* of such an item, or its job: the job at which it was put in */
+			__u32 outer_born; /* of that */
+			__u32 is_work; /* an item of an executor's */
+			__u32 name; /* of a job, and of those within it */
 		};
 		struct { /* a goroutine, see bpf/go_channel.h */
 			struct event_cause item; /* what it took out of a channel last; CAUSE_ITEM: for certain it is at that */

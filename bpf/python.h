@@ -285,6 +285,33 @@ static __noinline bool serves_other(struct event_cause *request, struct connecti
 	return !own || own->generation != request->generation || own->sk != c->sk;
 }
 
+/* The job that an executor's item is, if it goes on. */
+static __noinline struct routine *job_of_item(struct routine *item)
+{
+	struct routine *job = routine_find(item->job);
+
+	return job && job->born == item->born && !job->has_ended ? job : NULL;
+}
+
+/* A thread of an executor calls somebody: bpf/python_job.h. 0: nobody knows for whom. */
+static __noinline __u32 job_calls(struct routine *item)
+{
+	struct routine *job = job_of_item(item), *outer;
+
+	if (!job || job->strayed)
+		return 0;
+	if (job->outer) {
+		outer = routine_find(job->outer);
+		if (!outer || outer->born != job->outer_born || outer->has_ended || outer->strayed)
+			return 0;
+		if (!job->calls)
+			__sync_fetch_and_add(&outer->calling, 1);
+		outer->calls = 1;
+	}
+	job->calls = 1;
+	return CAUSE_TASK | CAUSE_TAKEN | CAUSE_ITEM | job->name;
+}
+
 /* The thread writes to `c`: what is the task at hand at? `request` is left as it is if
  * that is not known. Returns the task's own name, 0 if that is so. */
 static __noinline __u32 python_writes(struct thread_state *thread, struct connection *c,
@@ -292,9 +319,18 @@ static __noinline __u32 python_writes(struct thread_state *thread, struct connec
 {
 	__u64 context = python_at(thread);
 	struct routine *task = routine_find(context), *first;
-	bool has_first = task && (task->starter || is_item(context));
+	bool has_first;
 	__u32 flags, name;
 
+	if (!task && context && thread->item) {
+		/* What an executor runs in a context of its own is what it was given to do. */
+		task = item_at_hand(thread);
+		if (task && task->job)
+			context = thread->item;
+		else
+			task = NULL;
+	}
+	has_first = task && (task->starter || is_item(context));
 	if (!task || !(task->request.flags & CAUSE_TAKEN)) {
 		/* What the thread has read was another one's. */
 		if (thread->runs_greenlets)
@@ -322,6 +358,11 @@ static __noinline __u32 python_writes(struct thread_state *thread, struct connec
 		python_calls(task, context);
 	}
 	flags = CAUSE_TASK | CAUSE_TAKEN | name;
+	if (task->job && is_client(c)) {
+		flags = job_calls(task);
+		if (!flags)
+			return 0;
+	}
 	if (task->starter)
 		flags |= CAUSE_INHERITED;
 	first = python_first(task);

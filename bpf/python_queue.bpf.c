@@ -103,3 +103,38 @@ int python_deque_popleft(struct pt_regs *ctx)
 	item_got(thread, object, ARGUMENT1(ctx));
 	return 0;
 }
+
+/* deque.remove(deque, object) */
+SEC("uprobe")
+int python_deque_remove(struct pt_regs *ctx)
+{
+	struct thread_state *thread = queue_thread();
+	struct routine *waiter = thread ? routine_find(item_of(ARGUMENT2(ctx))) : NULL;
+
+	if (!waiter)
+		return 0;
+	if (thread->item)
+		waiter_woken(thread, waiter);
+	routine_forget(item_of(ARGUMENT2(ctx)));
+	return 0;
+}
+
+/* RLock.acquire(lock, ...), RLock.__enter__(lock), RLock._acquire_restore(lock, ...) */
+SEC("uprobe")
+int python_lock_taken(struct pt_regs *ctx)
+{
+	struct thread_state *thread = queue_thread();
+
+	if (thread && !thread->runs_greenlets)
+		lock_taken(thread, ARGUMENT1(ctx));
+	return 0;
+}
+
+/* An RLock is freed: another one may lie there next. */
+SEC("uprobe")
+int python_lock_freed(struct pt_regs *ctx)
+{
+	if (queue_thread())
+		routine_forget(job_of_lock(ARGUMENT1(ctx)));
+	return 0;
+}

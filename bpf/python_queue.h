@@ -94,6 +94,35 @@ static __noinline bool is_callback(__u64 object)
 	return *(__u32 *)name == HANDLE_NAME || *(__u32 *)name == UV_LOOP_NAME;
 }
 
+/* _WorkItem, of concurrent.futures.thread: how the name of its type begins and goes on. */
+#define WORK_NAME 0x496b726f575fULL
+#define WORK_NAME_MASK 0xffffffffffffULL
+
+static __noinline bool is_work_item(__u64 object)
+{
+	char name[UV_NAME_MAX] = {};
+	__u64 type = 0;
+
+	return !bpf_probe_read_user(&type, sizeof(type), (void *)(object + PY_OBJECT_TYPE)) &&
+	       py_type_name(type, name) && (*(__u64 *)name & WORK_NAME_MASK) == WORK_NAME;
+}
+
+/* What a thread at a request gives to an executor, maybe while it does such work itself. */
+static __noinline void work_put(struct thread_state *thread, struct routine *item)
+{
+	struct routine *outer = item_at_hand(thread);
+
+	item->is_work = 1;
+	if (!outer || !outer->job)
+		return;
+	item->outer = outer->job;
+	outer = job_of_item(outer);
+	if (outer && !outer->outer)
+		item->outer_born = outer->born;
+	else
+		item->is_work = 0;
+}
+
 /* The thread puts the object into a queue; one of an executor's, with `hands_over`, or one that
  * may be a pool as well. */
 static __noinline void item_put(struct thread_state *thread, __u64 object, bool hands_over)
@@ -128,6 +157,8 @@ static __noinline void item_put(struct thread_state *thread, __u64 object, bool 
 	} else if (putter) {
 		item->is_copy = 1;
 		python_starts(item, context, putter);
+	} else if (hands_over && is_work_item(object)) {
+		work_put(thread, item);
 	}
 }
 

@@ -41,11 +41,20 @@ export class Pointers {
   toText(text: string, isTail = false): number[] {
     const strings = this.#places(text, isTail);
     if (strings.size === 0) return [];
-    const found = [...this.#targets].filter(([, target]) => strings.has(target)).map(([place]) => place);
+    return this.#to(strings);
+  }
+
+  /** Where pointers to this address lie. */
+  toAddress(address: number): number[] {
+    return this.#to(new Set([address]));
+  }
+
+  #to(addresses: ReadonlySet<number>): number[] {
+    const found = [...this.#targets].filter(([, target]) => addresses.has(target)).map(([place]) => place);
     for (const name of DATA_SECTIONS) {
       const section = this.#executable.section(name);
       if (section === null) continue;
-      for (const string of strings) found.push(...this.#pointersIn(section, string));
+      for (const address of addresses) found.push(...this.#pointersIn(section, address));
     }
     return found.slice(0, PLACES_MAX);
   }

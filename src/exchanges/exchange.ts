@@ -196,8 +196,11 @@ export class Exchange {
   caller = 0;
   /** The program itself said which request it is for. */
   isTold = false;
-  /** CLIENT: its goroutine had taken what this number names out of a channel; 0: it was at the request itself. */
+  /** CLIENT: its goroutine had taken what this number names out of a channel, or its thread has it from an executor; 0: it was at
+   *  the request itself. */
   item = 0;
+  /** SERVER: who gave the response is known to have been at this request alone. */
+  isOwnAnswer = false;
   /** CLIENT: its response has begun; the thread that took it. */
   isReleased = false;
   responseTid = 0;

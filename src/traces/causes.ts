@@ -330,6 +330,7 @@ export class Causes {
     this.#setCause(exchange, this.#requestOf(this.#request), 'task');
     if (exchange.cause === null) return;
     exchange.start = flags >>> CAUSE_START_SHIFT;
+    if ((flags & CAUSE_ITEM) !== 0) exchange.item = exchange.start;
     exchange.isStarted = (flags & CAUSE_INHERITED) !== 0;
     exchange.caller = this.#take.flags >>> CAUSE_START_SHIFT;
   }
@@ -515,9 +516,14 @@ export class Causes {
       this.#claims.refuse(request);
       return;
     }
+    request.isOwnAnswer = true;
     const { tid } = connection;
     this.#claims.grant(request, call => {
-      if (call.causeGrade !== 'thread') return false;
+      if (call.causeGrade !== 'thread') {
+        work.hasOrphans = true;
+        this.#noteHandOver(request.pid, work);
+        return false;
+      }
       if (call.tid === tid && (call.responseTid === tid || call.returnedTid === tid)) return true;
       if (call.hasOwnHeader) return false;
       work.hasOrphans = true;
@@ -539,6 +545,7 @@ export class Causes {
    */
   #judgeTask(request: Exchange, flags: number): void {
     const name = flags >>> CAUSE_START_SHIFT;
+    request.isOwnAnswer = true;
     const isStarted = (flags & CAUSE_INHERITED) !== 0;
     const responder = this.#take.flags >>> CAUSE_START_SHIFT;
     const isStrayed = (flags & CAUSE_STRAYED) !== 0;

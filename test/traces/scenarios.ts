@@ -215,6 +215,31 @@ export const SCENARIOS: readonly Scenario[] = [
     requests: 100,
   },
   ...[
+    ['two jobs at once', 'jobs'],
+    ['two jobs in turn, by map', 'jobs_map'],
+    ['jobs that wait for jobs', 'jobs_within'],
+    ['a job that nobody waits for', 'jobs_late'],
+    ['jobs that make the latest call', 'jobs_latest'],
+    ['a job that comes and goes', 'jobs_worker'],
+  ].map(([what, MODE = '']) => ({
+    name: `gunicorn threads, ${what}`,
+    links: { leaf: LEAF, gthread: { kind: 'gthread' as const, calls: ['leaf', 'leaf'], env: { MODE } } },
+    concurrency: ALL,
+    requests: 100,
+  })),
+  {
+    name: 'gunicorn threads, jobs, and those of a timer',
+    links: { leaf: LEAF, gthread: { kind: 'gthread', calls: ['leaf', 'leaf'], env: { MODE: 'jobs', TICK_MS: '3' } } },
+    concurrency: [1, 10],
+    requests: 100,
+  },
+  {
+    name: 'waitress, two jobs at once',
+    links: { leaf: LEAF, waitress: { kind: 'waitress', calls: ['leaf', 'leaf'], env: { MODE: 'jobs' } } },
+    concurrency: ALL,
+    requests: 100,
+  },
+  ...[
     ['two calls', '', ALL],
     ['a call after the response', 'late', [1, 10]],
     ['a greenlet for each call', 'spawn', [10]],

@@ -69,7 +69,7 @@ test('uvloop is followed where its streams are written, in a build whose names l
   assert.ok((found[0]?.offsets.length ?? 0) >= 4, JSON.stringify(found));
 });
 
-test('queues are followed where they are filled and emptied: deques and buffers', () => {
+test('queues are followed where they are filled and emptied: deques and buffers, and locks of futures', () => {
   const [interpreter] = files();
   const executable = Executable.open(interpreter) as Executable;
   const found = queuePlaces(executable, 'x64');
@@ -78,10 +78,10 @@ test('queues are followed where they are filled and emptied: deques and buffers'
   assert.deepEqual(
     found.map(({ program, offsets }) => [program, offsets.length]),
     // Buffers also by their operators.
-    Object.entries({ deque_popleft: 1, deque_append: 1, buffer_find: 2, buffer_extend: 2 }).map(([name, count]) => [
-      `python_${name}`,
-      count,
-    ]),
+    Object.entries({
+      ...{ deque_popleft: 1, deque_append: 1, buffer_find: 2, buffer_extend: 2 },
+      ...{ lock_freed: 1, lock_taken: 2, deque_remove: 1 },
+    }).map(([name, count]) => [`python_${name}`, count]),
   );
 });
 

@@ -98,3 +98,34 @@ test('the end of the input decides about all that wait', () => {
   handOvers.settleAll();
   assert.equal(parents.get(call), request);
 });
+
+test('a job of Python is its request’s if the one that asks for its result gives the response, unless one has done something for others', () => {
+  const calls: Exchange[] = [];
+  const job = (item: number, pid = PID): Exchange => {
+    const call = make(KIND_CLIENT, item);
+    call.causeGrade = 'task';
+    call.pid = pid;
+    calls.push(call);
+    return call;
+  };
+  let others: Exchange | null = null;
+  let own: Exchange | null = null;
+  const parents = play((handOvers, _add, request) => {
+    own = request;
+    own.isOwnAnswer = true;
+    others = make(KIND_SERVER);
+    handOvers.add(job(7), request);
+    handOvers.add(job(8), others); // somebody else gives its response
+    handOvers.add(job(9), request); // nobody asks for it
+    handOvers.add(job(10, PID + 1), request);
+    handOvers.add(job(11, PID + 1), request);
+    handOvers.onReturned(request, 7);
+    handOvers.onReturned(others, 8);
+    handOvers.onReturned(request, 10);
+    handOvers.onStrayed(PID + 1, 11);
+  });
+  assert.deepEqual(
+    calls.map(call => parents.get(call)),
+    [own, null, null, null, null],
+  );
+});
