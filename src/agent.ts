@@ -156,7 +156,10 @@ class Agent {
     switch (message.type) {
       case 'traces':
         this.#handover.taken(message.bytes.length);
-        this.#sinks?.offerTraces(message.bytes, message.spanCount, () => this.#handover.release(message.slot));
+        this.#sinks?.offerTraces(message.bytes, message.spanCount, () => undefined);
+        return;
+      case 'traces_in_slot':
+        this.#onTracesInSlot(message);
         return;
       case 'connections':
         this.#sinks?.showConnections(message.summaries, message.omitted);
@@ -190,6 +193,11 @@ class Agent {
         this.#onWorkerEnded();
         return;
     }
+  }
+
+  #onTracesInSlot({ slot, byteLength, spanCount }: FromWorker & { readonly type: 'traces_in_slot' }): void {
+    this.#handover.taken(byteLength);
+    this.#sinks?.offerTraces(this.#handover.read(slot, byteLength), spanCount, () => this.#handover.release(slot));
   }
 
   #onReady(message: FromWorker & { readonly type: 'ready' }): void {

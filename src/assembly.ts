@@ -204,7 +204,8 @@ export class Assembly {
     for (const { bytes, spanCount } of batches) {
       const slot = this.#handover?.slotOf(bytes) ?? NO_SLOT;
       if (this.#hasRoom(bytes.length, spanCount)) {
-        this.#post({ type: 'traces', bytes, spanCount, slot }, slot === NO_SLOT ? [bytes.buffer as ArrayBuffer] : []);
+        if (slot === NO_SLOT) this.#post({ type: 'traces', bytes, spanCount }, [bytes.buffer as ArrayBuffer]);
+        else this.#post({ type: 'traces_in_slot', slot, byteLength: bytes.length, spanCount });
       } else this.#handover?.release(slot);
     }
     if (this.#summaries.length === 0) return;

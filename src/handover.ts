@@ -67,6 +67,11 @@ export class Handover {
     return buffer instanceof SharedArrayBuffer ? this.memory.slots.indexOf(buffer) : NO_SLOT;
   }
 
+  /** The request in a slot: this end's own view of it, since one that crosses would count as new memory of this thread's. */
+  read(slot: number, byteLength: number): Uint8Array {
+    return new Uint8Array(this.memory.slots[slot] as SharedArrayBuffer, 0, byteLength);
+  }
+
   /** Nobody reads the request any more. Once for each that was allocated. */
   release(slot: number): void {
     if (slot !== NO_SLOT) Atomics.or(this.#words, FREE, 1 << slot);

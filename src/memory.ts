@@ -4,7 +4,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { loadHost } from './kernel/host.js';
 
-type Collect = (options?: { readonly type: 'minor' }) => void;
+type Collect = () => void;
 
 let collect: Collect | null = null;
 
@@ -24,9 +24,4 @@ function collector(): Collect {
 export function releaseMemory(): void {
   collector()();
   loadHost().releaseMemory();
-}
-
-/** Of this thread: what was allocated lately and is not used any more, above all buffers; 0.2 to 0.6 ms on the main thread. */
-export function collectYoung(): void {
-  collector()({ type: 'minor' });
 }

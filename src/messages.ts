@@ -47,8 +47,9 @@ export type FromWorker =
       readonly bootNs: number;
       readonly clock: ClockState;
     }
-  /** `slot`: of the handover, where `bytes` lie; it wants it back. */
-  | { readonly type: 'traces'; readonly bytes: Uint8Array; readonly spanCount: number; readonly slot: number }
+  | { readonly type: 'traces'; readonly bytes: Uint8Array; readonly spanCount: number }
+  /** The first `byteLength` of a slot of the handover, which wants it back. */
+  | { readonly type: 'traces_in_slot'; readonly slot: number; readonly byteLength: number; readonly spanCount: number }
   | { readonly type: 'join'; readonly batch: JoinBatch }
   | { readonly type: 'connections'; readonly summaries: readonly ConnectionSummary[]; readonly omitted: number }
   | {
