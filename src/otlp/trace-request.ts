@@ -31,6 +31,8 @@ const DEFAULT_MAX_REQUEST_BYTES = 3.5 * 1024 * 1024;
 const DEFAULT_MAX_BUFFERED_BYTES = 32 * 1024 * 1024;
 /** What an idle encoder keeps. */
 const KEPT_BYTES = 1024 * 1024;
+/** A burst's memory is given back, by halves, when that many flushes in a row have used less than a quarter of it. */
+const FLUSHES_TO_SHRINK = 16;
 
 const SPANS = 0x12;
 const TRACE_ID = 0x0a;
@@ -91,6 +93,7 @@ export class TraceRequestEncoder {
   #group: ServiceGroup | null = null;
   #isOpen = false;
   #bodyStart = 0;
+  #smallFlushes = 0;
 
   constructor(options: TraceRequestOptions) {
     this.#clock = options.clock;
@@ -252,9 +255,11 @@ export class TraceRequestEncoder {
     const writer = this.#writer;
     const requests = this.#groups.takeRequests(writer.bytes);
     this.#group = null;
-    // What a burst needed is given back by halves, so that a steady load does not pay for it each time.
-    const isMostlyUnused = writer.at < writer.capacityBytes / 4;
-    writer.reset(isMostlyUnused ? Math.max(KEPT_BYTES, writer.capacityBytes / 2) : writer.capacityBytes);
+    // Not at the first: large flushes come between small ones, and what V8 is given it counts as a reason to collect.
+    this.#smallFlushes = writer.at < writer.capacityBytes / 4 ? this.#smallFlushes + 1 : 0;
+    const gives = this.#smallFlushes >= FLUSHES_TO_SHRINK;
+    if (gives) this.#smallFlushes = 0;
+    writer.reset(gives ? Math.max(KEPT_BYTES, writer.capacityBytes / 2) : writer.capacityBytes);
     return requests;
   }
 
