@@ -18,7 +18,8 @@ export const JOIN_SECTION = {
         also: {
           type: 'words',
           default: [],
-          pattern: '^([^\\s/:@,\\[\\]]+|\\[[0-9a-fA-F:.]+\\])(:(\\d{1,4}|[1-5]\\d{4}|6[0-4]\\d{3}|65[0-4]\\d\\d|655[0-2]\\d|6553[0-5]))?$',
+          pattern:
+            '^([^\\s/:@,\\[\\]]+|\\[[0-9a-fA-F:.]+\\])(:(\\d{1,4}|[1-5]\\d{4}|6[0-4]\\d{3}|65[0-4]\\d\\d|655[0-2]\\d|6553[0-5]))?$',
           patternHelp: 'host:port',
           help: 'Further nodes of the same cluster, or replicas that may take over, as host:port: tried in turn where one cannot be used.',
         },

@@ -169,7 +169,12 @@ export class RedisConnection {
     if (socket !== this.#socket) return;
     try {
       this.#reader.append(chunk);
-      for (let reply = this.#reader.next(); reply !== undefined; reply = this.#reader.next()) this.#onReply(reply);
+      // One reply may end the connection: the others say nothing of use then.
+      while (!socket.destroyed) {
+        const reply = this.#reader.next();
+        if (reply === undefined) return;
+        this.#onReply(reply);
+      }
     } catch (error) {
       socket.destroy(error instanceof Error ? error : new Error(String(error)));
     }

@@ -96,6 +96,27 @@ test('what is offered is found; keys live as long as configured; passwords and u
   }
 });
 
+test('a database that is not there, or a password that nobody asked for: it says so, and is not up for a moment', async () => {
+  const redis = await Redis.start();
+  const free = await Redis.start(['--requirepass', '']);
+  const ups: string[] = [];
+  const onUp = (place: string): number => ups.push(place);
+  const stores = [open(redis.port, { database: 99, onUp }), open(free.port, { onUp })];
+  try {
+    const [database, password] = stores as [Watched, Watched];
+    await until('both to be refused, and tried again', 10_000, () =>
+      stores.every(({ downs }) => downs.length > 2) ? true : null,
+    );
+    assert.deepEqual(ups, []);
+    assert.match(database.downs[0] ?? '', /DB index is out of range/);
+    assert.match(password.downs[0] ?? '', /without any password configured/);
+  } finally {
+    for (const { store } of stores) store.close();
+    await redis.kill();
+    await free.kill();
+  }
+});
+
 test('a server that stalls is given up, one that dies is tried again; meanwhile commands are dropped at once', async () => {
   const redis = await Redis.start();
   const watched = open(redis.port);
