@@ -8,6 +8,7 @@ import { createJoins } from './agent-joins.js';
 import { AdminPage } from './agent-metrics-page.js';
 import { type AgentSinks, createSinks } from './agent-sinks.js';
 import type { AgentOptions } from './cli/options.js';
+import { say } from './cli/output.js';
 import type { Config } from './config/schema.js';
 import { AgentError, EXIT } from './errors.js';
 import { Handover } from './handover.js';
@@ -76,7 +77,7 @@ class Agent {
   constructor(config: Config, options: AgentOptions) {
     this.#config = config;
     this.#options = options;
-    // `trace` shows requests, not that it is ready.
+    // `trace` shows requests, and in one line of its own that it can.
     const level = options.mode === 'trace' && config.log.level === 'info' ? 'warn' : config.log.level;
     this.#log = new Logger({ level, format: config.log.format });
     this.#events = new Events(this.#counters, this.#log);
@@ -215,6 +216,7 @@ class Agent {
       this.#admin === null ? 'ready' : `ready; http://${this.#admin.host}:${this.#admin.port} has /metrics`,
       { version: this.#version },
     );
+    if (this.#options.mode === 'trace') say('what comes from now on is shown; Ctrl-C ends');
     const { intervalMs } = this.#config.metrics;
     this.#metricsTimer = setInterval(() => {
       this.#page

@@ -23,18 +23,15 @@ async function tracing(args: readonly string[], server: Server, use: (child: Chi
     env: { UNDERSPAN_ADMIN_PORT: String(await freePort()) },
   });
   try {
-    await until(
-      'the first line of underspan trace',
-      20_000,
-      async () => {
-        assert.ok(child.isRunning, child.describe());
-        await runCommand('curl', ['--silent', `${server.url}/status/200/first-sign`]);
-        return child.stdout.includes('\n') ? true : null;
-      },
-      200,
-    ).catch(error => {
+    await until('underspan trace to say that it shows requests', 20_000, () => {
+      assert.ok(child.isRunning, child.describe());
+      return /from now on is shown/.test(child.stderr) ? true : null;
+    }).catch(error => {
       throw new Error(`${(error as Error).message}\n${child.describe()}`);
     });
+    assert.equal(child.stdout, '');
+    await runCommand('curl', ['--silent', `${server.url}/status/200/first-sign`]);
+    await until('the first line of underspan trace', 10_000, () => (child.stdout.includes('\n') ? true : null));
     await use(child);
     assert.ok(await child.stop(6000, 'SIGINT'), 'Ctrl-C ends it');
     assert.equal(child.exitCode, 0, child.describe());
