@@ -43,6 +43,7 @@ const LOAD = [
 const BENCH = [...LOAD, { has: 'h2load', packages: ['nghttp2-client'] }];
 const TEST = [
   ...LOAD,
+  { has: '/usr/lib/nginx/modules/ngx_http_lua_module.so', packages: ['libnginx-mod-http-lua'] },
   { has: 'apache2', packages: ['apache2-bin'] },
   { has: 'haproxy', packages: ['haproxy'], service: 'haproxy' },
   { has: 'lighttpd', packages: ['lighttpd'], service: 'lighttpd' },

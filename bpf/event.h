@@ -157,7 +157,8 @@ enum event_stat {
 	STAT_GREENLET_SWITCHES = 13, /* likewise of greenlets */
 	STAT_PROMISES = 14, /* of Node.js, settled where they are followed */
 	STAT_THREAD_PARKS = 15, /* waits of Java's threads where these are followed */
-	STAT_COUNT = 16,
+	STAT_REQUEST_STEPS = 16, /* times that nginx went on with a request, where that is followed */
+	STAT_COUNT = 17,
 };
 
 struct event_header {

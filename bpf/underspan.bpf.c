@@ -47,6 +47,7 @@
 #include "go_channel.h"
 #include "go_channel.bpf.c"
 #include "loop.bpf.c"
+#include "nginx.bpf.c"
 #include "python_queue.bpf.c"
 #include "python.bpf.c"
 #include "uvloop.bpf.c"

@@ -38,7 +38,7 @@ export interface AssemblyOptions {
   readonly evict: (slot: number, generation: number) => void;
   readonly onProcess: (kind: 'exec' | 'fork' | 'exit', pid: number, parentPid: number) => void;
   readonly onTls?: (pid: number) => void;
-  readonly onHandOver?: (pid: number) => void;
+  readonly onHandOver?: (pid: number, isSure: boolean) => void;
   readonly opacityOf?: (pid: number) => Opacity;
   readonly onFacts?: (facts: ProcessFacts) => void;
 }

@@ -50,6 +50,7 @@ const LIBRARY_TEXTS: Readonly<Record<LibraryReport['kind'], readonly [string, st
   promises: ['promises', 'followed'],
   greenlets: ['greenlets', 'followed'],
   'wake-ups': ['wake-ups of threads', 'followed'],
+  requests: ['requests', 'followed'],
 };
 
 interface LastWords {
@@ -134,7 +135,7 @@ export class LiveSource implements Source {
         evict: (slot, generation) => kernel.slots.evict(slot, generation),
         onProcess: (kind, pid, parentPid) => this.#onProcess(kind, pid, parentPid),
         onTls: pid => this.#tls.onTls(pid, this.#clock.now()),
-        onHandOver: pid => this.#tls.followQueues(pid),
+        onHandOver: (pid, isSure) => this.#tls.followQueues(pid, isSure),
         opacityOf: pid => this.#tls.opacityOf(pid),
         onFacts: facts => this.#recording?.facts(facts),
       },

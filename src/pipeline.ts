@@ -101,7 +101,7 @@ export interface PipelineOptions {
   /** A connection of this process begins with a TLS record. */
   readonly onTls?: ((pid: number) => void) | undefined;
   /** Its threads or tasks hand requests to each other. */
-  readonly onHandOver?: ((pid: number) => void) | undefined;
+  readonly onHandOver?: ((pid: number, isSure: boolean) => void) | undefined;
   /** Why TLS of this process is not read. */
   readonly opacityOf?: ((pid: number) => Opacity) | undefined;
   readonly onClosedConnection?: ((closed: ClosedConnection) => void) | undefined;

@@ -159,6 +159,7 @@ const PROBED = {
   promises: ['promises', 'are followed'],
   greenlets: ['greenlets', 'are followed'],
   'wake-ups': ['wake-ups of threads', 'are followed'],
+  requests: ['requests', 'are followed'],
 } as const;
 const OUTSIDE = 'encrypted connections are seen from outside only';
 const SAID: Readonly<Record<string, string>> = {

@@ -71,8 +71,18 @@ export const UNIT_SERVERS: readonly UnitServer[] = [
   { name: 'lighttpd', functions: { connection_state_machine: 'first' } },
 ];
 
+/**
+ * Functions of nginx and of its module for Lua that go on with a request, by the program that finds it in their first or second
+ * argument (bpf/nginx.bpf.c): each call that nginx makes itself, and each time that a program in Lua goes on.
+ */
+export const NGINX_REQUESTS: Readonly<Record<string, readonly string[]>> = {
+  nginx_first: ['ngx_http_upstream_init_round_robin_peer', 'ngx_http_upstream_create_round_robin_peer'],
+  nginx_second: ['ngx_http_lua_run_thread'],
+};
+
 export const LOOP_SYMBOLS: readonly string[] = [
   ...EVENT_LOOPS.flatMap(({ deferred, turned }) => [...deferred, turned]),
   EXECUTION_ID,
   ...UNIT_SERVERS.flatMap(({ functions }) => Object.keys(functions)),
+  ...Object.values(NGINX_REQUESTS).flat(),
 ];

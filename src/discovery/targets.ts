@@ -7,7 +7,7 @@ import { goRoutinePlaces, ROUTINE_FUNCTIONS } from './go-routines.js';
 import { goTlsPlaces, TLS_FUNCTIONS } from './go-tls.js';
 import { emulatedSiteOf } from './instructions.js';
 import { JVM_SYMBOL, wakeUpPlaces } from './java-threads.js';
-import { EVENT_LOOPS, LOOP_SYMBOLS, SETTLES, UNIT_SERVERS, type UnitRole } from './loop-probes.js';
+import { EVENT_LOOPS, LOOP_SYMBOLS, NGINX_REQUESTS, SETTLES, UNIT_SERVERS, type UnitRole } from './loop-probes.js';
 import { EXECUTION_ID, type NodeLayout, nodeLayout } from './node-ids.js';
 import { placesIn } from './probe-sites.js';
 import { executorPlaces, QUEUE_MODULE, queuePlaces } from './python-queues.js';
@@ -25,7 +25,7 @@ export interface Attachment {
 export interface Target {
   /**
    * `buffer`: where TLS libraries put what they encrypt, a part of some of them; nobody is told of it.
-   * `channels`, `promises`, `wake-ups`: used for much else, so probed only once a process hands requests over.
+   * `channels`, `promises`, `wake-ups`, `requests`: used for much else, so probed only once a process hands requests over.
    */
   readonly kind:
     | 'tls'
@@ -37,6 +37,7 @@ export interface Target {
     | 'promises'
     | 'greenlets'
     | 'wake-ups'
+    | 'requests'
     | 'buffer';
   readonly library: string;
   readonly attachments: readonly Attachment[];
@@ -66,11 +67,13 @@ const NEEDS = TLS_LIBRARIES.map(({ needs }) => new Set(needs));
 const QUICK_NAMES_BYTES = 2 << 20;
 
 /** What programs use for much else: probed only where one is known to hand requests over. */
-export type QueuesTarget = Target & { readonly kind: 'queues' | 'channels' | 'promises' | 'wake-ups' };
+export type QueuesTarget = Target & { readonly kind: 'queues' | 'channels' | 'promises' | 'wake-ups' | 'requests' };
+
+const FOR_HAND_OVERS: ReadonlySet<Target['kind']> = new Set(['channels', 'promises', 'wake-ups', 'requests']);
 
 /** Known with the rest of the file, but probed later. */
 export function isForHandOvers(target: Target): target is QueuesTarget {
-  return target.kind === 'channels' || target.kind === 'promises' || target.kind === 'wake-ups';
+  return FOR_HAND_OVERS.has(target.kind);
 }
 
 type Symbols = ReadonlyMap<string, FoundSymbol>;
@@ -81,6 +84,7 @@ export function targetsIn(executable: Executable): readonly Target[] {
     ...tlsIn(executable, symbols),
     ...loopsIn(executable, symbols),
     ...unitsIn(symbols),
+    ...requestsIn(symbols),
     ...tasksIn(executable, symbols),
     ...executorsIn(executable, symbols),
     ...greenletsIn(symbols),
@@ -176,6 +180,15 @@ function unitsIn(symbols: Symbols): readonly Target[] {
       return { kind: 'loop', library: name, attachments, detail: '' };
     },
   );
+}
+
+/** Of nginx, or of a module that it has loaded. */
+function requestsIn(symbols: Symbols): readonly Target[] {
+  const attachments = Object.entries(NGINX_REQUESTS).flatMap(([program, names]) => {
+    const offsets = names.flatMap(name => symbols.get(name)?.offset ?? []);
+    return offsets.length === 0 ? [] : [{ program, offsets, isReturn: false }];
+  });
+  return attachments.length === 0 ? [] : [{ kind: 'requests', library: 'nginx', attachments, detail: '' }];
 }
 
 /** Has a loop that was found in a file threads of its own? */

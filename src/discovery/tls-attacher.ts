@@ -42,7 +42,17 @@ export interface UserProbes {
 
 /** What became of a library, an event loop or a Go program. */
 export interface LibraryReport {
-  readonly kind: 'tls' | 'loop' | 'routines' | 'tasks' | 'queues' | 'channels' | 'promises' | 'greenlets' | 'wake-ups';
+  readonly kind:
+    | 'tls'
+    | 'loop'
+    | 'routines'
+    | 'tasks'
+    | 'queues'
+    | 'channels'
+    | 'promises'
+    | 'greenlets'
+    | 'wake-ups'
+    | 'requests';
   readonly library: string;
   readonly path: string;
   readonly ok: boolean;
@@ -72,7 +82,7 @@ interface KnownFile {
   hasRoutines: boolean;
   /** It runs programs in Python. */
   isPython: boolean;
-  /** A Go program's channels, the promises of Node.js, how threads of Java wake each other: probed once it hands requests over. */
+  /** A Go program's channels, the promises of Node.js, how threads of Java wake each other, ...: probed once it hands requests over. */
   handOvers: QueuesTarget | null;
   /** Of Node.js: where its threads keep the ids of what they run. */
   layout: NodeLayout | null;
@@ -129,8 +139,8 @@ export class TlsAttacher {
   readonly #opacities = new Map<string, Opacity | null>();
   readonly #options: TlsAttacherOptions;
   readonly #started = new LookQueue();
-  /** Processes that hand requests over, until the programs for queues are loaded. */
-  readonly #handingOver = new Set<number>();
+  /** Processes that hand requests over, or may, until the programs for queues are loaded. */
+  readonly #handingOver = new Map<number, boolean>();
   /** Files that were looked at for queues, by key, and those that are probed for them, by identity. */
   readonly #queueFiles = new Set<string>();
   /** Kinds that are not followed any more. */
@@ -194,13 +204,20 @@ export class TlsAttacher {
     this.#left.add(kind);
   }
 
-  /** Its threads or tasks hand requests to each other: by the queues of its language, if that is known to have any? */
-  followQueues(pid: number): void {
-    const files = mappedCode(pid) ?? [];
+  /**
+   * Its threads or tasks hand requests to each other: by the queues of its language, if that is known to have any? `isSure`: else its
+   * calls may all be for the requests that they seem to be for, and only what the program itself tells of them is followed.
+   */
+  followQueues(pid: number, isSure: boolean): void {
+    const mapped = mappedCode(pid) ?? [];
+    const tells = ({ key }: MappedFile): boolean => this.#files.get(key)?.handOvers?.kind === 'requests';
+    const files = isSure ? mapped : mapped.filter(tells);
+    if (files.length === 0) return;
     const target = files.map(({ key }) => this.#files.get(key)?.handOvers).find(one => one != null);
     const program = target?.attachments[0]?.program ?? QUEUE_PROGRAM;
     if (!this.#options.probes.isSettled(program)) {
-      if (this.#handingOver.size < WAITING_MAX) this.#handingOver.add(pid);
+      if (this.#handingOver.size < WAITING_MAX)
+        this.#handingOver.set(pid, isSure || this.#handingOver.get(pid) === true);
       return;
     }
     for (const file of files) {
@@ -227,9 +244,9 @@ export class TlsAttacher {
   /** Looks at what is due. */
   tick(nowNs: number): void {
     this.#probeSettled();
-    for (const pid of [...this.#handingOver]) {
+    for (const [pid, isSure] of [...this.#handingOver]) {
       this.#handingOver.delete(pid);
-      this.followQueues(pid);
+      this.followQueues(pid, isSure);
     }
     if (this.#unprobedFiles.length >= OPEN_MAX) return;
     const endMs = performance.now() + SCAN_PER_TURN_MS;
@@ -276,7 +293,7 @@ export class TlsAttacher {
       if (ASYNCIO.test(file.path)) hasTasks = true;
     }
     // Threads get their work from somewhere. Where there are tasks, it shows first whether anything is missing without.
-    if (isPython && !hasTasks && hasThreads(pid)) this.followQueues(pid);
+    if (isPython && !hasTasks && hasThreads(pid)) this.followQueues(pid, true);
     if (this.#reasons.size >= REASONS_MAX) this.#reasons.clear();
     const opacity = reason === NO_LIBRARY ? (named ?? this.#opacityOfMain(pid, files[0])) : null;
     this.#reasons.set(pid, opacity ?? { reason, library: '' });

@@ -8,13 +8,14 @@ import {
   STAT_GREENLET_SWITCHES,
   STAT_PROMISES,
   STAT_QUEUE_ITEMS,
+  STAT_REQUEST_STEPS,
   STAT_TASK_STEPS,
   STAT_THREAD_PARKS,
 } from '../records/records.gen.js';
 import type { KernelFilter } from './kernel-filter.js';
 import type { Kernel } from './loader.js';
 
-export const STEP_KINDS = ['channels', 'tasks', 'greenlets', 'queues', 'promises', 'wake-ups'] as const;
+export const STEP_KINDS = ['channels', 'tasks', 'greenlets', 'queues', 'promises', 'wake-ups', 'requests'] as const;
 export type StepKind = (typeof STEP_KINDS)[number];
 
 interface Kind {
@@ -56,6 +57,14 @@ const KINDS: Readonly<Record<StepKind, Kind>> = {
     steps: 'waits a second are begun by its threads',
     leaves: ['wake-ups'],
     loss: HANDED_OVER,
+  },
+  requests: {
+    group: 'nginx requests',
+    stat: STAT_REQUEST_STEPS,
+    name: 'requests of nginx',
+    steps: 'times a second it goes on with one',
+    leaves: ['requests'],
+    loss: 'calls that wait for a timer, a name or a lock have no parent',
   },
   tasks: {
     group: 'asyncio tasks',

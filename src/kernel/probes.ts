@@ -301,6 +301,13 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
     loss: 'calls of Node.js after a timer are not joined with the request that caused them',
   },
   {
+    name: 'nginx requests',
+    ways: [way('uprobe', ...['nginx_first', 'nginx_second'].map(name => ({ name, isForFiles: true })))],
+    isRequired: false,
+    isLate: true,
+    loss: 'calls of nginx after a timer, a name or a lock are not joined with the request that caused them',
+  },
+  {
     name: 'java wake-ups',
     ways: [
       way(

@@ -1692,7 +1692,7 @@ export class FrameReaderCursor {
 
 /** struct counters */
 export class CountersCursor {
-  static readonly SIZE = 264;
+  static readonly SIZE = 272;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1704,7 +1704,7 @@ export class CountersCursor {
   /** Offset of 17 elements. */
   readonly lossesOffset = 0;
 
-  /** Offset of 16 elements. */
+  /** Offset of 17 elements. */
   readonly statsOffset = 136;
 }
 
@@ -1993,7 +1993,8 @@ export const STAT_TASK_STEPS = 12;
 export const STAT_GREENLET_SWITCHES = 13;
 export const STAT_PROMISES = 14;
 export const STAT_THREAD_PARKS = 15;
-export const STAT_COUNT = 16;
+export const STAT_REQUEST_STEPS = 16;
+export const STAT_COUNT = 17;
 /** Names of enum event_stat, without prefix. */
 export const EVENT_STAT_NAMES: Readonly<Record<number, string>> = {
   0: 'calls',
@@ -2012,7 +2013,8 @@ export const EVENT_STAT_NAMES: Readonly<Record<number, string>> = {
   13: 'greenlet_switches',
   14: 'promises',
   15: 'thread_parks',
-  16: 'count',
+  16: 'request_steps',
+  17: 'count',
 };
 
 /** Where the fields of the records lie: written into recordings. */

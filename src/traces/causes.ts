@@ -48,8 +48,11 @@ export interface CausesOptions {
   readonly find: (slot: number, generation: number) => Connection | null;
   /** Does the program run many tasks on few threads? Then a thread tells nothing. */
   readonly isMultiplexed: (exchange: Exchange) => boolean;
-  /** The threads or tasks of a process hand requests to each other in a way that is not seen so far. */
-  readonly onHandOver?: ((pid: number) => void) | undefined;
+  /**
+   * The threads or tasks of a process hand requests to each other in a way that is not seen so far; `isSure`: else that may be,
+   * for many of its calls are not known to be for the request that it is at.
+   */
+  readonly onHandOver?: ((pid: number, isSure: boolean) => void) | undefined;
 }
 
 /** Requests that a process of several loops has to take on the thread of the connection's last one, before its slices count. */
@@ -111,7 +114,10 @@ export class Causes {
     });
     this.#lineages = new Lineages(adopt);
     this.#handOvers = new HandOvers(adopt);
-    this.#answers = new Answers(adopt);
+    this.#answers = new Answers((client, server, grade) => {
+      adopt(client, server, grade);
+      if (server === null && this.#workOf(client.pid).doubted()) options.onHandOver?.(client.pid, false);
+    });
   }
 
   /** A write is at hand. */
@@ -321,7 +327,7 @@ export class Causes {
     if (exchange.cause === null) this.#setCause(exchange, loopCause, loopGrade);
     work.noteCall(exchange.peerCalls as CallCount, exchange.cause !== null);
     const isNobodys = exchange.cause === null && exchange.supposed === null;
-    if (isWatched && isNobodys && work.orphaned()) this.#options.onHandOver?.(exchange.pid);
+    if (isWatched && isNobodys && work.orphaned()) this.#options.onHandOver?.(exchange.pid, true);
   }
 
   /** The request that the task was set to work by, or that it was started for. */
@@ -362,13 +368,13 @@ export class Causes {
     }
     const start = (flags & CAUSE_INHERITED) === 0 ? 0 : flags >>> CAUSE_START_SHIFT;
     if (start > 0 && work.workers.has(start)) {
-      if (work.orphaned()) this.#options.onHandOver?.(exchange.pid);
+      if (work.orphaned()) this.#options.onHandOver?.(exchange.pid, true);
       return;
     }
     if (request === null && start > 0 && this.#isOpen(this.#request)) work.addWorker(start);
     this.#setCause(exchange, request, 'goroutine');
     if (exchange.cause !== null) exchange.start = start;
-    else if (work.orphaned()) this.#options.onHandOver?.(exchange.pid);
+    else if (work.orphaned()) this.#options.onHandOver?.(exchange.pid, true);
   }
 
   /** Is the connection still there on which the request came? */
@@ -536,7 +542,7 @@ export class Causes {
   #noteHandOver(pid: number, work: ProcessWork): void {
     if (work.isHandingOver || !work.hasOrphans) return;
     work.isHandingOver = true;
-    this.#options.onHandOver?.(pid);
+    this.#options.onHandOver?.(pid, true);
   }
 
   /**

@@ -81,6 +81,8 @@ export class ProcessWork {
   /** Requests, and calls while some were being served that are known to be for none of them. */
   #served = 0;
   #orphans = 0;
+  #doubts = 0;
+  #isDoubted = false;
   /** Responses, since the last stray one, that showed whose calls were while others were served. */
   #apart = 0;
   /** How goroutines were started that have called for one whose request had been answered: they serve several. */
@@ -112,6 +114,14 @@ export class ProcessWork {
     this.#orphans++;
     this.isHandingOver = this.#orphans >= ORPHANS_MIN && this.#orphans * ORPHANS_SHARE >= this.#served;
     return this.isHandingOver;
+  }
+
+  /** A call that may have been a request's has no parent. True, once, where that is not rare. */
+  doubted(): boolean {
+    if (this.#isDoubted) return false;
+    this.#doubts++;
+    this.#isDoubted = this.#doubts >= ORPHANS_MIN && this.#doubts * ORPHANS_SHARE >= this.#served;
+    return this.#isDoubted;
   }
 
   noteApart(): void {

@@ -14,6 +14,8 @@ const CGI_SCRIPT = 'call.cgi';
 
 export type LinkKind =
   | 'nginx'
+  | 'lua'
+  | 'dns'
   | 'node'
   | 'queues'
   | 'gunicorn'
@@ -36,6 +38,7 @@ export interface LinkOptions {
   readonly kind: LinkKind;
   /** Names of the links that each request calls, in this order; repeated for several calls of one. */
   readonly calls?: readonly string[];
+  /** `@port(NAME)@` is the port of that link. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -51,7 +54,7 @@ export interface Link {
 }
 
 const FORKING: ReadonlySet<LinkKind> = new Set([
-  ...['gunicorn', 'gthread', 'gevent', 'nginx', 'cgi', 'php', 'apache', 'apache-proxy', 'varnish'],
+  ...['gunicorn', 'gthread', 'gevent', 'nginx', 'lua', 'cgi', 'php', 'apache', 'apache-proxy', 'varnish'],
 ] as const);
 const SETTLED_MS = 500;
 
@@ -120,6 +123,8 @@ async function commandOf(
       return [process.execPath, [path.join(SERVICES, 'node.mjs')]];
     case 'queues':
       return [process.execPath, [path.join(SERVICES, 'node_queues.mjs')]];
+    case 'dns':
+      return [process.execPath, [path.join(SERVICES, 'dns.mjs')]];
     case 'gunicorn':
     case 'gthread':
     case 'gevent': {
@@ -151,10 +156,26 @@ async function commandOf(
       const file = path.join(directory, 'nginx.conf');
       const to = (next[0] ?? '').replace('http://', '');
       const tls = options.CALL_TLS === undefined ? 'http' : 'https';
-      const values = { DIR: directory, PORT: String(port), NEXT: to, SCHEME: tls, WORKERS: '1', KEEP: '64' };
+      const values = {
+        DIR: directory,
+        PORT: String(port),
+        NEXT: to,
+        SCHEME: tls,
+        WORKERS: '1',
+        KEEP: '64',
+        MORE: '',
+        TO: 'next',
+      };
       const template = options.FASTCGI === undefined ? 'nginx.conf' : 'nginx-fastcgi.conf';
       const script = options.FASTCGI === undefined ? {} : { SCRIPT: path.join(SERVICES, 'link.php') };
       writeFileSync(file, fillTemplate(path.join(SERVICES, template), { ...values, ...script, ...options }));
+      return ['nginx', ['-p', directory, '-c', file]];
+    }
+    case 'lua': {
+      const file = path.join(directory, 'nginx.conf');
+      const to = (next[0] ?? '').replace('http://', '');
+      const values = { DIR: directory, PORT: String(port), NEXT: to, SERVICES, WORKERS: '1', KEEP: '64' };
+      writeFileSync(file, fillTemplate(path.join(SERVICES, 'nginx-lua.conf'), { ...values, ...options }));
       return ['nginx', ['-p', directory, '-c', file]];
     }
     case 'apache': {
@@ -194,7 +215,9 @@ export class Chain {
   readonly links = new Map<string, Link>();
   readonly #pids = new Map<number, string>();
 
-  async add(name: string, { kind, calls = [], env = {} }: LinkOptions): Promise<Link> {
+  async add(name: string, { kind, calls = [], env: written = {} }: LinkOptions): Promise<Link> {
+    const portOf = (_: string, other: string): string => String(this.link(other).port);
+    const env = mapValues(written, text => text.replaceAll(/@port\((\w+)\)@/g, portOf));
     const port = await freePort();
     const directory = temporaryDirectory(`chain-${kind}`);
     const next = calls.map(called => this.link(called).url);
@@ -272,6 +295,10 @@ export class Chain {
   async stop(): Promise<void> {
     await Promise.all([...this.links.values()].map(({ child }) => child.stop()));
   }
+}
+
+function mapValues(values: Readonly<Record<string, string>>, change: (text: string) => string): Record<string, string> {
+  return Object.fromEntries(Object.entries(values).map(([key, text]) => [key, change(text)]));
 }
 
 /** Servers listen before they have forked their workers: who is not there yet would not be observed. */

@@ -11,7 +11,7 @@ import { type Row, rowText, TABLE_HEAD, writeTable } from './table.js';
 const README = 'test/traces/README.md';
 /** Until what the first requests show has led to something. */
 const BEFORE_MS = 5000;
-const FOLLOWED = /(?:queues|channels|promises|wake-ups) of .* followed/;
+const FOLLOWED = /(?:queues|channels|promises|wake-ups|requests) of .* followed/;
 
 /** Calls that the scenario's links make, by link: every request comes down the whole chain. */
 function callsOf({ links }: Scenario, entry: string, requests: number): Map<string, number> {

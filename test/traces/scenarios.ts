@@ -38,6 +38,44 @@ export const SCENARIOS: readonly Scenario[] = [
     concurrency: ALL,
     requests: 100,
   },
+  ...(
+    [
+      ['a subrequest that allows it, a mirror', { MORE: 'auth_request /sub; mirror /sub;' }, ['leaf', 'leaf', 'leaf']],
+      ['requests that are put off', { MORE: 'limit_req zone=slow burst=10000;' }, ['leaf']],
+      [
+        'a name looked up for each request',
+        {
+          MORE: 'resolver 127.0.0.1:@port(dns)@ ipv6=off; set $to $request_id.test:@port(leaf)@;',
+          TO: '$to',
+        },
+        ['leaf'],
+      ],
+    ] as const
+  ).map(([what, env, calls]) => ({
+    name: `nginx, ${what}`,
+    links: { leaf: LEAF, dns: { kind: 'dns' as const }, nginx: { kind: 'nginx' as const, calls, env } },
+    concurrency: ALL,
+    requests: 100,
+    before: 30,
+  })),
+  ...[
+    ['calls in turn', 'turn', ALL],
+    ['calls at once', 'threads', ALL],
+    ['subrequests in turn', 'capture', ALL],
+    ['subrequests at once', 'captures', ALL],
+    ['a pool of two connections', 'pool', ALL, 30],
+    ['timers before the calls', 'sleep', ALL, 30],
+    ['one call at a time', 'semaphore', ALL, 30],
+    ['calls that a timer makes', 'jobs', ALL, 30],
+    ['calls of its own', 'own', [1, 10], 30],
+    ['calls after the response', 'late', [1, 10], 30],
+  ].map(([what, MODE, concurrency, before]) => ({
+    name: `nginx with Lua, ${what}`,
+    links: { leaf: LEAF, lua: { kind: 'lua' as const, calls: ['leaf', 'leaf'], env: { MODE: MODE as string } } },
+    concurrency: concurrency as readonly number[],
+    requests: 100,
+    ...(before === undefined ? {} : { before: before as number }),
+  })),
   {
     name: 'HAProxy, kept connections',
     links: { leaf: LEAF, haproxy: { kind: 'haproxy', calls: ['leaf'] } },

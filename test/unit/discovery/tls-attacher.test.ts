@@ -1,11 +1,11 @@
 // Finding TLS libraries in the memory of real processes, here this one: Node.js has OpenSSL built in.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { copyFileSync, readlinkSync, unlinkSync } from 'node:fs';
+import { copyFileSync, existsSync, readlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { type LibraryReport, TlsAttacher } from '../../../src/discovery/tls-attacher.js';
-import { temporaryDirectory } from '../../support/processes.js';
+import { Child, temporaryDirectory, until } from '../../support/processes.js';
 
 interface Attached {
   readonly program: string;
@@ -59,6 +59,44 @@ test('the event loop of Node.js is watched, what every turn passes through last'
   );
   const programs = attached.map(({ program }) => program).filter(program => program.startsWith('loop_'));
   assert.deepEqual(programs, ['loop_deferred', 'loop_turned']);
+});
+
+test('where nginx goes on with a request is probed once its calls are not known to be for those that they seem to be for', async () => {
+  const directory = temporaryDirectory('attacher-nginx');
+  const file = path.join(directory, 'nginx.conf');
+  const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
+    name => `${name}_temp_path ${directory}/${name};`,
+  );
+  writeFileSync(
+    file,
+    `daemon off; master_process off; pid ${directory}/pid; error_log stderr; events {}
+    http { access_log off; ${paths.join(' ')} server { listen unix:${directory}/socket; } }`,
+  );
+  const nginx = new Child('nginx', ['-p', directory, '-c', file]);
+  try {
+    await until('nginx to listen', 10_000, () => existsSync(path.join(directory, 'socket')) || null);
+    const { tls, attached, reports } = attacher();
+    tls.look(nginx.pid);
+    assert.deepEqual(
+      reports.filter(({ library }) => library === 'nginx').map(({ kind, ok }) => [kind, ok]),
+      [['loop', true]],
+    );
+    assert.ok(attached.every(({ program }) => program !== 'nginx_first'));
+    for (const isSure of [false, true]) tls.followQueues(nginx.pid, isSure);
+    const found = attached.filter(({ program }) => program === 'nginx_first');
+    assert.deepEqual(
+      found.map(({ offsets, isReturn }) => [offsets.length, isReturn]),
+      [[2, false]],
+    );
+    assert.equal(reports.filter(({ kind, ok }) => kind === 'requests' && ok).length, 1);
+    // Node.js has no such functions: what only may be is no reason to probe its promises.
+    tls.look(process.pid);
+    const before = attached.length;
+    tls.followQueues(process.pid, false);
+    assert.equal(attached.length, before);
+  } finally {
+    await nginx.stop();
+  }
 });
 
 test('a file is looked into once', () => {

@@ -8,6 +8,7 @@ import {
   STAT_GREENLET_SWITCHES,
   STAT_PROMISES,
   STAT_QUEUE_ITEMS,
+  STAT_REQUEST_STEPS,
   STAT_TASK_STEPS,
   STAT_THREAD_PARKS,
 } from '../../../src/records/records.gen.js';
@@ -21,6 +22,7 @@ const STATS = {
   greenlets: STAT_GREENLET_SWITCHES,
   promises: STAT_PROMISES,
   'wake-ups': STAT_THREAD_PARKS,
+  requests: STAT_REQUEST_STEPS,
 } as const;
 
 /** What is done when so many steps have been counted, of each kind on each CPU. */
@@ -54,6 +56,14 @@ test('wake-ups of threads of Java are left by themselves', () => {
   assert.deepEqual(look({ 'wake-ups': [1001], tasks: [10] }, 1), [
     'detach java wake-ups',
     'wake-ups: wake-ups of Java are followed no more, calls below work that they hand over have no parent: 1001 waits a second are begun by its threads on one CPU, 1000 may (kernel.max_followed_steps)',
+  ]);
+});
+
+test('requests of nginx are left by themselves', () => {
+  const look = follow(1000);
+  assert.deepEqual(look({ requests: [1001] }, 1), [
+    'detach nginx requests',
+    'requests: requests of nginx are followed no more, calls that wait for a timer, a name or a lock have no parent: 1001 times a second it goes on with one on one CPU, 1000 may (kernel.max_followed_steps)',
   ]);
 });
 
