@@ -2,7 +2,7 @@
 // 4 double, 5 array}). Keys are encoded once; lengths are computed ahead where the value's size is known, so that the
 // usual attribute is one pass without patching. Nothing is lost: an "integer" that is not one is written as a double.
 import type { AttributeValue } from '../enrichment/service.js';
-import { ProtoWriter, varintSize } from './proto-writer.js';
+import { ProtoWriter, varintSize, wordsOf } from './proto-writer.js';
 
 /** Longest text tried as ASCII; its lengths fit one byte each. */
 const SHORT_TEXT = 48;
@@ -21,6 +21,8 @@ const ANY_ARRAY = 0x2a;
 export interface AttributeKey {
   readonly name: string;
   readonly bytes: Uint8Array;
+  /** The same as words. */
+  readonly words: Int32Array;
 }
 
 /** Encodes an attribute key once, for all its uses. */
@@ -35,7 +37,7 @@ export function attributeKey(name: string): AttributeKey {
     rest >>>= 7;
   }
   bytes.set(text, 1 + size);
-  return { name, bytes };
+  return { name, bytes, words: wordsOf(bytes) };
 }
 
 /** Four attributes with double values that mostly come together, encoded but for the values. */
@@ -73,15 +75,16 @@ export function writeDoubleRow(
   writer.doubleAt(at + offsets[3], fourth);
 }
 
-/** Room for tags and lengths around a short attribute. */
-const FRAME_BYTES = 16;
+/** Room for tags and lengths around a short attribute, and for what a key is padded with. */
+const FRAME_BYTES = 20;
 
 /** Tag, length and key of a KeyValue whose AnyValue takes `valueBytes` (< 128). */
-function head(writer: ProtoWriter, tag: number, key: Uint8Array, valueBytes: number): void {
-  writer.ensure(key.length + valueBytes + FRAME_BYTES);
+function head(writer: ProtoWriter, tag: number, key: AttributeKey, valueBytes: number): void {
+  const keyBytes = key.bytes.length;
+  writer.ensure(keyBytes + valueBytes + FRAME_BYTES);
   const { bytes } = writer;
   let { at } = writer;
-  const count = key.length + 2 + valueBytes;
+  const count = keyBytes + 2 + valueBytes;
   bytes[at++] = tag;
   if (count < 128) {
     bytes[at++] = count;
@@ -90,9 +93,10 @@ function head(writer: ProtoWriter, tag: number, key: Uint8Array, valueBytes: num
     writer.varint(count);
     at = writer.at;
   }
-  // Keys are 10 to 36 bytes: one call, where a loop over them took 1.2 times the time of the whole span.
-  bytes.set(key, at);
-  at += key.length;
+  writer.at = at;
+  // Keys are 10 to 36 bytes: a loop over them took 1.2 times the time of the whole span.
+  writer.words(key.words, keyBytes);
+  at += keyBytes;
   bytes[at++] = VALUE;
   bytes[at++] = valueBytes;
   writer.at = at;
@@ -103,7 +107,7 @@ export function writeString(writer: ProtoWriter, tag: number, key: AttributeKey,
   const count = value.length;
   if (count <= SHORT_TEXT) {
     const start = writer.at;
-    head(writer, tag, key.bytes, count + 2);
+    head(writer, tag, key, count + 2);
     const { bytes } = writer;
     let { at } = writer;
     bytes[at++] = ANY_STRING;
@@ -133,19 +137,19 @@ export function writeInt(writer: ProtoWriter, tag: number, key: AttributeKey, va
     writeDouble(writer, tag, key, value);
     return;
   }
-  head(writer, tag, key.bytes, 1 + (value < 0 ? 10 : varintSize(value)));
+  head(writer, tag, key, 1 + (value < 0 ? 10 : varintSize(value)));
   writer.byte(ANY_INT);
   writer.int64(value);
 }
 
 export function writeDouble(writer: ProtoWriter, tag: number, key: AttributeKey, value: number): void {
-  head(writer, tag, key.bytes, 9);
+  head(writer, tag, key, 9);
   writer.byte(ANY_DOUBLE);
   writer.double(value);
 }
 
 export function writeBool(writer: ProtoWriter, tag: number, key: AttributeKey, value: boolean): void {
-  head(writer, tag, key.bytes, 2);
+  head(writer, tag, key, 2);
   writer.byte(ANY_BOOL);
   writer.byte(value ? 1 : 0);
 }

@@ -26,6 +26,14 @@ export function tagBytes(field: number, wireType: number): readonly number[] {
   return tag < 128 ? [tag] : [(tag & 127) | 128, tag >>> 7];
 }
 
+/** Bytes as `ProtoWriter.words` takes them. */
+export function wordsOf(bytes: Uint8Array): Int32Array {
+  const padded = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
+  padded.set(bytes);
+  const view = new DataView(padded.buffer);
+  return Int32Array.from({ length: padded.length / 4 }, (_, at) => view.getInt32(at * 4, true));
+}
+
 export class ProtoWriter {
   /** The buffer; replaced when it grows, so never keep a reference across a write. */
   bytes: Buffer;
@@ -134,15 +142,21 @@ export class ProtoWriter {
     this.at += 8;
   }
 
-  /** `seconds` * 1e9 + `nanos` as fixed64, exactly: the product does not fit a double. */
+  /**
+   * `seconds` * 1e9 + `nanos` as fixed64, exactly: the product does not fit a double. Remainders are differences, since V8 calls
+   * fmod for those of doubles: 4 % of a span.
+   */
   fixed64Time(seconds: number, nanos: number): void {
     this.ensure(8);
-    const lowPart = (seconds % 65536) * 1e9 + nanos;
-    const highPart = Math.floor(seconds / 65536) * 1e9;
-    const low = (lowPart % TWO_POW_32) + (highPart % 65536) * 65536;
+    const high = Math.floor(seconds / 65536);
+    const lowPart = (seconds - high * 65536) * 1e9 + nanos;
+    const highPart = high * 1e9;
+    const lowWords = Math.floor(lowPart / TWO_POW_32);
+    const highWords = Math.floor(highPart / 65536);
+    const low = lowPart - lowWords * TWO_POW_32 + (highPart - highWords * 65536) * 65536;
     const carry = low >= TWO_POW_32 ? 1 : 0;
     this.#view.setUint32(this.at, low - carry * TWO_POW_32, true);
-    this.#view.setUint32(this.at + 4, Math.floor(lowPart / TWO_POW_32) + Math.floor(highPart / 65536) + carry, true);
+    this.#view.setUint32(this.at + 4, lowWords + highWords + carry, true);
     this.at += 8;
   }
 
@@ -162,6 +176,15 @@ export class ProtoWriter {
     this.ensure(source.length);
     this.bytes.set(source, this.at);
     this.at += source.length;
+  }
+
+  /** `length` bytes that lie in whole words, little endian: of some ten words a loop is faster than the call that copies bytes. */
+  words(words: Int32Array, length: number): void {
+    this.ensure(words.length * 4);
+    const view = this.#view;
+    const { at } = this;
+    for (let i = 0; i < words.length; i++) view.setInt32(at + i * 4, words[i] as number, true);
+    this.at = at + length;
   }
 
   /**

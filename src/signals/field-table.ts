@@ -7,9 +7,21 @@ const MAX_ENTRIES = 8192;
 export class FieldTable<A, B, C> {
   readonly #fields = new Map<A, Map<B, Map<C, Uint8Array>>>();
   #count = 0;
+  /** What was asked for last, which is often asked for again. */
+  #lastA: A | undefined;
+  #lastB: B | undefined;
+  #lastC: C | undefined;
+  #last: Uint8Array | undefined;
 
   get(a: A, b: B, c: C): Uint8Array | undefined {
-    return this.#fields.get(a)?.get(b)?.get(c);
+    if (a === this.#lastA && b === this.#lastB && c === this.#lastC) return this.#last;
+    const fields = this.#fields.get(a)?.get(b)?.get(c);
+    if (fields === undefined) return undefined;
+    this.#lastA = a;
+    this.#lastB = b;
+    this.#lastC = c;
+    this.#last = fields;
+    return fields;
   }
 
   set(a: A, b: B, c: C, fields: Uint8Array): void {
