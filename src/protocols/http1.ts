@@ -19,6 +19,7 @@
 import { CHUNKED_BROKEN, CHUNKED_MORE, ChunkedReader } from './http1/chunked.js';
 import { FieldReader } from './http1/fields.js';
 import { frameRequest, frameResponse } from './http1/framing.js';
+import { KnownFields } from './http1/known-fields.js';
 import {
   isRequestLinePrefix,
   isStatusLinePrefix,
@@ -68,6 +69,9 @@ class Reading {
   /** Of a line that a chunk did not finish. */
   readonly line = new LineBuffer();
 }
+
+const knownOfRequests = new KnownFields();
+const knownOfResponses = new KnownFields();
 
 /** One that nobody uses at the moment: heads seldom lie in more than one record, so that one serves nearly all. */
 let spare: Reading | null = null;
@@ -235,9 +239,13 @@ class Http1Parser implements MessageParser {
   /** Reads lines until the head or the bytes end; the index behind what was read. */
   #readHead(bytes: Uint8Array, from: number, to: number, base: number): number {
     const reading = this.#reading as Reading;
-    const { line } = reading;
+    const { line, head, fields } = reading;
+    const known = this.#isRequest ? knownOfRequests : knownOfResponses;
+    /** Where the fields begin, if that is within these bytes. */
+    let fieldsAt = -1;
     let at = from;
     while (at < to) {
+      const isStartLine = this.#state === IN_START_LINE;
       let end = at;
       while (end < to && bytes[end] !== LF) end++;
       if (end === to) return this.#keepLine(bytes, at, to, line);
@@ -253,9 +261,16 @@ class Http1Parser implements MessageParser {
       at = end + 1;
       if (this.#state === IS_BROKEN) return to;
       if (isHeadEnd) {
+        if (fieldsAt >= 0) known.remember(bytes, fieldsAt, at, head, fields);
         this.#completeHead(reading, base + at);
         return at;
       }
+      if (!isStartLine) continue;
+      fieldsAt = at;
+      const headEnd = known.find(bytes, at, to, head, fields);
+      if (headEnd < 0) continue;
+      this.#completeHead(reading, base + headEnd);
+      return headEnd;
     }
     return at;
   }
