@@ -10,7 +10,7 @@ const MAX_BYTES = 1024;
 /** What a find is worth in misses, the most of them that are saved up, and one of how many heads is looked up without any. */
 const HIT_CREDIT = 4;
 const MAX_CREDIT = 64;
-const SELDOM = 16;
+const SELDOM = 64;
 
 /** All fields of a head up to the empty line, and what was read of them. */
 class Entry {
