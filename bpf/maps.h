@@ -361,7 +361,7 @@ struct routine {
 			__u32 calls; /* it has called somebody, or one that it has started has, and has not ended */
 			__u32 calling; /* those that it has started of which that is so */
 			__u32 strayed; /* one at the request went on while such a task of its own did, too */
-			__u8 is_named; /* its task is known */
+			__u8 is_named; /* its task is known; of a greenlet that has ended: somebody waited for that */
 			__u8 is_copy; /* it is so since it was made */
 			__u8 is_read; /* an item, or a context, that is at a request whose bytes had just been read */
 			__u8 has_ended; /* an item, and who waits for it has been told that it is done */

@@ -103,7 +103,12 @@ function futurePlaces(
 }
 
 /** Where the functions are that any table has as methods of these names. */
-function methodsIn(executable: Executable, pointers: Pointers, names: readonly string[], isTail = false): number[] {
+export function methodsIn(
+  executable: Executable,
+  pointers: Pointers,
+  names: readonly string[],
+  isTail = false,
+): number[] {
   const functions = names
     .flatMap(name => pointers.toText(name, isTail))
     .map(place => executable.offsetOf(pointers.at(place + 8)))
@@ -122,6 +127,11 @@ function methodOf(executable: Executable, pointers: Pointers, table: number, nam
   return 0;
 }
 
-function entryOf(executable: Executable, offset: number, architecture: Architecture, hasReturn: boolean): number {
+export function entryOf(
+  executable: Executable,
+  offset: number,
+  architecture: Architecture,
+  hasReturn: boolean,
+): number {
   return offset + Math.max(0, entrySiteOf(executable.read(offset, PROLOGUE_BYTES), architecture, hasReturn));
 }

@@ -5,6 +5,7 @@ import { CHANNEL_FUNCTIONS, goChannelPlaces } from './go-channels.js';
 import { goFunctions, isGo } from './go-functions.js';
 import { goRoutinePlaces, ROUTINE_FUNCTIONS } from './go-routines.js';
 import { goTlsPlaces, TLS_FUNCTIONS } from './go-tls.js';
+import { GREENLET_SYMBOLS, greenletPlaces } from './greenlets.js';
 import { emulatedSiteOf } from './instructions.js';
 import { JVM_SYMBOL, wakeUpPlaces } from './java-threads.js';
 import { EVENT_LOOPS, LOOP_SYMBOLS, NGINX_REQUESTS, SETTLES, UNIT_SERVERS, type UnitRole } from './loop-probes.js';
@@ -47,12 +48,6 @@ export interface Target {
   readonly detail: string;
 }
 
-/** Where greenlets are made and switched to (greenlet 2.0 and later), by program; in this order. */
-const GREENLET_SYMBOLS = {
-  greenlet_made:
-    '_ZN8greenlet12UserGreenletC1EP9_greenletNS_4refs17_BorrowedGreenletIS1_XadL_ZNS3_15GreenletCheckerEPvEEEE',
-  greenlet_switched: '_ZN8greenlet8Greenlet21g_switchstack_successEv',
-} as const;
 const ARCHITECTURE = process.arch === 'arm64' ? 'arm64' : 'x64';
 const SYMBOLS: readonly string[] = [
   ...ALL_SYMBOLS,
@@ -60,7 +55,7 @@ const SYMBOLS: readonly string[] = [
   ...TASK_SYMBOLS,
   QUEUE_MODULE,
   JVM_SYMBOL,
-  ...Object.values(GREENLET_SYMBOLS),
+  ...GREENLET_SYMBOLS,
 ];
 const NEEDS = TLS_LIBRARIES.map(({ needs }) => new Set(needs));
 /** Names that are searched in about 10 ms. */
@@ -87,7 +82,7 @@ export function targetsIn(executable: Executable): readonly Target[] {
     ...requestsIn(symbols),
     ...tasksIn(executable, symbols),
     ...executorsIn(executable, symbols),
-    ...greenletsIn(symbols),
+    ...greenletsIn(executable, symbols),
     ...wakeUpsIn(executable, symbols),
   ];
 }
@@ -233,13 +228,9 @@ function tasksIn(executable: Executable, symbols: Symbols): readonly Target[] {
   return [{ kind: 'tasks', library: 'Python', attachments: isRefused ? [] : places, detail: isRefused ? places : '' }];
 }
 
-function greenletsIn(symbols: Symbols): readonly Target[] {
-  const attachments = Object.entries(GREENLET_SYMBOLS).flatMap(([program, symbol]) => {
-    const found = symbols.get(symbol);
-    return found === undefined ? [] : [{ program, offsets: [found.offset], isReturn: false }];
-  });
-  if (attachments.length < Object.keys(GREENLET_SYMBOLS).length) return [];
-  return [{ kind: 'greenlets', library: 'Python', attachments, detail: '' }];
+function greenletsIn(executable: Executable, symbols: Symbols): readonly Target[] {
+  const attachments = greenletPlaces(executable, symbols, ARCHITECTURE);
+  return attachments.length === 0 ? [] : [{ kind: 'greenlets', library: 'Python', attachments, detail: '' }];
 }
 
 function wakeUpsIn(executable: Executable, symbols: Symbols): readonly Target[] {

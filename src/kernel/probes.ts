@@ -324,7 +324,15 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
   },
   {
     name: 'greenlets',
-    ways: [way('uprobe', ...['greenlet_made', 'greenlet_switched'].map(name => ({ name, isForFiles: true })))],
+    ways: [
+      way(
+        'uprobe',
+        ...['greenlet_made', 'greenlet_ended', 'greenlet_switched', 'greenlet_schedules'].map(name => ({
+          name,
+          isForFiles: true,
+        })),
+      ),
+    ],
     isRequired: false,
     isLate: true,
     loss: 'calls of gevent and eventlet are joined with the request that caused them only where nothing else is going on',

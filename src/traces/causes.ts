@@ -313,8 +313,14 @@ export class Causes {
       work.hasOrphans = true;
       return;
     }
-    if ((flags & CAUSE_TASK) !== 0) this.#findOfTask(exchange);
-    else if ((flags & CAUSE_INHERITED) !== 0) this.#setCause(exchange, this.#ofFork(), 'fork');
+    if ((flags & CAUSE_TASK) !== 0) {
+      this.#findOfTask(exchange);
+      if (exchange.cause === null && (flags & CAUSE_INHERITED) !== 0) {
+        // It was started for a request that is over: what the loop has taken since is another one's.
+        work.hasOrphans = true;
+        return;
+      }
+    } else if ((flags & CAUSE_INHERITED) !== 0) this.#setCause(exchange, this.#ofFork(), 'fork');
     if (exchange.causeGrade !== 'fork') this.#findOfLoop(connection, exchange, work);
     const { loopCause, loopGrade } = exchange;
     // What the loop is at for certain goes before the thread; that it is at nothing does not speak against it (Jetty), unless

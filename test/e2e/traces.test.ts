@@ -234,6 +234,21 @@ test('jobs of an executor of Python: their calls are those of the request that a
     for (const [name, floor] of Object.entries(floors)) assertRight(name, calls.get(name), 4 * REQUESTS, floor, losses);
   }));
 
+test('greenlets that a request starts and waits for: their calls are the request’s, and those of workers are never another one’s', () =>
+  withChain(async (chain, receiver) => {
+    await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
+    const floors = { spawn: FLOOR, spawn_pool: FLOOR, spawn_late: FLOOR / 2, worker: 0, batch: 0 };
+    for (const MODE of Object.keys(floors))
+      await chain.add(MODE, { kind: 'gevent', calls: ['leaf', 'leaf'], env: { MODE, WORKERS: '1' } });
+    const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
+    for (const name of Object.keys(floors)) await chain.load(name, 1, 2 * REQUESTS, name === 'spawn_late' ? 1 : 8);
+    await arrive(chain, receiver, Object.keys(floors), 4 * REQUESTS);
+    const losses = `${await agent.losses()}\n${agent.child.describe()}`;
+    await agent.stop();
+    const { calls } = judgeSpans(chain, receiver.spans(), '');
+    for (const [name, floor] of Object.entries(floors)) assertRight(name, calls.get(name), 4 * REQUESTS, floor, losses);
+  }));
+
 test('Node.js: calls after timers are their request’s; those of pools, locks and queues are never another one’s', () =>
   withChain(async (chain, receiver) => {
     await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });

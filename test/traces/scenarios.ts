@@ -280,8 +280,13 @@ export const SCENARIOS: readonly Scenario[] = [
   ...[
     ['two calls', '', ALL],
     ['a call after the response', 'late', [1, 10]],
-    ['a greenlet for each call', 'spawn', [10]],
-    ['a greenlet that comes and goes', 'worker', [10, 50]],
+    ['a greenlet for each call', 'spawn', ALL],
+    ['a greenlet of a pool for each call', 'spawn_pool', ALL],
+    ['greenlets that wait for greenlets', 'spawn_within', ALL],
+    ['a greenlet that nobody waits for', 'spawn_late', [1, 10]],
+    ['a greenlet that comes and goes', 'worker', ALL],
+    ['a greenlet that tells when it has called for several', 'batch', ALL],
+    ['a greenlet that the first request starts', 'forever', [1, 10]],
   ].map(([what, MODE, concurrency]) => ({
     name: `gevent, ${what}`,
     links: { leaf: LEAF, gevent: { kind: 'gevent' as const, calls: ['leaf', 'leaf'], env: { MODE: MODE as string } } },

@@ -1,7 +1,9 @@
 """A link of a chain for gunicorn and waitress, see node.mjs: one keep-alive connection a thread and service. MODE, who makes the
 calls: nothing, the thread (in gevent: the greenlet) of the request; `late`, the last one some time after the response; with gevent
-`spawn`, a greenlet for each; `worker`, one that a request starts and that ends when nobody has anything for it to do, the
-latest first. With threads, of a ThreadPoolExecutor: `jobs`, one for each call, at once; `jobs_map`, in turn, by map; `jobs_within`, one
+`spawn`, a greenlet for each; `spawn_pool`, likewise, in turn, of a pool that all requests share; `spawn_within`, one that has another one
+make the call; `spawn_late`, one that nobody waits for makes the last call; `worker`, one that a request starts and that ends when nobody
+has anything for it to do, the latest first; `batch`, the same, but it tells those who wait when it has made the calls for all that were
+there; `forever`, one that never ends. With threads, of a ThreadPoolExecutor: `jobs`, one for each call, at once; `jobs_map`, in turn, by map; `jobs_within`, one
 that has another executor's make the call; `jobs_late`, one that nobody waits for makes the last call; `jobs_latest`, one for each call, that
 makes the latest one which anybody waits for; `jobs_worker`, one that a request starts and that goes on until nobody has anything for it to
 do, the latest first. TICK_MS: calls of no request, by the same executor."""
@@ -20,6 +22,7 @@ pool = threading.local()
 jobs = []
 jobs_lock = threading.Lock()
 workers = []
+shared = []
 executor = concurrent.futures.ThreadPoolExecutor(16) if MODE.startswith("jobs") else None
 inner = concurrent.futures.ThreadPoolExecutor(16) if MODE == "jobs_within" else None
 
@@ -39,10 +42,19 @@ def call(address, path):
 
 
 def drain_jobs():
-    while jobs:
-        each, done = jobs.pop()
-        call(*each)
-        done.set()
+    while jobs or MODE == "forever":
+        while not jobs:
+            time.sleep(0.001)
+        if MODE == "batch":
+            batch = [jobs.pop() for _ in range(len(jobs))]
+            for each, _ in batch:
+                call(*each)
+            for _, done in batch:
+                done.set()
+        else:
+            each, done = jobs.pop()
+            call(*each)
+            done.set()
     workers.clear()
 
 
@@ -59,8 +71,20 @@ def by_worker(address, path):
 
 def by_greenlets(calls):
     import gevent
+    import gevent.pool
 
-    gevent.joinall([gevent.spawn(call, *each) for each in calls])
+    if MODE == "spawn_pool" and not shared:
+        shared.append(gevent.pool.Pool(4))
+    if MODE == "spawn_pool":
+        for each in calls:
+            shared[0].spawn(call, *each).get()
+    elif MODE == "spawn_within":
+        gevent.joinall([gevent.spawn(lambda each=each: gevent.spawn(call, *each).get()) for each in calls])
+    else:
+        late = calls.pop() if MODE == "spawn_late" else None
+        gevent.joinall([gevent.spawn(call, *each) for each in calls])
+        if late:
+            gevent.spawn(call, *late)
 
 
 def do_latest_job():
@@ -151,12 +175,12 @@ def app(environ, start_response):
         time.sleep(THINK)
     calls = [(address, f"{environ['PATH_INFO']}.{index + 1}") for index, address in enumerate(NEXT)]
     last = calls.pop() if MODE == "late" else None
-    if MODE == "spawn":
+    if MODE.startswith("spawn"):
         by_greenlets(calls)
     elif executor:
         by_jobs(calls)
     else:
         for each in calls:
-            (by_worker if MODE == "worker" else call)(*each)
+            (by_worker if MODE in ("worker", "batch", "forever") else call)(*each)
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
     return Late(*last) if last else [b"ok"]

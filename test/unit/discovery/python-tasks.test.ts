@@ -121,21 +121,25 @@ test('a damaged file gives fewer places, and no exception', () => {
   }
 });
 
-test('greenlets are followed where they are made and switched to, in a build without its own symbols', () => {
+test('greenlets are followed where they are made, end and are switched to, and where gevent schedules, in builds without their own symbols', () => {
   const folder = '/usr/lib/python3/dist-packages/greenlet';
   const module = readdirSync(folder).find(name => /^_greenlet\..*\.so$/.test(name));
-  const executable = Executable.open(path.join(folder, String(module))) as Executable;
-  const found = targetsIn(executable).filter(({ kind }) => kind === 'greenlets');
-  for (const { attachments } of found)
-    for (const { offsets } of attachments) for (const offset of offsets) assert.ok(executable.isCode(offset));
-  executable.close();
-  assert.deepEqual(
-    found.map(({ attachments }) => attachments.map(({ program, offsets }) => [program, offsets.length])),
+  const loopFolder = '/usr/lib/python3/dist-packages/gevent/libev';
+  const loop = readdirSync(loopFolder).find(name => /^corecext\..*\.so$/.test(name));
+  const programs = [path.join(folder, String(module)), path.join(loopFolder, String(loop))].map(file => {
+    const executable = Executable.open(file) as Executable;
+    const found = targetsIn(executable).filter(({ kind }) => kind === 'greenlets');
+    for (const { attachments } of found)
+      for (const { offsets } of attachments) for (const offset of offsets) assert.ok(executable.isCode(offset));
+    executable.close();
+    return found.flatMap(({ attachments }) => attachments.map(({ program, offsets }) => [program, offsets.length]));
+  });
+  assert.deepEqual(programs, [
     [
-      [
-        ['greenlet_made', 1],
-        ['greenlet_switched', 1],
-      ],
+      ['greenlet_made', 1],
+      ['greenlet_ended', 1],
+      ['greenlet_switched', 1],
     ],
-  );
+    [['greenlet_schedules', 1]],
+  ]);
 });
