@@ -4,7 +4,9 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { loadHost } from './kernel/host.js';
 
-type Collect = (options: { readonly type: 'major'; readonly flavor: 'regular' | 'last-resort' }) => void;
+type Collect = (
+  options: { readonly type: 'minor' } | { readonly type: 'major'; readonly flavor: 'regular' | 'last-resort' },
+) => void;
 
 let collect: Collect | null = null;
 
@@ -30,4 +32,9 @@ export function releaseMemory(): void {
 export function releaseStart(): void {
   collector()({ type: 'major', flavor: 'last-resort' });
   loadHost().releaseMemory();
+}
+
+/** Of this thread: what was allocated lately and is not used any more, above all buffers; 0.2 to 0.6 ms on the main thread. */
+export function collectYoung(): void {
+  collector()({ type: 'minor' });
 }
