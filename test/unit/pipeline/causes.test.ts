@@ -266,6 +266,21 @@ test("a request that may be waiting for a call makes the call of another one's r
   assert.deepEqual(parents(harness.finish()), ['/a1 < /a (slice)', '/b1']);
 });
 
+test('what a loop calls for itself, one call after the other, does not hang together in memory', () => {
+  const process = loop();
+  const { harness } = process;
+  const call = process.pooled();
+  process.wait();
+  for (let count = 0; count < 20; count++) call.wrote(ask(`/own${count}`)).read(responseText(200));
+  harness.play();
+  let length = 0;
+  const last = harness.pipeline.connections.find(call.slot, call.generation)?.matcher?.lastResponded ?? null;
+  assert.ok(last !== null);
+  for (let one = last; one.after !== null; one = one.after) length++;
+  assert.equal(length, 0);
+  harness.finish();
+});
+
 test('a connection that a request opened carries its call, whatever was read before it could be written', () => {
   const process = loop();
   const { harness } = process;
