@@ -176,8 +176,9 @@ export class LiveSource implements Source {
       probes: kernel,
       isObserved: pid => this.#watcher.masksOf(pid).include !== 0,
       expectsOthers: () => this.#selection.needsFacts || this.#selection.defaultMasks.include !== 0,
-      onRoutines: pid => this.#kernel.filter.followRoutines(pid),
-      onNode: (pid, { handleAt, fieldsAt }) => this.#kernel.filter.followNode(pid, handleAt, fieldsAt),
+      onRoutines: pid => this.#tellUnfollowed(this.#kernel.filter.followRoutines(pid), 'Go'),
+      onNode: (pid, { handleAt, fieldsAt }) =>
+        this.#tellUnfollowed(this.#kernel.filter.followNode(pid, handleAt, fieldsAt), 'Node.js'),
       onReport: report => this.#tellLibrary(report),
       inspector: new Inspector(),
     });
@@ -191,6 +192,12 @@ export class LiveSource implements Source {
     };
     this.#followedSteps = new FollowedSteps({ kernel, limit, onStopped }, startNs);
     if (limit === 0) for (const kind of STEP_KINDS) this.#tls.leave(kind);
+  }
+
+  #tellUnfollowed(isFollowed: boolean, language: string): void {
+    if (isFollowed) return;
+    const text = `more processes of ${language} run than are followed: calls of the others have a parent only where little is going on`;
+    this.#post({ type: 'log', level: 'warn', key: `unfollowed ${language}`, text });
   }
 
   async run(): Promise<void> {

@@ -33,26 +33,35 @@ export class KernelFilter {
     this.bumpSelection();
   }
 
-  /** Its program starts goroutines at the probes: they tell what threads do in others. Until it ends, or runs another. */
-  followRoutines(pid: number): void {
+  /**
+   * Its program starts goroutines at the probes: they tell what threads do in others. Until it ends, or runs another. False if too
+   * many are followed: its calls have no parent.
+   */
+  followRoutines(pid: number): boolean {
     this.#keyView.setUint32(0, pid, true);
-    try {
-      this.#host.mapSet(this.#maps, 'routine_processes', this.#key, FOLLOWED);
-    } catch {
-      return; // full, or the process was over: its calls have no parent
-    }
+    if (!this.#put('routine_processes', FOLLOWED)) return false;
     this.bumpSelection();
+    return true;
   }
 
-  /** Where its threads keep the ids of what they run. Until it ends, or runs another program. */
-  followNode(pid: number, handleAt: number, fieldsAt: number): void {
+  /**
+   * Where its threads keep the ids of what they run. Until it ends, or runs another program. False if too many are followed: what its
+   * timers cause has no parent.
+   */
+  followNode(pid: number, handleAt: number, fieldsAt: number): boolean {
     this.#keyView.setUint32(0, pid, true);
     this.#valueView.setUint32(0, handleAt, true);
     this.#valueView.setUint32(4, fieldsAt, true);
+    return this.#put('node_layouts', this.#value);
+  }
+
+  /** False if the kernel refuses a further entry. */
+  #put(map: 'routine_processes' | 'node_layouts', value: Uint8Array): boolean {
     try {
-      this.#host.mapSet(this.#maps, 'node_layouts', this.#key, this.#value);
+      this.#host.mapSet(this.#maps, map, this.#key, value);
+      return true;
     } catch {
-      // Full, or the process was over: what timers cause has no parent.
+      return false;
     }
   }
 

@@ -1,4 +1,5 @@
-// A table of threads with few seats (bpf/maps.h): threads whose ids want the same one, and more threads than there are seats.
+// Tables that are full. Of threads, with few seats (bpf/maps.h): threads whose ids want the same one, and more threads than there are
+// seats; and of processes that are followed.
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { CAUSE_TAKEN, CONNECTION_PREEXISTING, DIRECTION_EGRESS } from '../../src/records/records.gen.js';
@@ -66,4 +67,19 @@ test('more threads than seats: who has none is not seen, which is counted, and n
     for (const { side, life } of whole) assertSame(life, side);
     assert.ok(whole.length >= SEATS, `${whole.length} sides were seen from their beginning on`);
   });
+});
+
+test('more processes of Go and Node.js than can be followed: it is said of each that is not', () => {
+  const observer = new Observer();
+  const { filter } = observer.kernel;
+  try {
+    // No process has such an id.
+    const pids = Array.from({ length: 65_536 }, (_, at) => 2 ** 30 + at);
+    assert.ok(pids.every(pid => filter.followRoutines(pid) && filter.followNode(pid, 1, 2)));
+    assert.ok(filter.followNode(2 ** 30, 3, 4), 'one that is followed already');
+    assert.equal(filter.followRoutines(1), false);
+    assert.equal(filter.followNode(1, 1, 2), false);
+  } finally {
+    observer.close();
+  }
 });
