@@ -3,6 +3,7 @@
 import { getPriority, setPriority } from 'node:os';
 import { Assembly, type Post } from './assembly.js';
 import { BudgetKeeper } from './budget-keeper.js';
+import type { Config } from './config/schema.js';
 import type { Connection } from './connections/connection.js';
 import type { Stream } from './connections/stream.js';
 import { Inspector } from './discovery/inspector.js';
@@ -159,7 +160,7 @@ export class LiveSource implements Source {
             headBytes: config.capture.headBytes,
             startNs,
           });
-    this.#selection = compileSelection(config.selection);
+    this.#selection = this.#compile(config);
     this.#watcher = new ProcessWatcher({
       filter: {
         setProcess: (pid, include, exclude) => this.#setProcess(pid, include, exclude),
@@ -256,7 +257,7 @@ export class LiveSource implements Source {
     const { config } = message;
     this.#assembly.reload(config);
     this.#budget?.reload(config);
-    const selection = compileSelection(config.selection);
+    const selection = this.#compile(config);
     this.#applySelection(this.#selection, selection);
     this.#selection = selection;
     this.#watcher.reload(selection);
@@ -421,9 +422,14 @@ export class LiveSource implements Source {
     );
   }
 
+  /** A recording holds nothing of connections that were not selected. */
+  #compile({ selection, traces }: Config): CompiledSelection {
+    return compileSelection(selection, traces.instrumentedServices === 'skip' && this.#recording === null);
+  }
+
   #isSelected(pid: number, include: number, exclude: number): boolean {
     const masks = this.#watcher.masksOf(pid);
-    return (masks.include & include) !== 0 && (masks.exclude & exclude) === 0;
+    return (masks.include & include & ~this.#selection.otlpBit) !== 0 && (masks.exclude & exclude) === 0;
   }
 
   #onProcess(kind: 'exec' | 'fork' | 'exit', pid: number, parentPid: number): void {

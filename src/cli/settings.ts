@@ -1,6 +1,6 @@
 // Flags that are settings: --set, --log-level and the selection flags become the strongest layer of the configuration
-// (config/load.ts). What a quick look does not need (admin listener, metrics, other exporters) is switched off here, as
-// long as --set does not ask for it.
+// (config/load.ts). What a quick look does not need (admin listener, metrics, other exporters) is switched off here, and what
+// it shows is whatever comes (not sampled, told by an SDK), as long as --set does not ask for something else.
 import type { Setting } from '../config/load.js';
 import { type Arguments, usageError } from './command.js';
 
@@ -11,6 +11,8 @@ type Mode = 'run' | 'trace' | 'record' | 'replay' | 'doctor';
 
 const QUICK_LOOK: readonly Setting[] = [
   { path: 'traces.exporters', value: ['console'], flag: 'trace' },
+  { path: 'traces.sampler', value: 'always_on', flag: 'trace' },
+  { path: 'traces.instrumented_services', value: 'trace', flag: 'trace' },
   { path: 'metrics.exporters', value: ['none'], flag: 'trace' },
   { path: 'exporters', value: [], flag: 'trace' },
   { path: 'admin.enabled', value: false, flag: 'trace' },

@@ -4,6 +4,8 @@
 //     (process.include & connection.include) != 0  and  (process.exclude & connection.exclude) == 0.
 // So the criteria of one selector must all hold, but for listen_port and peer_port of one selector: a connection has its
 // known port on one side only, and either side suffices.
+// Where selectors name ports, the ports of OTLP have a bit of their own (`otlpBit`): what goes through them is looked at to know who
+// exports traces, and nothing of it is told.
 import { parseCgroupPath } from '../enrichment/container.js';
 import type { ProcessFacts } from '../enrichment/process-facts.js';
 import { executableName, type NameRule, scriptOf } from '../enrichment/service-name.js';
@@ -49,37 +51,47 @@ export interface CompiledSelection {
   readonly defaultMasks: Masks;
   /** Processes must be looked at: some selector has a criterion that /proc answers. */
   readonly needsFacts: boolean;
+  /** Of include masks: looked at for exports of traces only; 0: nothing is. */
+  readonly otlpBit: number;
   /** Process ids that selectors name: enough to look at where `needsFacts` is false. */
   readonly pids: ReadonlySet<number>;
 }
 
 const SELECTORS_MAX = 32;
+/** Left over unless there are as many selectors as there may be: those go before. */
+const OTLP_BIT = 0x80000000;
+/** Of OTLP over gRPC and HTTP (IANA). */
+const OTLP_PORTS = [4317, 4318];
 const ID_PREFIX = /^[0-9a-f]{4,64}$/;
 
 /**
  * Compiles the selection. Without include selectors, everything is included (bit 0).
+ * @param watchesOtlp whether exports of traces are to be seen where selectors name ports
  * @throws RangeError for more than 32 selectors of a kind, SyntaxError for a malformed `command` (config/check.ts says both better)
  */
-export function compileSelection(selection: SelectionCriteria): CompiledSelection {
+export function compileSelection(selection: SelectionCriteria, watchesOtlp = false): CompiledSelection {
   const include = selection.include.length === 0 ? [{}] : selection.include;
   const exclude = selection.exclude;
   if (include.length > SELECTORS_MAX || exclude.length > SELECTORS_MAX) throw new RangeError('more than 32 selectors');
   const all = [...include, ...exclude];
   const includeMatchers = include.map(compileMatcher);
   const excludeMatchers = exclude.map(compileMatcher);
+  const onPorts = watchesOtlp && include.length < SELECTORS_MAX ? maskOf(include, selector => !isAnyPort(selector)) : 0;
+  const withOtlp = (mask: number): number => ((mask & onPorts) === 0 ? mask : (mask | OTLP_BIT) >>> 0);
   return {
     processMasks: facts => ({
-      include: maskOf(includeMatchers, matches => matches === null || matches(facts)),
+      include: withOtlp(maskOf(includeMatchers, matches => matches === null || matches(facts))),
       exclude: maskOf(excludeMatchers, matches => matches === null || matches(facts)),
     }),
-    localPorts: portMasks(include, exclude, selector => selector.listenPort),
-    peerPorts: portMasks(include, exclude, selector => selector.peerPort),
+    localPorts: portMasks(include, exclude, selector => selector.listenPort, onPorts !== 0),
+    peerPorts: portMasks(include, exclude, selector => selector.peerPort, onPorts !== 0),
     anyPort: { include: maskOf(include, isAnyPort), exclude: maskOf(exclude, isAnyPort) },
     defaultMasks: {
-      include: maskOf(includeMatchers, matches => matches === null),
+      include: withOtlp(maskOf(includeMatchers, matches => matches === null)),
       exclude: maskOf(excludeMatchers, matches => matches === null),
     },
     needsFacts: all.some(({ exe, script, command, container }) => hasAny([exe, script, command, container])),
+    otlpBit: onPorts === 0 ? 0 : OTLP_BIT,
     pids: new Set(all.flatMap(selector => selector.pid ?? [])),
   };
 }
@@ -151,8 +163,10 @@ function portMasks(
   include: readonly SelectorCriteria[],
   exclude: readonly SelectorCriteria[],
   rangesOf: (selector: SelectorCriteria) => readonly PortRange[] | undefined,
+  hasOtlp: boolean,
 ): ReadonlyMap<number, Masks> {
   const masks = new Map<number, Masks>();
+  if (hasOtlp) for (const port of OTLP_PORTS) masks.set(port, { include: OTLP_BIT, exclude: 0 });
   const add = (selectors: readonly SelectorCriteria[], side: keyof Masks): void => {
     selectors.forEach((selector, bit) => {
       for (const { first, last } of rangesOf(selector) ?? []) {

@@ -26,6 +26,25 @@ test('without include selectors everything is included', () => {
   assert.equal(selection.needsFacts, false);
 });
 
+test('where selectors name ports, the ports of OTLP are looked at for the processes that they mean, under a bit of their own', () => {
+  const include = [{ exe: 'nginx' }, { exe: 'python3*', listenPort: port(80) }];
+  const selection = compileSelection({ include, exclude: [{ peerPort: port(4317) }] }, true);
+  assert.equal(selection.otlpBit, 0x80000000);
+  assert.deepEqual(selection.processMasks(python), { include: 0x80000002, exclude: 1 });
+  assert.deepEqual(selection.processMasks(nginx), { include: 1, exclude: 1 });
+  assert.deepEqual(selection.peerPorts.get(4317), { include: 0x80000000, exclude: 1 });
+  assert.deepEqual(selection.peerPorts.get(4318), { include: 0x80000000, exclude: 0 });
+  assert.deepEqual(selection.localPorts.get(4318), { include: 0x80000000, exclude: 0 });
+  assert.equal(compileSelection({ include, exclude: [] }).otlpBit, 0);
+  assert.equal(compileSelection({ include: [{ exe: 'nginx' }], exclude: [] }, true).peerPorts.size, 0);
+  const full = compileSelection(
+    { include: Array.from({ length: 32 }, () => ({ listenPort: port(80) })), exclude: [] },
+    true,
+  );
+  assert.equal(full.otlpBit, 0);
+  assert.equal(full.peerPorts.size, 0);
+});
+
 const MATCHES: readonly (readonly [SelectorCriteria, ProcessFacts, boolean])[] = [
   [{ pid: 7 }, python, true],
   [{ pid: 8 }, python, false],
