@@ -34,6 +34,7 @@ export interface AssemblyOptions {
   readonly startNs: number;
   readonly headBytes: number;
   readonly isSelected?: (pid: number, include: number, exclude: number) => boolean;
+  readonly portCriteria?: (peerPort: number) => { readonly include: number; readonly exclude: number };
   readonly setVerdict: (slot: number, generation: number, verdict: number) => void;
   readonly evict: (slot: number, generation: number) => void;
   readonly onProcess: (kind: 'exec' | 'fork' | 'exit', pid: number, parentPid: number) => void;
@@ -156,6 +157,7 @@ export class Assembly {
       scopeVersion: start.version,
       ownPeers: start.ownPeers,
       isSelected: options.isSelected,
+      portCriteria: options.portCriteria,
       setVerdict: options.setVerdict,
       evict: options.evict,
       onProcess: options.onProcess,

@@ -7,7 +7,7 @@ import type { Config } from './config/schema.js';
 import type { Connection } from './connections/connection.js';
 import type { Stream } from './connections/stream.js';
 import { Inspector } from './discovery/inspector.js';
-import { type CompiledSelection, compileSelection } from './discovery/selector.js';
+import { type CompiledSelection, compileSelection, portCriteria } from './discovery/selector.js';
 import { type LibraryReport, TlsAttacher } from './discovery/tls-attacher.js';
 import { ProcessWatcher } from './discovery/watcher.js';
 import { readHostFacts } from './enrichment/host.js';
@@ -135,6 +135,7 @@ export class LiveSource implements Source {
         startNs,
         headBytes: config.capture.headBytes,
         isSelected: (pid, include, exclude) => this.#isSelected(pid, include, exclude),
+        portCriteria: port => portCriteria(this.#selection, port),
         setVerdict: (slot, generation, verdict) => kernel.slots.setVerdict(slot, generation, verdict),
         evict: (slot, generation) => kernel.slots.evict(slot, generation),
         onProcess: (kind, pid, parentPid) => this.#onProcess(kind, pid, parentPid),

@@ -95,6 +95,8 @@ export interface PipelineOptions {
   readonly ownPeers: readonly { readonly address: string; readonly port: number }[];
   /** Is this process selected for connections that meet these port criteria? The kernel lets new programs through. */
   readonly isSelected?: ((pid: number, include: number, exclude: number) => boolean) | undefined;
+  /** Which port criteria a client's connection to this port meets, 0: to none, or to one that nobody knows. */
+  readonly portCriteria?: ((peerPort: number) => PortCriteria) | undefined;
   readonly setVerdict: (slot: number, generation: number, verdict: number) => void;
   readonly evict: (slot: number, generation: number) => void;
   readonly onProcess: (kind: 'exec' | 'fork' | 'exit', pid: number, parentPid: number) => void;
@@ -107,8 +109,13 @@ export interface PipelineOptions {
   readonly onClosedConnection?: ((closed: ClosedConnection) => void) | undefined;
 }
 
-/** A connect that failed has no connection to meet port criteria. */
-const ALL_PORTS = { include: 0xffffffff, exclude: 0xffffffff };
+/** Bits of the selectors whose port criteria are met. */
+interface PortCriteria {
+  readonly include: number;
+  readonly exclude: number;
+}
+
+const ALL_INCLUDED: PortCriteria = { include: 0xffffffff, exclude: 0 };
 const EXPIRY_INTERVAL_NS = 1e9;
 /** Sets pairs with ports apart from those of TCP (0) and of unix sockets (odd). */
 const PORTS_TAG = 2;
@@ -321,7 +328,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.#options.setVerdict(slot, generation, verdict);
   }
 
-  #isSelected(pid: number, { include, exclude }: Pick<Connection, 'include' | 'exclude'>): boolean {
+  #isSelected(pid: number, { include, exclude }: PortCriteria): boolean {
     return this.#options.isSelected?.(pid, include, exclude) ?? true;
   }
 
@@ -429,8 +436,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   }
 
   onConnectFailed(event: ConnectFailedEventCursor): void {
-    if (!this.#isSelected(event.pid, ALL_PORTS)) return;
     const peer = readPeer(event.view, event.at + event.addressLocalOffset);
+    if (!this.#isSelected(event.pid, this.#options.portCriteria?.(peer.remotePort) ?? ALL_INCLUDED)) return;
     const service = this.#options.processes.service(event.pid, event.timeNs);
     const errorName = event.errorNumber === 0 ? 'ECANCELED' : errnoName(event.errorNumber);
     const startNs = event.connectNs > 0 ? event.connectNs : event.timeNs;
@@ -652,7 +659,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   }
 
   onStrayRequest(event: DataEventCursor): void {
-    if (!this.#isSelected(event.pid, ALL_PORTS)) return;
+    // Its ports are not known: it may have been any connection of its process.
+    if (!this.#isSelected(event.pid, ALL_INCLUDED)) return;
     const service = this.#options.processes.service(event.pid, event.timeNs);
     this.ledger.begin(service);
     this.ledger.drop(service, 'ring_full');

@@ -33,8 +33,9 @@ SIGTERM and SIGINT flush and stop; SIGHUP reads the configuration again.`,
 const TRACE: Command = {
   name: 'trace',
   summary: 'A quick look: show requests live in the terminal.',
-  description: `Like run, but only to the terminal: no export, no admin listener. Values of one selection flag are
-alternatives; different flags must hold together.`,
+  description: `Like run, but only to the terminal: no export, no admin listener, and all requests are shown: also what is not
+sampled, and what the SDK of a service tells. Values of one selection flag are alternatives; different flags
+must hold together.`,
   positionals: [],
   options: {
     ...SELECTION_OPTIONS,

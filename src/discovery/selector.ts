@@ -96,6 +96,13 @@ export function compileSelection(selection: SelectionCriteria, watchesOtlp = fal
   };
 }
 
+/** The selectors whose port criteria a connection to this port meets whose own port is not known. */
+export function portCriteria({ anyPort, peerPorts }: CompiledSelection, peerPort: number): Masks {
+  const named = peerPorts.get(peerPort);
+  if (named === undefined) return anyPort;
+  return { include: anyPort.include | named.include, exclude: anyPort.exclude | named.exclude };
+}
+
 /** Compiles `resource.service_names` for the process table. Port criteria say nothing about a process and are not looked at. */
 export function compileNameRules(
   rules: readonly { readonly match: SelectorCriteria; readonly name: string }[],

@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import test, { after, before } from 'node:test';
 import { collectSpans, startAgent } from '../support/agent.js';
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.js';
-import { runCommand } from '../support/processes.js';
+import { freePort, runCommand } from '../support/processes.js';
 import { type Server, startNginx, startNodeProxy, startNodeServer } from '../support/servers.js';
-import { CLIENT, type DecodedSpan, pathOfSpan, SERVER } from '../support/spans.js';
+import { CLIENT, type DecodedSpan, number, pathOfSpan, SERVER, text } from '../support/spans.js';
 
 let receiver: OtlpReceiver;
 let first: Server;
@@ -118,4 +118,28 @@ test('criteria of one selector must all hold', async () => {
     await ask(second, `second-${mine}`);
   });
   assert.deepEqual(seen, [`SERVER second-${run}`]);
+});
+
+test('connects that fail are selected by the port that they were for, like those that do not', async () => {
+  const [wanted, other] = [await freePort(), await freePort()];
+  for (const selection of [
+    `  exclude:\n    - peer_port: ${other}\n`,
+    `  include:\n    - listen_port: ${first.port}\n    - peer_port: ${wanted}\n`,
+  ]) {
+    const agent = await startAgent({ endpoint: receiver.grpcUrl, config: `selection:\n${selection}` });
+    receiver.clear();
+    try {
+      for (const port of [other, wanted])
+        assert.notEqual((await runCommand('curl', ['--silent', `http://127.0.0.1:${port}/`])).exitCode, 0);
+      const isIts = (span: DecodedSpan): boolean => [wanted, other].includes(number(span, 'network.peer.port'));
+      const spans = await collectSpans(receiver, isIts, 1, 5000);
+      assert.deepEqual(
+        spans.map(span => [span.name, number(span, 'network.peer.port'), text(span, 'error.type')]),
+        [['socket connect', wanted, 'ECONNREFUSED']],
+        selection,
+      );
+    } finally {
+      await agent.stop();
+    }
+  }
 });
