@@ -556,7 +556,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     if (named !== null && exchange.hasOwnHeader && this.#instrumented?.noteCall(exchange, named) === true)
       this.#options.onInstrumented?.(exchange.service as Service, 'calls');
     if (exchange.parentEvidence === '') this.causes.settle(exchange);
-    else if (exchange.hasOwnHeader && this.#instrumented?.tellsServed(exchange.service) === true)
+    else if (exchange.hasOwnHeader && this.#instrumented?.tellsServed(exchange.service) !== false)
       this.causes.settleTold(exchange);
     this.remoteJoins?.onHead(exchange);
   }

@@ -164,6 +164,17 @@ test('a request that came without a header has the trace that the SDK of its ser
   assert.equal(made.pipeline.causes.found.none, 1, 'the header is the call’s parent: only the export had none');
 });
 
+test('the same where everything is told', () => {
+  const made = harness({ skipsInstrumented: false });
+  chain(made, []);
+  const spans = made.finish();
+  assert.deepEqual(spans.map(span => [span.kind, span.traceId, attribute(span, 'underspan.parent.evidence')]).sort(), [
+    [2, TRACE, 'sequence'],
+    [3, TRACE, undefined],
+    [3, TRACE, 'header'],
+  ]);
+});
+
 test('a trace that has a name keeps it, and has a link to the one that the SDK began; one that was not sampled is let be', () => {
   const named = 'f'.repeat(32);
   const made = harness();
