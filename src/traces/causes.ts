@@ -557,10 +557,10 @@ export class Causes {
    */
   #judgeTask(request: Exchange, flags: number): void {
     const name = flags >>> CAUSE_START_SHIFT;
-    request.isOwnAnswer = true;
     const isStarted = (flags & CAUSE_INHERITED) !== 0;
     const responder = this.#take.flags >>> CAUSE_START_SHIFT;
     const isStrayed = (flags & CAUSE_STRAYED) !== 0;
+    request.isOwnAnswer = !isStrayed;
     this.#claims.grant(request, call => {
       if (call.causeGrade !== 'task' || call.start !== name) return false;
       if (isStarted && responder > 0 && call.caller === responder) return true;
