@@ -102,6 +102,16 @@ static __always_inline bool is_looked_up(struct thread_state *thread, struct con
 	return false;
 }
 
+/* It connects, and another thread may send what its request needs (Java's HttpClient). */
+static __always_inline void cause_connects_for(struct event_cause *request, struct event_cause *cause)
+{
+	if (!(request->flags & CAUSE_TAKEN) ||
+	    request->flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED))
+		return;
+	*cause = *request;
+	cause->flags = CAUSE_TAKEN | CAUSE_CAME | CAUSE_INHERITED;
+}
+
 /* It calls connect. To whom it has just looked up, it does so for whoever had asked for
  * the name, whatever it was at meanwhile. */
 static __always_inline void cause_connects(struct thread_state *thread, struct connection *c)
@@ -116,6 +126,10 @@ static __always_inline void cause_connects(struct thread_state *thread, struct c
 		c->cause.flags = (c->cause.flags & ~how) | (thread->looked_up >> LOOKED_SHIFT & how);
 	else if (thread->has_ids)
 		node_sends(thread, c, &c->cause);
+	else if (thread->has_job)
+		c->cause = thread->job;
+	else if (!(thread->cause.flags & CAUSE_LOOPS))
+		cause_connects_for(&thread->request, &c->cause);
 }
 
 /* What a write of the thread on this connection may be caused by. */
@@ -138,6 +152,8 @@ static __always_inline void cause_of_write(struct thread_state *thread, struct c
 		cause->flags |= python_writes(thread, c, request);
 	} else if (thread->has_ids) {
 		node_sends(thread, c, cause);
+	} else if (thread->has_job) {
+		*request = thread->job;
 	} else if (thread->request.flags & CAUSE_CAME && !is_client(c) &&
 		   serves_other(&thread->request, c)) {
 		/* It was at that one: what it does next may be for either. */
@@ -185,6 +201,7 @@ static __always_inline void cause_taken(struct thread_state *thread, struct conn
 		unit_takes(thread, request);
 	} else {
 		thread->item = 0;
+		thread->has_job = 0;
 		thread->has_request = 1;
 	}
 }
@@ -335,7 +352,7 @@ static __always_inline void cause_inherit(__u32 parent_tid, __u32 tid)
 	if (!child)
 		return;
 	child->request = parent->request;
-	child->request.flags |= CAUSE_INHERITED;
+	child->request.flags = (child->request.flags & ~CAUSE_CAME) | CAUSE_INHERITED;
 }
 
 /* The thread runs a new program: whether that is observed is to be asked again. */
@@ -347,6 +364,7 @@ static __always_inline void cause_keep(__u32 tid)
 		thread->epoch = 0;
 		thread->cause.flags = 0;
 		thread->context = thread->outer_context = thread->item = 0;
+		thread->has_job = 0;
 		thread->has_request = thread->has_units = 0;
 		thread->runs_greenlets = 0;
 		if (thread->has_ids)

@@ -33,6 +33,7 @@ enum event_kind {
 	EVENT_PROGRESS = 9, /* made in user space from the connections map: see kernel/progress.ts */
 	EVENT_CONNECTION_LOST = 10, /* likewise: see kernel/lost-connections.ts */
 	EVENT_WORK = 11, /* control ring: see bpf/go_channel.h */
+	EVENT_WAKE = 12, /* likewise: see bpf/java.h */
 };
 
 /* Which way bytes go, as the observed process sees it. */
@@ -98,6 +99,10 @@ enum event_cause_flag {
 enum event_cause_start {
 	CAUSE_START_SHIFT = 16,
 };
+
+/* CAUSE_CAME and CAUSE_INHERITED, of `request`: a thread of Java does what another one has set
+ * it to work for, that is at the request; without CAUSE_TAKEN, one that is not known, not before
+ * `generation`, in microseconds modulo 2^32. */
 
 /* User space's word on a connection, written into connection.verdict. */
 enum event_verdict {
@@ -354,6 +359,17 @@ struct work_event {
 	__u32 generation;
 	__u16 name; /* of the item */
 	__u16 outcome; /* enum event_work */
+};
+
+/* A thread that serves a request, and waits, is woken because of a response. */
+struct wake_event {
+	struct event_header header;
+	struct event_cause cause; /* the response: what the waker had taken last, or had come to */
+	struct event_cause request;
+	__u64 parked_ns; /* when it began to wait */
+	__u64 woken_ns; /* when it had been woken before, 0: never */
+	__u32 pid;
+	__u32 tid; /* of the thread that is woken */
 };
 
 /* A connection that has ended and whose closed record found the ring full. */

@@ -17,6 +17,7 @@ struct process_fork_event a_process_fork_event;
 struct process_exit_event a_process_exit_event;
 struct progress_event a_progress_event;
 struct work_event a_work_event;
+struct wake_event a_wake_event;
 struct connection_lost_event a_connection_lost_event;
 struct connection a_connection;
 struct counters a_counters;

@@ -23,7 +23,7 @@ int java_park_end(struct pt_regs *ctx)
 	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
 
 	if (thread)
-		thread->is_parked = 0;
+		java_goes_on(thread);
 	return 0;
 }
 

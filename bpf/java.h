@@ -10,8 +10,13 @@
  *    itself that is not over: it is a worker (Undertow).
  * A queue may give somebody else's job to the one that was woken, and a lock is no job at
  * all. So neither is believed before the same thread has sent the call and given the
- * request's response (src/traces/causes.ts). A job that another thread does for one that
- * waits for it is not told from what that does next: who wakes whom is too little.
+ * request's response (src/traces/causes.ts).
+ *
+ * Who is woken, or started, by a thread at a request does something for it, and so does whom
+ * that one wakes; a selector's threads do it for one that is not known, and that has asked
+ * since the selector had looked last but one. Whose the call is that it sends shows when a
+ * response wakes a thread that serves a request, which is told of (wake_event): by itself
+ * that, too, is too little, see src/traces/wakes.ts.
  */
 #ifndef UNDERSPAN_JAVA_H
 #define UNDERSPAN_JAVA_H
@@ -39,10 +44,25 @@ static __noinline void java_parks(struct thread_state *thread, __u64 parker)
 
 	count_stat(STAT_THREAD_PARKS, 1);
 	thread->is_parked = 1;
+	thread->parked_ns = bpf_ktime_get_boot_ns();
 	if (known && *known == tid)
 		return;
 	if (bpf_map_update_elem(&parkers, &key, &tid, BPF_ANY))
 		count_loss(LOSS_THREADS_FULL);
+}
+
+/* It goes on: if nobody has woken it, it was time. */
+static __always_inline void java_goes_on(struct thread_state *thread)
+{
+	if (thread->is_parked)
+		thread->has_job = 0;
+	thread->is_parked = 0;
+}
+
+/* Is it at a request that it has taken, or has come to as a worker of the server? */
+static __always_inline bool java_serves(struct thread_state *thread)
+{
+	return java_is_at(&thread->request) && !is_over(&thread->request);
 }
 
 /* What the waker has taken is what has woken it. */
@@ -70,18 +90,104 @@ static __noinline void java_passes(struct thread_state *waker, struct thread_sta
 	request->flags = (request->flags & CAUSE_LOOPS) | CAUSE_TAKEN | CAUSE_CAME;
 }
 
+/* What the thread is at, for which it may set another one to work; NULL if that is not known. */
+static __noinline struct event_cause *java_job(struct thread_state *thread)
+{
+	struct event_cause *job = thread->has_job ? &thread->job : &thread->request;
+
+	return (thread->has_job || java_is_at(job)) && !is_over(job) ? job : NULL;
+}
+
+static __always_inline void java_takes_job(struct thread_state *thread, struct event_cause *job)
+{
+	thread->no_item = 0;
+	thread->job.slot = job->slot;
+	thread->job.generation = job->generation;
+	thread->job.seq = job->seq;
+	thread->job.flags = CAUSE_TAKEN | CAUSE_CAME | CAUSE_INHERITED;
+	thread->has_job = 1;
+}
+
+/* Whoever wants it to be done has not wanted it before that. */
+static __always_inline void java_takes_any(struct thread_state *thread, __u64 since_ns)
+{
+	if (!since_ns)
+		return;
+	thread->no_item = 0;
+	thread->job.slot = thread->job.seq = 0;
+	thread->job.generation = since_ns / 1000;
+	thread->job.flags = CAUSE_CAME | CAUSE_INHERITED;
+	thread->has_job = 1;
+}
+
+/* The one that is woken has something to do for the one that wakes it, and for what that is at. */
+static __noinline void java_employs(struct thread_state *waker, struct thread_state *woken)
+{
+	struct event_cause *job;
+
+	woken->has_job = 0;
+	if (java_serves(woken))
+		return;
+	job = java_job(waker);
+	if (job)
+		java_takes_job(woken, job);
+	else if (waker->cause.flags & CAUSE_LOOPS)
+		java_takes_any(woken, waker->last_waited_ns);
+}
+
+/* It serves a request, and goes on because of a response. */
+static __noinline void java_tells(struct thread_state *woken)
+{
+	struct wake_event *e;
+
+	if (!(woken->cause.flags & CAUSE_TAKEN))
+		return;
+	e = CONTROL_RECORD(wake_event, EVENT_WAKE, bpf_ktime_get_boot_ns());
+	if (!e)
+		return;
+	e->cause = woken->cause;
+	e->request = woken->request;
+	e->parked_ns = woken->parked_ns;
+	e->woken_ns = woken->woken_ns;
+	e->pid = woken->pid_tgid >> 32;
+	e->tid = (__u32)woken->pid_tgid;
+	control_submit(e);
+}
+
 /* The thread ends another one's wait, which was still on: nobody else does. */
 static __noinline void java_unparks(struct thread_state *thread, __u64 parker)
 {
 	struct session_key key = parker_key(parker);
 	__u32 *tid = bpf_map_lookup_elem(&parkers, &key);
 	struct thread_state *woken = tid ? thread_at(*tid) : NULL;
+	bool is_serving;
 
 	if (!woken || woken == thread || !woken->is_parked ||
 	    woken->pid_tgid >> 32 != thread->pid_tgid >> 32)
 		return;
 	woken->is_parked = 0;
+	is_serving = java_serves(woken);
 	java_passes(thread, woken);
+	if (is_serving) {
+		java_tells(woken);
+		woken->woken_ns = bpf_ktime_get_boot_ns();
+	} else {
+		java_employs(thread, woken);
+	}
+}
+
+/* A new thread has something to do for the one that has started it, as one that is woken. */
+static __noinline void java_starts(__u32 starter_tid, __u64 pid_tgid)
+{
+	struct thread_state *starter = thread_at(starter_tid), *started;
+
+	if (!starter || !starter->parked_ns)
+		return;
+	started = thread_in(thread_sit(pid_tgid));
+	if (!started)
+		return;
+	java_passes(starter, started);
+	java_employs(starter, started);
 }
 
 #endif

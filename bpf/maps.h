@@ -191,6 +191,7 @@ struct thread_state {
 	__u8 has_arrived; /* the run of the context at hand: at a request, whose bytes woke it */
 	__u8 runs_greenlets; /* of Python: `context` is a greenlet, see bpf/greenlet.bpf.c */
 	__u8 is_parked; /* of Java: it waits until somebody wakes it, see bpf/java.h */
+	__u8 has_job; /* likewise: `job` is what it was woken for */
 	struct tls_call tls;
 	struct call_start call;
 	union {
@@ -203,6 +204,10 @@ struct thread_state {
 			__u64 item_queue; /* out of which */
 			__u64 queue; /* the SimpleQueue from which it gets something */
 		};
+		struct { /* with has_job, see bpf/java.h */
+			__u64 no_item; /* 0: it is no queue of Python's */
+			struct event_cause job; /* the request of the thread that woke it */
+		};
 		struct { /* with has_units, see bpf/unit.h */
 			__u64 unit; /* what the program says that the thread is at, 0: nothing */
 			__u64 unit_stack; /* pointer when it came to that */
@@ -212,6 +217,8 @@ struct thread_state {
 		__u64 outer_context; /* of Python: the one before: it may have run that one */
 		__u64 looked_up; /* of libuv: struct addrinfo, and above LOOKED_SHIFT how it got there */
 	};
+	__u64 parked_ns; /* of Java: when it began to wait last */
+	__u64 woken_ns; /* likewise: when it was woken last while it served a request */
 } __attribute__((aligned(64)));
 
 /* Is a thread observed, since when is it in a call, and what has it taken last. Each has a seat until

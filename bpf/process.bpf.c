@@ -70,8 +70,10 @@ int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct 
 
 	thread_forget(tid);
 	thread_leave(tid); /* the end of the last one with this id went unseen */
-	if (pid == parent_pid) /* a thread */
+	if (pid == parent_pid) { /* a thread */
+		java_starts((__u32)bpf_get_current_pid_tgid(), (__u64)pid << 32 | tid);
 		return 0;
+	}
 	cause_inherit((__u32)bpf_get_current_pid_tgid(), pid);
 	selection = bpf_map_lookup_elem(&processes, &parent_pid);
 	if (selection && parent_pid != agent_pid) {

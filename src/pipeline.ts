@@ -34,6 +34,7 @@ import {
   ROLE_CLIENT,
   ROLE_SERVER,
   ROLE_UNKNOWN,
+  type WakeEventCursor,
   type WorkEventCursor,
 } from './records/records.gen.js';
 import { Ledger } from './self/ledger.js';
@@ -171,6 +172,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       threshold: options.parentEvidence ?? 'slice',
       limits: this.traceLimits,
       find: (slot, generation) => this.connections.find(slot, generation),
+      mayHandOver: exchange => languageOf(exchange.service) === 'java',
       isMultiplexed: exchange => MULTIPLEXED.has(languageOf(exchange.service)),
       onHandOver: options.onHandOver,
     });
@@ -288,6 +290,10 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   onWork(event: WorkEventCursor): void {
     this.causes.onWork(event);
+  }
+
+  onWake(event: WakeEventCursor): void {
+    this.causes.onWake(event);
   }
 
   onExit(event: ProcessExitEventCursor): void {

@@ -125,6 +125,8 @@ export class Connection {
   isConnectStraight = false;
   /** What it may have been opened for instead, after which call; a loop's calls on it that have been responded to lately. */
   connectSupposed: Supposition | null = null;
+  /** The request for which another thread of Java, that is not the one that sends, has connected. */
+  askedFor: Exchange | null = null;
   connectAfter: Exchange | null = null;
   responded: Exchange[] = [];
   connectTrace: TraceContext | null = null;

@@ -5,6 +5,7 @@ import type { ConnectionEnd } from '../connections/connection.js';
 import type { Service } from '../enrichment/service.js';
 import type { TlsHandshake } from '../protocols/tls/handshake.js';
 import type { Supposition } from '../traces/answers.js';
+import type { Askers } from '../traces/askers.js';
 import type { ClientSight } from '../traces/client-sight.js';
 import type { TraceContext } from '../traces/context.js';
 import type { CallCount, ProcessWork } from '../traces/process-work.js';
@@ -188,6 +189,8 @@ export class Exchange {
   /** CLIENT: the evidence is too weak for a parent: a link. */
   linked: Exchange | null = null;
   peerCalls: CallCount | null = null;
+  /** CLIENT: do responses of that peer wake those who asked for them? */
+  askers: Askers | null = null;
   /** CLIENT: its goroutine was started for the request, in a way that this number names; 0: it took the request itself. Its
    *  task is called so, or, if it was started for the request, the first one that was at it. */
   start = 0;
@@ -206,6 +209,13 @@ export class Exchange {
   responseTid = 0;
   /** The one that went on because of that, which another one had taken; 0: none that is known. */
   returnedTid = 0;
+  /** CLIENT: its thread had been woken to do it, by one that is not known to be at a request, not before that, in microseconds modulo 2^32. */
+  isHanded = false;
+  askedFromUs = 0;
+  /** No other request was being served when it was sent. */
+  isAlone = false;
+  /** SERVER: the thread that gives the response was at it all the time. */
+  isOneAtATime = false;
 
   // -- trace
   #trace: TraceContext;

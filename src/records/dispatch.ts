@@ -22,12 +22,14 @@ import {
   EVENT_PROCESS_EXIT,
   EVENT_PROCESS_FORK,
   EVENT_PROGRESS,
+  EVENT_WAKE,
   EVENT_WORK,
   EventHeaderCursor,
   ProcessExecEventCursor,
   ProcessExitEventCursor,
   ProcessForkEventCursor,
   ProgressEventCursor,
+  WakeEventCursor,
   WorkEventCursor,
 } from './records.gen.js';
 
@@ -44,6 +46,7 @@ export interface RecordHandler {
   onProgress(event: ProgressEventCursor): void;
   onLost(event: ConnectionLostEventCursor): void;
   onWork(event: WorkEventCursor): void;
+  onWake(event: WakeEventCursor): void;
 }
 
 /** Bytes of records, each padded to 8: an empty slab of a size, or what a recording holds. Filled behind what is left. */
@@ -134,6 +137,7 @@ export class Dispatcher {
   readonly #exec = new ProcessExecEventCursor();
   readonly #fork = new ProcessForkEventCursor();
   readonly #work = new WorkEventCursor();
+  readonly #wake = new WakeEventCursor();
   readonly #exit = new ProcessExitEventCursor();
   readonly #progress = new ProgressEventCursor();
   readonly #lost = new ConnectionLostEventCursor();
@@ -228,6 +232,9 @@ export class Dispatcher {
     } else if (kind === EVENT_WORK && size >= WorkEventCursor.SIZE) {
       this.#work.seek(view, at);
       handler.onWork(this.#work);
+    } else if (kind === EVENT_WAKE && size >= WakeEventCursor.SIZE) {
+      this.#wake.seek(view, at);
+      handler.onWake(this.#wake);
     } else {
       this.malformed++;
     }

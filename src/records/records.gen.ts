@@ -1162,6 +1162,78 @@ export class WorkEventCursor {
   }
 }
 
+/** struct wake_event */
+export class WakeEventCursor {
+  static readonly SIZE = 72;
+  view: DataView = EMPTY_VIEW;
+  at = 0;
+
+  seek(view: DataView, at: number): void {
+    this.view = view;
+    this.at = at;
+  }
+
+  get timeNs(): number {
+    return this.view.getUint32(this.at, true) + this.view.getUint32(this.at + 4, true) * 4294967296;
+  }
+
+  get size(): number {
+    return this.view.getUint32(this.at + 8, true);
+  }
+
+  get kind(): number {
+    return this.view.getUint16(this.at + 12, true);
+  }
+
+  get causeSlot(): number {
+    return this.view.getUint32(this.at + 16, true);
+  }
+
+  get causeGeneration(): number {
+    return this.view.getUint32(this.at + 20, true);
+  }
+
+  get causeSeq(): number {
+    return this.view.getUint32(this.at + 24, true);
+  }
+
+  get causeFlags(): number {
+    return this.view.getUint32(this.at + 28, true);
+  }
+
+  get requestSlot(): number {
+    return this.view.getUint32(this.at + 32, true);
+  }
+
+  get requestGeneration(): number {
+    return this.view.getUint32(this.at + 36, true);
+  }
+
+  get requestSeq(): number {
+    return this.view.getUint32(this.at + 40, true);
+  }
+
+  get requestFlags(): number {
+    return this.view.getUint32(this.at + 44, true);
+  }
+
+  get parkedNs(): number {
+    return this.view.getUint32(this.at + 48, true) + this.view.getUint32(this.at + 52, true) * 4294967296;
+  }
+
+  get wokenNs(): number {
+    return this.view.getUint32(this.at + 56, true) + this.view.getUint32(this.at + 60, true) * 4294967296;
+  }
+
+  get pid(): number {
+    return this.view.getUint32(this.at + 64, true);
+  }
+
+  get tid(): number {
+    return this.view.getUint32(this.at + 68, true);
+  }
+}
+
 /** struct connection_lost_event */
 export class ConnectionLostEventCursor {
   static readonly SIZE = 24;
@@ -1784,6 +1856,7 @@ export const EVENT_PROCESS_EXIT = 8;
 export const EVENT_PROGRESS = 9;
 export const EVENT_CONNECTION_LOST = 10;
 export const EVENT_WORK = 11;
+export const EVENT_WAKE = 12;
 /** Names of enum event_kind, without prefix. */
 export const EVENT_KIND_NAMES: Readonly<Record<number, string>> = {
   1: 'data',
@@ -1797,6 +1870,7 @@ export const EVENT_KIND_NAMES: Readonly<Record<number, string>> = {
   9: 'progress',
   10: 'connection_lost',
   11: 'work',
+  12: 'wake',
 };
 
 export const DIRECTION_INGRESS = 0;
@@ -2287,6 +2361,27 @@ export const RECORD_LAYOUT = {
       generation: [24, 4],
       name: [28, 2],
       outcome: [30, 2],
+    },
+  },
+  wake_event: {
+    kind: 12,
+    size: 72,
+    fields: {
+      'header.time_ns': [0, 8],
+      'header.size': [8, 4],
+      'header.kind': [12, 2],
+      'cause.slot': [16, 4],
+      'cause.generation': [20, 4],
+      'cause.seq': [24, 4],
+      'cause.flags': [28, 4],
+      'request.slot': [32, 4],
+      'request.generation': [36, 4],
+      'request.seq': [40, 4],
+      'request.flags': [44, 4],
+      parked_ns: [48, 8],
+      woken_ns: [56, 8],
+      pid: [64, 4],
+      tid: [68, 4],
     },
   },
 } as const;

@@ -25,6 +25,7 @@ import {
   type ConnectionOpenedEventCursor,
   type DataEventCursor,
   DIRECTION_INGRESS,
+  type WakeEventCursor,
   WORK_RETURNED,
   type WorkEventCursor,
 } from '../records/records.gen.js';
@@ -36,6 +37,7 @@ import { Lineages } from './lineages.js';
 import { type CallCount, ProcessWork } from './process-work.js';
 import { Take } from './take.js';
 import type { TraceLimits } from './trace-limits.js';
+import { Wakes } from './wakes.js';
 
 /** From the strongest to the weakest. */
 export const CAUSE_GRADES: readonly CauseGrade[] = ['goroutine', 'task', 'fork', 'thread', 'slice', 'loop'];
@@ -48,6 +50,8 @@ export interface CausesOptions {
   readonly find: (slot: number, generation: number) => Connection | null;
   /** Does the program run many tasks on few threads? Then a thread tells nothing. */
   readonly isMultiplexed: (exchange: Exchange) => boolean;
+  /** Is it of a runtime whose calls that are nobody's are made by threads of its own for others? */
+  readonly mayHandOver?: ((exchange: Exchange) => boolean) | undefined;
   /**
    * The threads or tasks of a process hand requests to each other in a way that is not seen so far; `isSure`: else that may be,
    * for many of its calls are not known to be for the request that it is at.
@@ -59,6 +63,8 @@ export interface CausesOptions {
 const PINNED_MIN = 32;
 /** Of a loop's slice: nothing but the take can have set the thread to work. */
 const CAUSE_CERTAIN = CAUSE_GUARDED | CAUSE_SOLE;
+/** Of a thread that another one has set to work. */
+const HANDED = CAUSE_CAME | CAUSE_INHERITED;
 const LOOP_AT = CAUSE_LOOPS | CAUSE_TAKEN | CAUSE_GUARDED;
 /** What is sent was made when the loop was at that: it cannot have been put off before. */
 const MADE = CAUSE_RESUMED | CAUSE_SOLE;
@@ -93,6 +99,7 @@ export class Causes {
   readonly #handOvers: HandOvers;
   readonly #answerers: Answerers;
   readonly #answers: Answers;
+  readonly #wakes: Wakes;
   /** Connections of calls by slot that ended lately: work that was given away when the response was read may still go on. */
   readonly #closed = new Map<number, Connection>();
   /** Of the record at hand: the thread's last take, and its last from a connection that it has not opened itself. */
@@ -118,6 +125,7 @@ export class Causes {
       adopt(client, server, grade);
       if (server === null && this.#workOf(client.pid).doubted()) options.onHandOver?.(client.pid, false);
     });
+    this.#wakes = new Wakes(adopt);
   }
 
   /** A write is at hand. */
@@ -131,6 +139,10 @@ export class Causes {
   onConnected(connection: Connection, event: ConnectionOpenedEventCursor): void {
     const take = new Take();
     take.set(event.causeSlot, event.causeGeneration, event.causeSeq, event.causeFlags);
+    if ((take.flags & (HANDED | CAUSE_TASK)) === HANDED) {
+      connection.askedFor = this.#requestOf(take);
+      return;
+    }
     const work = this.#workOf(connection.pid);
     const isTold = (take.flags & CAUSE_TOLD) !== 0;
     const request = isTold ? this.#requestOf(take) : this.#ofSlice(take, connection, work);
@@ -151,6 +163,20 @@ export class Causes {
     }
     const request = this.#options.find(slot, generation)?.matcher?.soleRequest ?? null;
     if (request !== null) this.#handOvers.onReturned(request, name);
+  }
+
+  /** Who serves a request has waited, and was woken because a call's response had been taken. */
+  onWake(event: WakeEventCursor): void {
+    this.#take.set(event.causeSlot, event.causeGeneration, event.causeSeq, event.causeFlags);
+    const call = this.#callOf(this.#take);
+    if (call === null) return;
+    this.#request.set(event.requestSlot, event.requestGeneration, event.requestSeq, event.requestFlags);
+    const request = this.#requestOf(this.#request);
+    if (call.isHanded) this.#wakes.onWoken(call, request, event.parkedNs, event.wokenNs);
+    else if (call.cause !== null) {
+      call.askers?.noteWoken(call.cause === request);
+      if (call.cause === request) call.returnedTid = event.tid;
+    }
   }
 
   onClosed(connection: Connection): void {
@@ -178,6 +204,7 @@ export class Causes {
       return;
     }
     exchange.peerCalls = connection.peerCalls ??= work.peer(peerKey(connection));
+    exchange.askers = exchange.peerCalls.askers;
     this.#findCause(connection, exchange, work);
     work.callBegins(exchange.peerCalls);
     // First, else the connection that was opened for this very call would look like a second call beside it.
@@ -190,7 +217,8 @@ export class Causes {
   settle(exchange: Exchange): void {
     const { cause, causeGrade } = exchange;
     if (exchange.kind !== KIND_CLIENT) return;
-    if (cause === null && exchange.supposed !== null && exchange.work !== null)
+    if (exchange.isHanded && exchange.askers !== null) this.#wakes.add(exchange, exchange.askers);
+    else if (cause === null && exchange.supposed !== null && exchange.work !== null)
       this.#answers.add(exchange, exchange.supposed, exchange.work);
     else if (cause === null || causeGrade === '') this.#adopt(exchange, null, 'none');
     else if (exchange.item > 0) this.#handOvers.add(exchange, cause);
@@ -252,6 +280,7 @@ export class Causes {
     this.#handOvers.settle(nowNs);
     this.#answerers.settle(nowNs);
     this.#answers.settle(nowNs);
+    this.#wakes.settle(nowNs);
   }
 
   /** The end of the input. */
@@ -260,6 +289,7 @@ export class Causes {
     this.#handOvers.settleAll();
     this.#answerers.settleAll();
     this.#answers.settleAll();
+    this.#wakes.settleAll();
   }
 
   #workOf(pid: number): ProcessWork {
@@ -313,6 +343,10 @@ export class Causes {
       work.hasOrphans = true;
       return;
     }
+    if ((flags & (HANDED | CAUSE_TASK)) === HANDED) {
+      this.#findOfJob(connection, exchange, work);
+      return;
+    }
     if ((flags & CAUSE_TASK) !== 0) {
       this.#findOfTask(exchange);
       if (exchange.cause === null && (flags & CAUSE_INHERITED) !== 0) {
@@ -333,7 +367,21 @@ export class Causes {
     if (exchange.cause === null) this.#setCause(exchange, loopCause, loopGrade);
     work.noteCall(exchange.peerCalls as CallCount, exchange.cause !== null);
     const isNobodys = exchange.cause === null && exchange.supposed === null;
-    if (isWatched && isNobodys && work.orphaned()) this.#options.onHandOver?.(exchange.pid, true);
+    if (!isNobodys) return;
+    work.mayHandOver ??= this.#options.mayHandOver?.(exchange) === true;
+    if ((isWatched || work.mayHandOver) && work.orphaned()) this.#options.onHandOver?.(exchange.pid, true);
+  }
+
+  /** What another thread has set this one to work for shows when the response has been taken. */
+  #findOfJob(connection: Connection, exchange: Exchange, work: ProcessWork): void {
+    work.noteCall(exchange.peerCalls as CallCount, false);
+    if (work.isInterleaved || this.#isMultiplexed(exchange, work)) return;
+    exchange.isHanded = true;
+    exchange.isAlone = work.serving === 1;
+    const isFirst = connection.exchangeCount === 1 && connection.connectNs > 0;
+    const asker = isFirst ? connection.askedFor : this.#requestOf(this.#request);
+    if (asker !== null) this.#setCause(exchange, asker, 'thread');
+    else if ((this.#request.flags & CAUSE_TAKEN) === 0) exchange.askedFromUs = this.#request.generation;
   }
 
   /** The request that the task was set to work by, or that it was started for. */
@@ -530,6 +578,7 @@ export class Causes {
     }
     request.isOwnAnswer = true;
     const { tid } = connection;
+    request.isOneAtATime = true;
     this.#claims.grant(request, call => {
       if (call.causeGrade !== 'thread') {
         work.hasOrphans = true;

@@ -8,6 +8,7 @@
 // limits: not of jobs that also sleep, or read a file, and then calls come of which nobody knows whose they are. The former holds
 // where only requests wait: a program that calls for itself (a timer) may have such a call put off, too, and then both have to hold.
 import type { Exchange } from '../exchanges/exchange.js';
+import { Askers } from './askers.js';
 
 /** So many calls in a row that may all have been for requests: to this peer the program makes none of its own any more. */
 const OWN_CALLS_PAST = 4096;
@@ -22,6 +23,11 @@ export class CallCount {
   peak = 0;
   /** Calls since the last one that was no request's. */
   #sinceOwn = OWN_CALLS_PAST;
+  readonly askers: Askers;
+
+  constructor(ofProcess: Askers | null) {
+    this.askers = new Askers(ofProcess);
+  }
 
   note(isOwn: boolean): void {
     this.#sinceOwn = isOwn ? 0 : this.#sinceOwn + 1;
@@ -60,12 +66,14 @@ export class ProcessWork {
   isWatched = false;
   /** A request has called several at once: one that waits for a call may still have another one queued. */
   #hasParallelCalls = false;
-  readonly #calls = new CallCount();
+  readonly #calls = new CallCount(null);
   readonly #peers = new Map<string, CallCount>();
   /** A thread gave the response to one request while it was serving another: its threads tell nothing. */
   isInterleaved = false;
   /** Its runtime runs many tasks on few threads; null: not asked yet. */
   isMultiplexed: boolean | null = null;
+  /** What its threads call for nobody that is known, they may call for others; null: not asked yet. */
+  mayHandOver: boolean | null = null;
   /** Threads take each other's connections over: what one did last says nothing of what it does next. */
   isMigrating = false;
   /** The thread that took a request first, and how many were taken by the thread that its connection was taken by before. */
@@ -92,7 +100,7 @@ export class ProcessWork {
     let count = this.#peers.get(key);
     if (count === undefined) {
       if (this.#peers.size >= MAX_PEERS) return this.#calls;
-      count = new CallCount();
+      count = new CallCount(this.#calls.askers);
       this.#peers.set(key, count);
     }
     return count;

@@ -104,6 +104,7 @@ class Keeper implements RecordHandler {
     this.processes.push({ kind: 'exit', pid: event.pid, args: [] });
   }
   onWork(): void {}
+  onWake(): void {}
   onProgress(): void {
     throw new Error('the kernel makes no progress records');
   }

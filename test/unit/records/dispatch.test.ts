@@ -40,6 +40,9 @@ class Notes implements RecordHandler {
   onWork(event: gen.WorkEventCursor): void {
     this.seen.push(`work ${event.timeNs}`);
   }
+  onWake(event: gen.WakeEventCursor): void {
+    this.seen.push(`wake ${event.timeNs}`);
+  }
   onLost(event: gen.ConnectionLostEventCursor): void {
     this.seen.push(`lost ${event.timeNs}`);
   }

@@ -5,6 +5,8 @@ import java.net.URL;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
+import java.util.concurrent.Executor;
+import java.util.concurrent.Executors;
 import okhttp3.OkHttpClient;
 import okhttp3.Request;
 import org.apache.hc.client5.http.classic.methods.HttpGet;
@@ -23,7 +25,19 @@ class Clients {
           body.readAllBytes();
         }
       };
-      case "jdk" -> ofJdk();
+      case "jdk" -> {
+        var client = ofJdk(null);
+        yield url -> client.send(get(url), HttpResponse.BodyHandlers.ofString());
+      }
+      case "jdk-async" -> {
+        var client = ofJdk(null);
+        yield url -> client.sendAsync(get(url), HttpResponse.BodyHandlers.ofString()).join();
+      }
+      // Its threads have a queue.
+      case "jdk-threads" -> {
+        var client = ofJdk(Executors.newFixedThreadPool(3));
+        yield url -> client.sendAsync(get(url), HttpResponse.BodyHandlers.ofString()).join();
+      }
       case "apache" -> ofApache();
       case "okhttp" -> {
         var client = new OkHttpClient();
@@ -37,9 +51,13 @@ class Clients {
     };
   }
 
-  private static Link.Calls ofJdk() {
-    var client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
-    return url -> client.send(HttpRequest.newBuilder(URI.create(url)).build(), HttpResponse.BodyHandlers.ofString());
+  static HttpRequest get(String url) {
+    return HttpRequest.newBuilder(URI.create(url)).build();
+  }
+
+  static HttpClient ofJdk(Executor executor) {
+    var builder = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1);
+    return (executor == null ? builder : builder.executor(executor)).build();
   }
 
   private static Link.Calls ofApache() {

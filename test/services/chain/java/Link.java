@@ -1,16 +1,30 @@
 // A link of a chain, see ../node.mjs, of what Java has to serve and to call with: SERVER and CLIENT pick from Servers.java and
 // Clients.java. MODE: calls in turn on the request's thread; `submit`: on threads of a pool (POOL, WORKERS), one after the other;
-// `late`: all but the first one after the response. TICK_MS: a call of its own so often.
+// `late`: all but the first one after the response; `fan`: on threads of the pool, all at once; `stages`: a future of each, the next begun
+// by the one before; `permits`: by the JDK's client, two at a time, and every second request does not wait for them; `batch`: one call of
+// the program's own for two requests or more, and all of these wait for it. TICK_MS: a call of its own so often.
+import java.net.http.HttpClient;
+import java.net.http.HttpResponse;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ForkJoinPool;
+import java.util.concurrent.Future;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 
 public class Link {
   static final int PORT = Integer.parseInt(System.getenv("PORT"));
   static final String[] NEXT = variable("NEXT", "").isEmpty() ? new String[0] : variable("NEXT", "").split(",");
   static final int THREADS = Integer.parseInt(variable("THREADS", "64"));
   static final String MODE = variable("MODE", "");
+  static final boolean VIRTUAL = !variable("VIRTUAL", "").isEmpty();
   private static final int TICK_MS = Integer.parseInt(variable("TICK_MS", "0"));
   private static Calls calls;
   private static ExecutorService pool;
@@ -26,11 +40,77 @@ public class Link {
 
   /** What a request does before it is answered. */
   static void serve(String path) throws Exception {
+    switch (MODE) {
+      case "fan" -> fan(path);
+      case "stages" -> stages(path, 0).join();
+      case "permits" -> permits(path);
+      case "batch" -> batch();
+      default -> inTurn(path);
+    }
+  }
+
+  private static void inTurn(String path) throws Exception {
     int count = MODE.equals("late") ? 1 : NEXT.length;
     for (int index = 0; index < count; index++) {
       int each = index;
       if (MODE.equals("submit")) pool.submit(() -> call(path, each)).get();
       else call(path, index);
+    }
+  }
+
+  private static void fan(String path) throws Exception {
+    var jobs = new ArrayList<Future<Void>>();
+    for (int index = 0; index < NEXT.length; index++) {
+      int each = index;
+      jobs.add(pool.submit(() -> call(path, each)));
+    }
+    for (var job : jobs) job.get();
+  }
+
+  private static CompletableFuture<Void> stages(String path, int index) {
+    if (index == NEXT.length) return CompletableFuture.completedFuture(null);
+    return CompletableFuture.runAsync(() -> {
+      try {
+        call(path, index);
+      } catch (Exception error) {
+        throw new CompletionException(error);
+      }
+    }, pool).thenCompose(nothing -> stages(path, index + 1));
+  }
+
+  private static final Semaphore PERMITS = new Semaphore(2);
+  private static HttpClient client;
+  private static final AtomicInteger COUNT = new AtomicInteger();
+
+  private static void permits(String path) throws Exception {
+    boolean waits = variable("WAITS", "").isEmpty() ? COUNT.getAndIncrement() % 2 == 0 : false;
+    for (int index = 0; index < NEXT.length; index++) {
+      PERMITS.acquire();
+      var call = client.sendAsync(Clients.get(NEXT[index] + path + "." + (index + 1)), HttpResponse.BodyHandlers.ofString());
+      var done = call.whenComplete((response, error) -> PERMITS.release());
+      if (waits) done.join();
+    }
+  }
+
+  private static final LinkedBlockingQueue<CompletableFuture<Void>> WAITING = new LinkedBlockingQueue<>();
+
+  private static void batch() throws Exception {
+    var done = new CompletableFuture<Void>();
+    WAITING.add(done);
+    Thread.sleep(ThreadLocalRandom.current().nextInt(6));
+    done.join();
+  }
+
+  private static void batches() {
+    while (true) {
+      try {
+        var batch = new ArrayList<>(List.of(WAITING.take(), WAITING.take()));
+        WAITING.drainTo(batch);
+        calls.call(NEXT[0] + "/c/tick");
+        for (var one : batch) one.complete(null);
+      } catch (Exception error) {
+        error.printStackTrace();
+      }
     }
   }
 
@@ -45,10 +125,16 @@ public class Link {
     return null;
   }
 
+  /** A thread of the runtime's own for each job: Java 21 or later. */
+  static ExecutorService virtual() throws ReflectiveOperationException {
+    return (ExecutorService) Executors.class.getMethod("newVirtualThreadPerTaskExecutor").invoke(null);
+  }
+
   private static ExecutorService pool(String kind, int workers) {
     return switch (kind) {
       case "fixed" -> Executors.newFixedThreadPool(workers);
       case "cached" -> Executors.newCachedThreadPool();
+      case "single" -> Executors.newSingleThreadExecutor();
       case "fork" -> new ForkJoinPool(workers);
       default -> throw new IllegalArgumentException(kind);
     };
@@ -57,6 +143,8 @@ public class Link {
   public static void main(String[] args) throws Exception {
     calls = Clients.named(variable("CLIENT", "url"));
     pool = pool(variable("POOL", "fixed"), Integer.parseInt(variable("WORKERS", "8")));
+    if (MODE.equals("permits")) client = Clients.ofJdk(null);
+    if (MODE.equals("batch")) new Thread(Link::batches).start();
     Servers.start(variable("SERVER", "jdk"));
     if (TICK_MS == 0) return;
     Executors.newSingleThreadScheduledExecutor().scheduleAtFixedRate(() -> {

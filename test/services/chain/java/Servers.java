@@ -44,7 +44,7 @@ class Servers {
 
   private static void jdk() throws Exception {
     var server = HttpServer.create(new InetSocketAddress(HOST, Link.PORT), 128);
-    server.setExecutor(Executors.newFixedThreadPool(Link.THREADS));
+    server.setExecutor(Link.VIRTUAL ? Link.virtual() : Executors.newFixedThreadPool(Link.THREADS));
     server.createContext("/", exchange -> {
       String path = exchange.getRequestURI().getPath();
       try {
@@ -66,6 +66,8 @@ class Servers {
     tomcat.setPort(Link.PORT);
     tomcat.getConnector().setProperty("address", HOST);
     tomcat.getConnector().setProperty("maxKeepAliveRequests", "-1");
+    // What Spring Boot does with `spring.threads.virtual.enabled`.
+    if (Link.VIRTUAL) tomcat.getConnector().getProtocolHandler().setExecutor(Link.virtual());
     var context = tomcat.addContext("", null);
     Tomcat.addServlet(context, "link", new HttpServlet() {
       @Override

@@ -1,0 +1,107 @@
+// Calls of threads of Java that another thread has set to work (bpf/java.h). In: such a call, with the request that this one is at if
+// that is known; and which threads that serve requests, and wait, are woken because of its response. Out: the call is the request's if
+// the one that serves it was woken, nobody else was, and either that one had set the thread to work, or it began to wait when
+// that was done, and nothing speaks against it: no other request is served, or the program's calls to that peer have shown
+// that who is woken by a response has asked for it. In a queue of the program (a semaphore) another one would be.
+import type { Exchange } from '../exchanges/exchange.js';
+import type { Askers } from './askers.js';
+import type { Adopt } from './claims.js';
+
+/** So long after the response somebody else may be woken because of it. */
+const PROBATION_NS = 100e6;
+/** A request that takes longer has no children of this kind. */
+const WAIT_NS = 60e9;
+const MAX_WAITING = 16384;
+/** Calls of one request that become its children. */
+const MAX_CALLS = 1024;
+const MICROS = 4294967296;
+
+/** What is known of one that waits. */
+interface HandedCall {
+  /** Who has set its thread to work, null: not known. */
+  readonly asker: Exchange | null;
+  readonly askers: Askers;
+  /** The request whose thread was woken. */
+  request: Exchange | null;
+  isStray: boolean;
+  /** That thread was not in its wait before the call was asked for, nor since before that was possible. */
+  isInTime: boolean;
+  /** When the request was first found to have been answered, or the call to be over; 0: not yet. */
+  overNs: number;
+}
+
+export class Wakes {
+  readonly #adopt: Adopt;
+  readonly #calls = new Map<Exchange, HandedCall>();
+
+  constructor(adopt: Adopt) {
+    this.#adopt = adopt;
+  }
+
+  add(client: Exchange, askers: Askers): void {
+    if (this.#calls.size >= MAX_WAITING) {
+      this.#adopt(client, null, 'none');
+      return;
+    }
+    client.trace.waiting++;
+    this.#calls.set(client, {
+      asker: client.cause,
+      askers,
+      request: null,
+      isStray: false,
+      isInTime: false,
+      overNs: 0,
+    });
+  }
+
+  /** A thread that serves `request` (null: which one is not known) has waited since `parkedNs`, and was woken because of the call's response. */
+  onWoken(client: Exchange, request: Exchange | null, parkedNs: number, wokenNs: number): void {
+    const call = this.#calls.get(client);
+    if (call === undefined) return;
+    if (request === null || (call.request !== null && call.request !== request)) {
+      call.isStray = true;
+      return;
+    }
+    if (call.request !== null) return;
+    call.request = request;
+    const { requestFirstNs } = client;
+    const isAfter = requestFirstNs > request.requestTakenNs && requestFirstNs > wokenNs;
+    const waitsSinceUs = (Math.floor(parkedNs / 1000) - client.askedFromUs) % MICROS;
+    call.isInTime = isAfter && (call.asker !== null || (waitsSinceUs + MICROS) % MICROS < MICROS / 2);
+  }
+
+  settle(nowNs: number): void {
+    if (this.#calls.size === 0) return;
+    for (const [client, call] of this.#calls) {
+      const { request } = call;
+      const isOver = request === null ? !client.isUnderWay : !request.isServing || request.isAnswering;
+      if (call.overNs === 0 && isOver) call.overNs = nowNs;
+      if (call.overNs > 0 && nowNs - call.overNs >= PROBATION_NS) this.#decide(client, call);
+      else if (nowNs - client.requestFirstNs > WAIT_NS) this.#decide(client, call);
+    }
+  }
+
+  /** The end of the input. */
+  settleAll(): void {
+    for (const [client, call] of this.#calls) this.#decide(client, call);
+  }
+
+  #decide(client: Exchange, call: HandedCall): void {
+    this.#calls.delete(client);
+    client.trace.waiting--;
+    const { asker, askers, request, isStray, isInTime } = call;
+    askers.noteAwaited(request !== null);
+    if (isStray || (asker !== null && request !== null)) askers.noteWoken(!isStray && request === asker && isInTime);
+    const isBelieved = client.isAlone ? !askers.areDoubted : askers.areWoken;
+    const isKnown = asker === null ? isBelieved : asker === request;
+    const isIts = request !== null && isKnown && isInTime && !isStray && request.isOneAtATime;
+    if (isIts && request.callCount < MAX_CALLS) {
+      request.callCount++;
+      client.cause = request;
+      client.causeGrade = 'thread';
+      this.#adopt(client, request, 'thread');
+    } else {
+      this.#adopt(client, null, 'none');
+    }
+  }
+}
