@@ -380,6 +380,7 @@ struct routine {
 			__u64 job; /* of an executor's item, which names it: see bpf/python_job.h; 0: not known */
 			__u64 outer; /* of such an item, or its job: the job at which it was put in */
 			__u32 outer_born; /* of that */
+			__u64 called_ns; /* turn of the loop in which one that it has started called first */
 			__u32 is_work; /* an item of an executor's */
 			__u32 name; /* of a job, and of those within it */
 		};

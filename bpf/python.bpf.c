@@ -98,6 +98,10 @@ static __noinline void python_runs(struct thread_state *thread, __u64 context,
 	if (call->count == 1 && task->starter && !task->is_named && call->called[0])
 		python_names(task, context, call->called[0]);
 	/* It goes on although a task that it has started still calls: for whom? */
+	/* By itself, as it had yielded before that one called: it has got nothing from it yet. */
+	if (call->count == 1 && (task->called_ns == thread->waited_ns ||
+				 task->called_ns == thread->last_waited_ns))
+		return;
 	if (task->calling || python_is_left(task, context))
 		python_strays(task);
 }

@@ -223,7 +223,8 @@ static __noinline void python_parts(struct routine *task, __u64 context, __u64 c
 }
 
 /* A started task calls somebody. */
-static __always_inline void python_calls(struct routine *task, __u64 context)
+static __always_inline void python_calls(struct thread_state *thread, struct routine *task,
+					 __u64 context)
 {
 	for (int i = 0; i < PY_STARTERS_MAX && task && task->starter && !task->calls; i++) {
 		struct routine *starter = python_starter(task), *first;
@@ -233,6 +234,7 @@ static __always_inline void python_calls(struct routine *task, __u64 context)
 			python_parts(starter, task->starter, context);
 		} else if (starter) {
 			starter->calling++;
+			starter->called_ns = thread->waited_ns;
 		} else {
 			first = python_first(task);
 			if (first)
@@ -355,7 +357,7 @@ static __noinline __u32 python_writes(struct thread_state *thread, struct connec
 	if (is_client(c)) {
 		thread->has_called = 1;
 		task->writes++;
-		python_calls(task, context);
+		python_calls(thread, task, context);
 	}
 	flags = CAUSE_TASK | CAUSE_TAKEN | name;
 	if (task->job && is_client(c)) {
