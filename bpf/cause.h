@@ -60,7 +60,9 @@ static __always_inline void cause_asks(struct thread_state *thread, struct conne
 
 	if (c->role == ROLE_SERVER || c->session)
 		return;
-	if (c->direction != DIRECTION_INGRESS && c->asked_slice != slice)
+	if (c->direction == DIRECTION_INGRESS)
+		c->asked_timers = thread->timers;
+	else if (c->asked_slice != slice)
 		slice = 0;
 	c->asked_slice = slice;
 }
@@ -120,6 +122,7 @@ static __always_inline void cause_connects(struct thread_state *thread, struct c
 
 	c->cause = thread->cause;
 	c->asked_slice = slice_name(thread);
+	c->asked_timers = thread->timers;
 	if (has_units(thread))
 		unit_tells(thread, &c->cause);
 	else if (is_looked_up(thread, c))
@@ -171,6 +174,9 @@ static __always_inline void cause_taken(struct thread_state *thread, struct conn
 		return; /* ciphertext: what is taken is the plaintext, from the session */
 	if (c->role == ROLE_SERVER || c->asked_slice == slice_name(thread))
 		flags |= CAUSE_DIRECT;
+	if (cause->flags & CAUSE_GUARDED &&
+	    (c->role == ROLE_SERVER || c->asked_timers == thread->timers))
+		flags |= CAUSE_QUIET;
 	thread->slices++;
 	if (flags & CAUSE_DIRECT)
 		c->asked_slice = slice_name(thread); /* for what else there is of it */

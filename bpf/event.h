@@ -93,6 +93,11 @@ enum event_cause_flag {
 	CAUSE_RESUMED = 32768, /* it goes on with that take after work that it had given to threads of its own (libuv's) */
 };
 
+/* Of a loop with CAUSE_GUARDED, whose bits of tasks are free. */
+enum event_cause_loop_flag {
+	CAUSE_QUIET = 1024, /* it has run no timer since what was taken was asked for (of a response) */
+};
+
 /* The bits above it are a digest, never 0. Of a goroutine: how it was started. Of a task:
  * its name; with CAUSE_INHERITED, the name of the first one that was at the request: its own
  * stands in the flags of `cause` then. With CAUSE_ITEM: the item's name. */
@@ -465,7 +470,9 @@ struct connection {
 	struct event_address address;
 	__u64 handed_name; /* of the task that has given `handed`: CAUSE_START_SHIFT */
 	__u64 asked_slice; /* client: what its thread was at when it wrote last, see slice_name in bpf/cause.h */
-	__u64 reserved[2]; /* to whole lines */
+	__u32 asked_timers; /* client: thread_state.timers when it was asked last */
+	__u32 reserved_asked;
+	__u64 reserved[1]; /* to whole lines */
 
 	struct frame_reader frames_ingress, frames_egress; /* once an answer began like a 101 */
 };

@@ -19,6 +19,18 @@ int loop_deferred(struct pt_regs *ctx)
 }
 
 SEC("uprobe")
+int loop_timers(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (!thread)
+		return 0;
+	cause_woken(thread);
+	thread->timers++;
+	return 0;
+}
+
+SEC("uprobe")
 int loop_turned(struct pt_regs *ctx)
 {
 	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
@@ -29,6 +41,17 @@ int loop_turned(struct pt_regs *ctx)
 	thread->cause.flags |= CAUSE_GUARDED;
 	if (!thread->has_ids)
 		node_begins(thread, ARGUMENT1(ctx));
+	return 0;
+}
+
+/* node::TCPWrap::New */
+SEC("uprobe")
+int loop_opens(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (thread && thread->has_ids)
+		node_opens(thread);
 	return 0;
 }
 

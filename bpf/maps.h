@@ -182,6 +182,7 @@ struct thread_state {
 	__u32 slices; /* things that it has turned to, one after the other */
 	__u32 woken_slice; /* the one that began when it read an eventfd or a pipe last */
 	__u32 looked_slice; /* the one in which it goes on with the addresses of a name */
+	__u32 timers; /* how often its loop has run such as were due */
 	__u8 has_taken; /* the run of the context at hand: a request's bytes */
 	__u8 has_called; /* likewise: it has written to somebody */
 	__u8 unclaimed; /* enum unclaimed_take: what `cause` says was taken in no context */
@@ -284,6 +285,8 @@ struct node_turn {
 
 struct node_loop {
 	__u64 fields; /* address of struct async_ids */
+	__u64 opener; /* what has made the sockets with ids behind opened_from, up to opened_to; 0: none since the loop turned */
+	__u32 opened_from, opened_to;
 	__u64 settler; /* what settled the promises whose turn it is, 0: what the loop has turned to */
 	struct event_cause opening; /* the loop has taken a response: why the connection was opened, */
 	__u32 asked_from, asked_to; /* and what was made with the request */

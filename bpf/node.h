@@ -9,6 +9,7 @@
  *
  * Not numbered are promises: what goes on after one runs as nobody. It goes on before anything
  * else is called back, so after a timer it is for whoever made the timer: node_settles.
+ * A socket connects amid what is for the socket itself: who makes one is noted, node_opens.
  */
 #ifndef UNDERSPAN_NODE_H
 #define UNDERSPAN_NODE_H
@@ -76,7 +77,7 @@ static __noinline void node_turns(struct thread_state *thread, struct connection
 		return;
 	}
 	node_notes(thread, loop, ids.counter);
-	loop->settler = 0;
+	loop->settler = loop->opener = 0;
 	loop->is_straight = 0;
 	loop->asked_from = loop->asked_to = 0;
 	__builtin_memset(&loop->opening, 0, sizeof(loop->opening));
@@ -170,7 +171,8 @@ static __always_inline void node_returns(struct node_turn *turn, struct event_ca
 	cause->slot = turn->cause.slot;
 	cause->generation = turn->cause.generation;
 	cause->seq = turn->cause.seq;
-	cause->flags = (cause->flags & CAUSE_KEPT) | CAUSE_TAKEN | CAUSE_RESUMED;
+	cause->flags = (cause->flags & CAUSE_KEPT) | (turn->cause.flags & CAUSE_QUIET) |
+		       CAUSE_TAKEN | CAUSE_RESUMED;
 }
 
 /* An id as a number, modulo 2^32. */
@@ -183,6 +185,32 @@ static __always_inline __u32 async_number(__u64 id)
 	return ((id & ((1ULL << 52) - 1)) | 1ULL << 52) >> (1023 + 52 - exponent);
 }
 
+/* A socket is made, whose id is the next one. It connects right after, amid what is for the socket. */
+static __noinline void node_opens(struct thread_state *thread)
+{
+	struct node_loop *loop = node_loop_of(thread);
+	struct async_ids ids;
+	__u64 id;
+
+	if (!loop || !node_reads(loop, &ids)) {
+		node_forgets(thread);
+		return;
+	}
+	id = node_earlier(loop, &ids);
+	if (id != loop->opener)
+		loop->opened_from = async_number(ids.counter);
+	loop->opener = id;
+	loop->opened_to = async_number(ids.counter) + 1;
+}
+
+/* What runs now, if it is for a socket that was made since the loop turned: who has made that? */
+static __always_inline __u64 node_opener(struct node_loop *loop, struct async_ids *ids)
+{
+	__u32 behind = async_number(ids->trigger) - loop->opened_from - 1;
+
+	return behind < loop->opened_to - loop->opened_from ? loop->opener : 0;
+}
+
 /* The thread writes to the connection, or connects it: for what? A socket and its parser have
  * ids, too, which say for whom they were made, not for whom they are used. */
 static __noinline void node_sends(struct thread_state *thread, struct connection *c,
@@ -191,25 +219,32 @@ static __noinline void node_sends(struct thread_state *thread, struct connection
 	struct node_loop *loop = node_loop_of(thread);
 	struct node_turn *turn;
 	struct async_ids ids;
-	__u64 id;
-	__u32 number;
+	__u32 number, made;
+	__u64 id, from;
 
 	if (!loop || !node_reads(loop, &ids)) {
 		node_forgets(thread);
 		return;
 	}
 	if (c->role != ROLE_SERVER && c->direction != DIRECTION_EGRESS) {
-		/* `handed` is nobody else's in Node.js: what was made with the request. */
-		c->handed.slot = async_number(ids.execution) - 1;
+		/* `handed` is nobody else's in Node.js: what was made with the request. Not what was made
+		 * before the loop turned to what it is at, for it may have been at others meanwhile. */
+		from = loop->turns[loop->turn % NODE_TURNS].from;
+		number = async_number(from);
+		/* A socket that is used again gets its id right before what runs. */
+		made = async_number(ids.execution) - 2;
+		c->handed.slot = ids.execution > from && (__s32)(made - number) > 0 ? made : number;
 		c->handed.generation = async_number(ids.counter);
 	}
 	if (loop->is_straight)
 		return;
 	id = node_earlier(loop, &ids);
+	if (!id && loop->opener)
+		id = node_opener(loop, &ids);
 	if (!id)
 		return;
 	number = async_number(id);
-	if (loop->asked_to && number - loop->asked_from <= loop->asked_to - loop->asked_from)
+	if (loop->asked_to && number - loop->asked_from - 1 < loop->asked_to - loop->asked_from)
 		return;
 	turn = node_turn_of(loop, id);
 	if (!turn || (loop->opening.flags && has_flow(&loop->opening) == has_flow(&turn->cause) &&

@@ -186,6 +186,7 @@ static __always_inline void session_describe(struct connection *s, struct connec
 	s->connect_ns = c->connect_ns;
 	s->established_ns = c->established_ns;
 	s->accepted_ns = c->accepted_ns;
+	s->asked_timers = c->asked_timers;
 	s->address = c->address;
 	s->include = c->include;
 	s->exclude = c->exclude;

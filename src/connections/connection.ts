@@ -121,13 +121,15 @@ export class Connection {
   clientSight: ClientSight | null = null;
   /** Its loop was watched, or had nothing else to do, when it connected. */
   isConnectCertain = false;
-  /** From that request to its connect, its loop was at nothing else. */
+  /** Exchange.isStraight and .isClear of what it was opened for. */
   isConnectStraight = false;
+  isConnectClear = false;
   /** What it may have been opened for instead, after which call; a loop's calls on it that have been responded to lately. */
   connectSupposed: Supposition | null = null;
   /** The request for which another thread of Java, that is not the one that sends, has connected. */
   askedFor: Exchange | null = null;
   connectAfter: Exchange | null = null;
+  connectAmid: Exchange | null = null;
   responded: Exchange[] = [];
   connectTrace: TraceContext | null = null;
   connectSpan0 = 0;
@@ -177,8 +179,11 @@ export class Connection {
     this.connectFor = carrier.connectFor;
     this.connectSupposed = carrier.connectSupposed;
     this.connectAfter = carrier.connectAfter;
+    this.connectAmid = carrier.connectAmid;
     this.isConnectCertain = carrier.isConnectCertain;
-    carrier.connectFor = carrier.connectSupposed = carrier.connectAfter = null;
+    this.isConnectStraight = carrier.isConnectStraight;
+    this.isConnectClear = carrier.isConnectClear;
+    carrier.connectFor = carrier.connectSupposed = carrier.connectAfter = carrier.connectAmid = null;
   }
 
   noteEnd(end: ConnectionEnd, ns: number): void {

@@ -7,8 +7,12 @@ export interface EventLoop {
   readonly name: string;
   /** Threads of its own that it gives work to: the loop goes on with what it was at when the work is done. */
   readonly pool: WorkPool | null;
-  /** Run timers, callbacks that were put off, ends of handles. */
+  /** Runs timers that are due, among them such as the program has for itself; null: nothing of it that matters. */
+  readonly timers: string | null;
+  /** Run callbacks that were put off, ends of handles. */
   readonly deferred: readonly string[];
+  /** Makes a socket; null: nothing that would tell more. */
+  readonly opens: string | null;
   /** Every turn passes through it. Attached last: it says that the loop is watched. */
   readonly turned: string;
 }
@@ -56,11 +60,13 @@ export const EVENT_LOOPS: readonly EventLoop[] = [
   {
     name: 'node',
     pool: LIBUV,
-    deferred: ['_ZN4node11Environment9RunTimersEP10uv_timer_s', '_ZN4node10HandleWrap7OnCloseEP11uv_handle_s'],
+    timers: '_ZN4node11Environment9RunTimersEP10uv_timer_s',
+    deferred: ['_ZN4node10HandleWrap7OnCloseEP11uv_handle_s'],
+    opens: '_ZN4node7TCPWrap3NewERKN2v820FunctionCallbackInfoINS1_5ValueEEE',
     // setImmediate
     turned: '_ZN4node11Environment14CheckImmediateEP10uv_check_s',
   },
-  { name: 'nginx', pool: null, deferred: [], turned: 'ngx_event_expire_timers' },
+  { name: 'nginx', pool: null, timers: null, deferred: [], opens: null, turned: 'ngx_event_expire_timers' },
 ];
 
 export const UNIT_SERVERS: readonly UnitServer[] = [
@@ -81,7 +87,9 @@ export const NGINX_REQUESTS: Readonly<Record<string, readonly string[]>> = {
 };
 
 export const LOOP_SYMBOLS: readonly string[] = [
-  ...EVENT_LOOPS.flatMap(({ deferred, turned }) => [...deferred, turned]),
+  ...EVENT_LOOPS.flatMap(({ timers, deferred, opens, turned }) =>
+    [timers, ...deferred, opens, turned].filter(name => name !== null),
+  ),
   EXECUTION_ID,
   ...UNIT_SERVERS.flatMap(({ functions }) => Object.keys(functions)),
   ...Object.values(NGINX_REQUESTS).flat(),

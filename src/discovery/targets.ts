@@ -142,12 +142,16 @@ function placesTarget(
 
 function loopsIn(executable: Executable, symbols: Symbols): readonly Target[] {
   const targets: Target[] = [];
-  for (const { name, deferred, turned } of EVENT_LOOPS) {
+  for (const { name, timers, deferred, opens, turned } of EVENT_LOOPS) {
     const turn = symbols.get(turned);
+    const due = timers === null ? undefined : symbols.get(timers);
     const found = deferred.flatMap(symbol => symbols.get(symbol)?.offset ?? []);
-    if (turn === undefined || found.length < deferred.length) continue;
+    if (turn === undefined || (timers !== null && due === undefined) || found.length < deferred.length) continue;
     const attachments = [{ program: 'loop_turned', offsets: [turn.offset], isReturn: false }];
     if (found.length > 0) attachments.unshift({ program: 'loop_deferred', offsets: found, isReturn: false });
+    const opened = opens === null ? undefined : symbols.get(opens);
+    if (opened !== undefined) attachments.unshift({ program: 'loop_opens', offsets: [opened.offset], isReturn: false });
+    if (due !== undefined) attachments.unshift({ program: 'loop_timers', offsets: [due.offset], isReturn: false });
     const executionId = symbols.get(EXECUTION_ID);
     const layout = executionId === undefined ? null : nodeLayout(executable, turn, executionId, ARCHITECTURE);
     targets.push({ kind: 'loop', library: name, attachments, ...(layout === null ? {} : { layout }), detail: '' });

@@ -181,9 +181,13 @@ export class Exchange {
   loopGrade: 'slice' | 'loop' = 'loop';
   /** CLIENT: from the request to it, its loop was at nothing else: no call can have been put off meanwhile. */
   isStraight = false;
+  /** CLIENT: nothing that the program does for itself, by timers, can have put off a call before this one. */
+  isClear = false;
   /** CLIENT: what it may have been sent for; and it has shown that it was. */
   supposed: Supposition | null = null;
   isAnswered = false;
+  /** CLIENT: the request that the loop was at when it was sent, over or not. */
+  amid: Exchange | null = null;
   /** CLIENT: the call whose response had been taken when it was sent; null if that is not known. */
   after: Exchange | null = null;
   /** CLIENT: the evidence is too weak for a parent: a link. */

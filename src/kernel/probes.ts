@@ -205,7 +205,9 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
       way(
         'uprobe',
         ...[
+          'loop_timers',
           'loop_deferred',
+          'loop_opens',
           'loop_turned',
           'loop_gives',
           'loop_queues',

@@ -1591,6 +1591,10 @@ export class ConnectionCursor {
     return this.view.getUint32(this.at + 424, true) + this.view.getUint32(this.at + 428, true) * 4294967296;
   }
 
+  get askedTimers(): number {
+    return this.view.getUint32(this.at + 432, true);
+  }
+
   get framesIngressLeft(): number {
     return this.view.getUint32(this.at + 448, true) + this.view.getUint32(this.at + 452, true) * 4294967296;
   }
@@ -1714,6 +1718,7 @@ export const CONNECTION_OFFSETS = {
   address: 376,
   handedName: 416,
   askedSlice: 424,
+  askedTimers: 432,
   framesIngress: 448,
   framesEgress: 480,
 } as const;
@@ -1967,6 +1972,12 @@ export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
   8192: 'item',
   16384: 'direct',
   32768: 'resumed',
+};
+
+export const CAUSE_QUIET = 1024;
+/** Names of enum event_cause_loop_flag, without prefix. */
+export const EVENT_CAUSE_LOOP_FLAG_NAMES: Readonly<Record<number, string>> = {
+  1024: 'quiet',
 };
 
 export const CAUSE_START_SHIFT = 16;

@@ -11,30 +11,44 @@ import type { ProcessWork } from './process-work.js';
 /** What a call may be for. */
 export interface Supposition {
   readonly request: Exchange;
-  /** It takes more to believe it than the response: nothing of the program's may have been put off. */
+  /** It takes more to believe it than the response: nothing of other requests may have been put off. */
   readonly needsTrust: boolean;
+  /** It may be the program's own, and as the only request is served, no response can show that. */
+  readonly isNever: boolean;
 }
 
 interface SupposedCall extends OnProbation {
   readonly work: ProcessWork;
   readonly needsTrust: boolean;
+  readonly isNever: boolean;
 }
 
 /** So long after the response it shows, with those that are given meanwhile, whether the program has queues. */
 const PROBATION_NS = 100e6;
+/** So long the first calls of a process wait until enough answers have shown that it has none. */
+const PATIENCE_NS = 5e9;
 
 export class Answers {
   readonly #calls: Probation<SupposedCall>;
 
   constructor(adopt: Adopt) {
-    const isIts = ({ client, work, needsTrust }: SupposedCall): boolean =>
-      client.isAnswered && (!needsTrust || work.keepsApart);
-    this.#calls = new Probation({ adopt, afterNs: PROBATION_NS, isIts, nameOf: ({ pid }) => pid });
+    const isIts = ({ client, work, needsTrust, isNever }: SupposedCall): boolean =>
+      client.isAnswered && !isNever && (!needsTrust || work.keepsApart);
+    const mayBeYet = ({ client, work, isNever }: SupposedCall): boolean =>
+      client.isAnswered && !isNever && !work.keepsApart && work.mayKeepApart;
+    this.#calls = new Probation({
+      adopt,
+      afterNs: PROBATION_NS,
+      isIts,
+      mayBeYet,
+      patienceNs: PATIENCE_NS,
+      nameOf: ({ pid }) => pid,
+    });
   }
 
-  add(client: Exchange, { request, needsTrust }: Supposition, work: ProcessWork): void {
+  add(client: Exchange, { request, needsTrust, isNever }: Supposition, work: ProcessWork): void {
     client.causeGrade = 'slice';
-    this.#calls.add({ client, server: request, work, needsTrust });
+    this.#calls.add({ client, server: request, work, needsTrust, isNever });
   }
 
   /** The response to `request` is given when the one to `call` has been read. */

@@ -12,6 +12,7 @@ import {
   CAUSE_INHERITED,
   CAUSE_ITEM,
   CAUSE_LOOPS,
+  CAUSE_QUIET,
   CAUSE_RESUMED,
   CAUSE_ROUTINE,
   CAUSE_SOLE,
@@ -105,10 +106,12 @@ export class Causes {
   /** Of the record at hand: the thread's last take, and its last from a connection that it has not opened itself. */
   readonly #take = new Take();
   readonly #request = new Take();
-  /** Of what #ofSlice found last: Exchange.isStraight, .supposed and .after. */
+  /** Of what #ofSlice found last: Exchange.isStraight, .isClear, .amid, .supposed and .after. */
   #isStraight = false;
+  #isClear = false;
   #supposed: Supposition | null = null;
   #after: Exchange | null = null;
+  #amid: Exchange | null = null;
 
   constructor(options: CausesOptions) {
     this.#options = options;
@@ -148,10 +151,12 @@ export class Causes {
     const request = isTold ? this.#requestOf(take) : this.#ofSlice(take, connection, work);
     connection.connectSupposed = isTold ? null : this.#supposed;
     connection.connectAfter = isTold ? null : this.#after;
+    connection.connectAmid = isTold ? null : this.#amid;
     if (request === null) return;
     connection.connectFor = request;
     connection.isConnectCertain = isTold || (take.flags & CAUSE_CERTAIN) !== 0;
     connection.isConnectStraight = !isTold && this.#isStraight;
+    connection.isConnectClear = !isTold && this.#isClear;
     work.engage(request);
   }
 
@@ -406,9 +411,11 @@ export class Causes {
     exchange.loopGrade = isCertain ? 'slice' : 'loop';
     if (exchange.cause === null || exchange.cause === request) exchange.loopCause = request;
     exchange.isStraight = isFirst ? connection.isConnectStraight : this.#isStraight;
+    exchange.isClear = isFirst ? connection.isConnectClear : this.#isClear;
     exchange.supposed = isFirst ? connection.connectSupposed : this.#supposed;
     exchange.after = isFirst ? connection.connectAfter : this.#after;
-    connection.connectSupposed = connection.connectAfter = null;
+    exchange.amid = isFirst ? connection.connectAmid : this.#amid;
+    connection.connectSupposed = connection.connectAfter = connection.connectAmid = null;
   }
 
   /** The request that the goroutine took, or that the one took which started it. */
@@ -472,21 +479,27 @@ export class Causes {
   /** Whatever the loop's thread has taken last, it is still at that. */
   #ofSlice(take: Take, connection: Connection, work: ProcessWork): Exchange | null {
     const { flags } = take;
-    this.#isStraight = false;
-    this.#supposed = this.#after = null;
+    this.#isStraight = this.#isClear = false;
+    this.#supposed = this.#after = this.#amid = null;
     if ((flags & CAUSE_LOOPS) === 0 || (flags & CAUSE_TAKEN) === 0) return null;
     if ((flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED | CAUSE_CAME)) !== 0) return null;
     if (work.isMigrating || (work.hasManyTakers && work.pinned < PINNED_MIN)) return null;
     const isResumed = (flags & CAUSE_RESUMED) !== 0;
     connection.peerCalls ??= work.peer(peerKey(connection));
     let request = this.#requestOf(take);
-    if (request !== null) this.#isStraight = !isResumed;
-    else {
+    if (request !== null) {
+      this.#isStraight = !isResumed;
+      this.#isClear = true;
+    } else {
       const call = this.#callOf(take);
+      // The program's queues were empty when that call was sent, and its timers have not run since.
+      const isQuiet = (flags & CAUSE_QUIET) !== 0 || (flags & CAUSE_GUARDED) === 0;
+      this.#isClear = (flags & MADE) === MADE || (call?.isClear === true && isQuiet);
       // Else what a loop calls for itself, one after the other, would hang together for ever.
       if (call !== null && isForOpen(call)) this.#after = call;
       if (call !== null && call.cause === null) this.#suppose(call.supposed?.request ?? null, flags, connection, work);
       request = call?.cause ?? null;
+      this.#amid = call === null ? null : requestAt(call);
       if (call === null || request === null || !request.isServing || call.causeGrade === 'thread') return null;
       if (call.causeGrade === 'task' && call.loopCause === null) return null;
       this.#isStraight = !isResumed && call.isStraight && call.loopCause === request && (flags & DIRECT) === DIRECT;
@@ -494,7 +507,7 @@ export class Causes {
     if (this.#isStraight) return request;
     // What was made for a request may be for all who come later, too: an interval.
     const isMade = isResumed && (flags & (CAUSE_SOLE | CAUSE_DIRECT)) !== 0;
-    if (!isMade && work.isSole(request, connection.peerCalls, isResumed)) return request;
+    if (!isMade && work.isSole(request, connection.peerCalls, isResumed, this.#isClear)) return request;
     this.#suppose(request, flags, connection, work);
     return null;
   }
@@ -503,8 +516,8 @@ export class Causes {
   #suppose(request: Exchange | null, flags: number, { peerCalls }: Connection, work: ProcessWork): void {
     if (request === null || !request.isServing || request.isAnswering || (flags & CAUSE_GUARDED) === 0) return;
     if (request.callCount >= MAX_CALLS) return;
-    const mayBeOwn = (flags & MADE) !== MADE && peerCalls?.hasOwnCalls === true;
-    this.#supposed = { request, needsTrust: work.serving > 1 || mayBeOwn };
+    const mayBeOwn = (flags & MADE) !== MADE && (peerCalls?.hasOwnCalls === true || !this.#isClear);
+    this.#supposed = { request, needsTrust: work.serving > 1, isNever: mayBeOwn && work.serving === 1 };
   }
 
   /** A loop gives the response to a request: what was it at? */
@@ -513,7 +526,7 @@ export class Causes {
     if ((take.flags & LOOP_AT) !== LOOP_AT || (take.flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED)) !== 0) return;
     const taken = this.#requestOf(take);
     const call = taken === null ? this.#callOf(take) : null;
-    const at = taken ?? call?.cause ?? call?.supposed?.request ?? null;
+    const at = taken ?? (call === null ? null : requestAt(call));
     if (at !== null && at !== request) this.#answers.onStray(request, work);
     else if (at !== null && call !== null) this.#answers.onAnswer(request, call, work);
   }
@@ -656,6 +669,11 @@ export class Causes {
 function isBehind(connection: Connection, seq: number, start: number): boolean {
   const { ingress } = connection;
   return ingress.hasSeq && ingress.position + ((seq - ingress.nextSeq) | 0) > start;
+}
+
+/** The request that the loop is at when it has taken the response of this call. */
+function requestAt({ cause, supposed, amid }: Exchange): Exchange | null {
+  return cause ?? supposed?.request ?? amid;
 }
 
 /** Is it for a request that is being served? */

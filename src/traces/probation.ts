@@ -18,6 +18,9 @@ export interface ProbationOptions<T> {
   readonly afterNs: number;
   /** At the end of that: is the call its request's? */
   readonly isIts: (call: T) => boolean;
+  /** If it is not: may it still turn out to be, and how long after the response at most? */
+  readonly mayBeYet?: (call: T) => boolean;
+  readonly patienceNs?: number;
   /** By what the kernel tells of such calls. */
   readonly nameOf?: (client: Exchange) => number;
 }
@@ -60,7 +63,7 @@ export class Probation<T extends OnProbation> {
 
   settle(nowNs: number): void {
     if (this.#waiting.size === 0) return;
-    const { afterNs, isIts } = this.#options;
+    const { afterNs, isIts, mayBeYet, patienceNs = 0 } = this.#options;
     for (const [call, found] of this.#waiting) {
       const { server } = call;
       let answeredNs = found;
@@ -69,6 +72,8 @@ export class Probation<T extends OnProbation> {
         this.#waiting.set(call, nowNs);
       }
       const isOver = answeredNs > 0 && nowNs - answeredNs >= afterNs;
+      const isPatient = isOver && mayBeYet !== undefined && nowNs - answeredNs < patienceNs;
+      if (isPatient && !isIts(call) && mayBeYet(call)) continue;
       if (isOver || nowNs - server.requestTakenNs > WAIT_NS) this.#decide(call, isOver && isIts(call));
     }
   }

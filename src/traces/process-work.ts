@@ -145,6 +145,11 @@ export class ProcessWork {
     return this.#apart >= APART_MIN;
   }
 
+  /** Nothing speaks against it so far. */
+  get mayKeepApart(): boolean {
+    return this.#apart >= 0;
+  }
+
   addWorker(start: number): void {
     if (this.workers.size < MAX_WORKERS) this.workers.add(start);
   }
@@ -207,12 +212,15 @@ export class ProcessWork {
     if (peer !== this.#calls) peer.end();
   }
 
-  /** Nobody but `request` can be the one that calls `peer` now. `isResumed`: other work of the program's may be limited, too. */
-  isSole(request: Exchange, peer: CallCount, isResumed: boolean): boolean {
+  /**
+   * Nobody but `request` can be the one that calls `peer` now. `isResumed`: other work of the program's may be limited, too.
+   * `isClear`: the program has not done anything for itself, by a timer, since its queues were empty.
+   */
+  isSole(request: Exchange, peer: CallCount, isResumed: boolean, isClear: boolean): boolean {
     const own = request.calls === 0 && !request.isAnswering ? 1 : 0;
     const areOthersBusy = this.serving === 1 || (this.idle === own && !this.#hasParallelCalls);
     const isUnlimited = this.#calls.isBelowPeak && peer.isBelowPeak;
-    if (areOthersBusy && (isUnlimited || !peer.hasOwnCalls)) return true;
+    if (areOthersBusy && (isUnlimited || (isClear && !peer.hasOwnCalls))) return true;
     return isUnlimited && !isResumed && this.#sinceOrphan >= ORPHANS_PAST;
   }
 }

@@ -126,6 +126,7 @@ export class Thread {
   #isRoutine = false;
   #isTask = false;
   #isSole = false;
+  #hasRunTimers = false;
 
   /** A goroutine that nobody knows so far. */
   static routine(): Thread {
@@ -152,7 +153,9 @@ export class Thread {
   taken(role: number, slot: number, generation: number, seq: number, isEnd = false): void {
     const loops = this.cause.flags & (gen.CAUSE_LOOPS | gen.CAUSE_GUARDED);
     const sole = this.#isSole ? gen.CAUSE_SOLE : 0;
-    const flags = gen.CAUSE_TAKEN | loops | sole | (isEnd ? gen.CAUSE_ENDED : 0);
+    const quiet = (loops & gen.CAUSE_GUARDED) === 0 || this.#hasRunTimers ? 0 : gen.CAUSE_QUIET;
+    this.#hasRunTimers = false;
+    const flags = gen.CAUSE_TAKEN | loops | sole | quiet | (isEnd ? gen.CAUSE_ENDED : 0);
     const { flags: known } = this.request;
     this.cause = { slot, generation, seq: seq >>> 0, flags };
     if (role !== gen.ROLE_CLIENT && !isEnd) this.request = { ...this.cause };
@@ -190,6 +193,12 @@ export class Thread {
   woken(): void {
     this.cause.flags |= gen.CAUSE_WOKEN;
     this.request.flags |= gen.CAUSE_WOKEN;
+  }
+
+  /** Timers of a loop that is watched: what it takes next was asked for before. */
+  ranTimers(): void {
+    this.woken();
+    this.#hasRunTimers = true;
   }
 
   /** A turn of a loop that is watched. */

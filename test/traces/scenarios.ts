@@ -228,13 +228,20 @@ export const SCENARIOS: readonly Scenario[] = [
     ["requests that wait for a timer's call", 'poll', [1, 2, 10], ''],
     ['requests that wait for the same call', 'flight', [1, 2, 10], ''],
     ['a queue that its timer uses, too', 'own', [1, 2, 10], '1'],
+    ['a queue of one that a slow timer uses, too', 'own', [1, 2], '1', '97'],
+    ['a queue of two that a slow timer uses, too', 'own', [1, 2, 10], '2', '97'],
+    ['a queue of ten that a slow timer uses, too', 'own', [10], '10', '97'],
     ['calls after the response', 'late', [1, 10], ''],
     ['a thread that calls', 'worker', [1, 10], ''],
-  ].map(([what, MODE, concurrency, LIMIT]) => ({
+  ].map(([what, MODE, concurrency, LIMIT, PERIOD_MS = '3']) => ({
     name: `node, ${what}`,
     links: {
       leaf: LEAF,
-      node: { kind: 'queues' as const, calls: ['leaf', 'leaf'], env: { MODE: MODE as string, LIMIT: LIMIT as string } },
+      node: {
+        kind: 'queues' as const,
+        calls: ['leaf', 'leaf'],
+        env: { MODE, LIMIT, PERIOD_MS } as Record<string, string>,
+      },
     },
     concurrency: concurrency as readonly number[],
     requests: 100,

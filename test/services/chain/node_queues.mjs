@@ -1,6 +1,6 @@
 // A link of a chain of services whose requests wait for each other, in the way that MODE names. GET /c/ID calls /c/ID.1, /c/ID.2 ...
 // at the services in NEXT and then answers; what is called for several requests at once, or for none, is /c/tick.
-// LIMIT: calls at a time, where the mode has a limit.
+// LIMIT: calls at a time, where the mode has a limit. PERIOD_MS: of the timer that calls for nobody.
 import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter, once } from 'node:events';
 import http from 'node:http';
@@ -9,7 +9,7 @@ import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 
-const { PORT, NEXT = '', MODE, LIMIT = '2' } = process.env;
+const { PORT, NEXT = '', MODE, LIMIT = '2', PERIOD_MS = '3' } = process.env;
 const next = NEXT.split(',').filter(url => url !== '');
 const agent = new http.Agent({ keepAlive: true });
 const limit = Number(LIMIT);
@@ -155,7 +155,7 @@ const MODES = {
     await inTurn(urls.slice(1));
   },
   async own(urls) {
-    timer ??= setInterval(() => queue.add(free => get(tick(), free)), 3);
+    timer ??= setInterval(() => queue.add(free => get(tick(), free)), Number(PERIOD_MS));
     for (const url of urls) await new Promise(resolve => queue.add(free => get(url, both(resolve, free))));
   },
   async worker(urls) {

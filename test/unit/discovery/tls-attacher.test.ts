@@ -58,7 +58,7 @@ test('the event loop of Node.js is watched, what every turn passes through last'
     [['node', true]],
   );
   const programs = attached.map(({ program }) => program).filter(program => program.startsWith('loop_'));
-  assert.deepEqual(programs, ['loop_deferred', 'loop_turned']);
+  assert.deepEqual(programs, ['loop_timers', 'loop_opens', 'loop_deferred', 'loop_turned']);
 });
 
 test('where nginx goes on with a request is probed once its calls are not known to be for those that they seem to be for', async () => {

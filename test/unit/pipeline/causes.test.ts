@@ -281,6 +281,31 @@ test('what a loop calls for itself, one call after the other, does not hang toge
   harness.finish();
 });
 
+test("what is sent when a call has been responded to may be the program's own once its timers have run meanwhile", () => {
+  for (const hasTimers of [false, true]) {
+    const process = loop();
+    const { harness } = process;
+    const call = process.pooled();
+    const server = process.server();
+    process.wait();
+    server.read(ask('/a'));
+    call.wrote(ask('/a1'));
+    process.wait();
+    if (hasTimers) harness.tape.thread(PID).ranTimers();
+    process.wait();
+    call.read(responseText(200));
+    call.wrote(ask('/next')); // a queue of one call: a timer's may have waited in it
+    process.wait();
+    call.read(responseText(200));
+    call.wrote(ask('/last'));
+    process.wait();
+    call.read(responseText(200));
+    server.wrote(responseText(200));
+    const [next, last] = hasTimers ? ['', ''] : [' < /a (slice)', ' < /a (slice)'];
+    assert.deepEqual(parents(harness.finish()), ['/a1 < /a (slice)', `/last${last}`, `/next${next}`]);
+  }
+});
+
 test('a connection that a request opened carries its call, whatever was read before it could be written', () => {
   const process = loop();
   const { harness } = process;
