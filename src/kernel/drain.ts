@@ -16,6 +16,9 @@ const MAX_RECORD_BYTES = 8192;
 /** A writer that is kept from its CPU for longer is not waited for: records may come without what came before them. */
 const WRITER_PATIENCE_NS = 1e9;
 
+/** Of the data ring: records that take less may wait for more of them. */
+const SMALL_SHARE = 1 / 16;
+
 /** What a pass added to the slabs, for a recording. */
 export interface Drained {
   readonly data: Uint8Array;
@@ -56,6 +59,12 @@ export class Drain {
     const fill = this.#controlFill;
     this.#controlFill = 0;
     return fill;
+  }
+
+  /** There are few data records, and none of the control ring, on which probes of new processes depend. */
+  get canWait(): boolean {
+    const kernel = this.#kernel;
+    return kernel.fill(kernel.controlRing) === 0 && kernel.fill(kernel.dataRing) < this.#dataRingBytes * SMALL_SHARE;
   }
 
   /** A record is being written, and what comes behind it has not been handed over. */
