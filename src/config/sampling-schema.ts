@@ -38,7 +38,7 @@ export const SAMPLING_SECTION = {
     keep_resent: {
       type: 'boolean',
       default: false,
-      help: 'The same if TCP had to send something again meanwhile.',
+      help: 'The same if TCP had to send something again before the response had been given to it, or, of a call, been read.',
     },
     wait_ms: {
       type: 'integer',

@@ -2,7 +2,7 @@
 // `traceparent` that comes with the request is honoured.
 import assert from 'node:assert/strict';
 import test, { after, before } from 'node:test';
-import { type Agent, collectSpans, startAgent } from '../support/agent.js';
+import { type Agent, collectSpans, onlyPorts, startAgent } from '../support/agent.js';
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.js';
 import { runCommand } from '../support/processes.js';
 import { type Server, startNginx, startNodeServer } from '../support/servers.js';
@@ -17,7 +17,7 @@ before(async () => {
   receiver = await startOtlpReceiver({ grpc: true, http: false });
   upstream = await startNodeServer();
   nginx = await startNginx({ upstreamPort: upstream.port });
-  agent = await startAgent({ endpoint: receiver.grpcUrl });
+  agent = await startAgent({ endpoint: receiver.grpcUrl, config: onlyPorts([nginx.port, upstream.port]) });
 });
 
 after(async () => {
