@@ -148,7 +148,7 @@ export const CONFIG_SCHEMA = {
           default: 10,
           min: 1,
           max: 1000,
-          help: 'Milliseconds between two drains of the rings.',
+          help: 'Milliseconds between two looks into the rings. What is little waits for more, up to 50 ms.',
         },
         btf: {
           type: 'text',
