@@ -285,9 +285,10 @@ test('tasks of asyncio: their calls are joined with the request that they serve,
     await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
     const tasks = { turns: '', parallel: 'parallel', handler: 'handler', late: 'late', workers: 'workers' };
     const blocking = { threads: 'threads', executor: 'executor', threadWorker: 'thread_worker', tokens: 'tokens' };
-    const own = { ...tasks, ...blocking, relay: 'relay', answerers: 'answerers', batch: 'batch' };
+    const own = { ...tasks, ...blocking, relay: 'relay', yields: 'relay_yield', answerers: 'answerers' };
+    const looks = { batch: 'batch', looks: 'workers_yield' };
     const uv = { uvRequests: 'protocol', uvTurns: '', uvLate: 'late', uvTokens: 'tokens' };
-    const modes = { ...own, ...uv };
+    const modes = { ...own, ...looks, ...uv };
     for (const [name, MODE] of Object.entries(modes)) {
       const env = { MODE, TICK_MS: '100', THINK_MS: '1', LOOP: name in uv ? 'uvloop' : '' };
       await chain.add(name, { kind: 'asyncio', calls: ['leaf', 'leaf'], env });
@@ -298,12 +299,22 @@ test('tasks of asyncio: their calls are joined with the request that they serve,
     const losses = `${await agent.losses()}\n${agent.child.describe()}`;
     await agent.stop();
     const { calls, background } = judgeSpans(chain, receiver.spans(), '');
-    for (const name of ['turns', 'parallel', 'handler', 'relay', 'threads', 'executor', 'uvRequests'])
+    for (const name of ['turns', 'parallel', 'handler', 'relay', 'yields', 'threads', 'executor', 'uvRequests'])
       assertRight(name, calls.get(name), 2 * REQUESTS, FLOOR, losses);
     // uvloop writes late: the next request may be there before the connection's task waits for it.
     assertRight('uvTurns', calls.get('uvTurns'), 2 * REQUESTS, FLOOR_OF_LOOP, losses);
     // Nobody can tell from outside whose those are that a worker makes, or a task that has answered: none is better than wrong.
-    for (const name of ['late', 'workers', 'answerers', 'batch', 'threadWorker', 'tokens', 'uvLate', 'uvTokens'])
+    for (const name of [
+      'late',
+      'workers',
+      'answerers',
+      'batch',
+      'looks',
+      'threadWorker',
+      'tokens',
+      'uvLate',
+      'uvTokens',
+    ])
       assertRight(name, calls.get(name), 2 * REQUESTS, 0, losses);
     assert.equal(background.wrong, 0, background.examples.join('\n'));
   }));

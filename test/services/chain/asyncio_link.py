@@ -6,7 +6,9 @@ MODE, who makes the calls: nothing, the task of the connection, in turn; `parall
 request, which also responds (as in aiohttp); `protocol`, the same without streams (as in uvicorn); `workers`, a task that
 the first request starts and that ends when nobody has anything for it to do; `lazy`, one that never ends; `late`, the task of the
 connection, the last call some time after the response; `stray`, a task that nobody waits for makes the last call; `callbacks`, no task;
-`relay`, a task that hands the response to the one that started it, and goes on (as below Starlette's middleware);
+`relay`, a task that hands the response to the one that started it, and goes on (as below Starlette's middleware); `relay_yield`, the
+same, but that one yields before it waits for the response (as that middleware does); `workers_yield`, as `workers`, the latest call first,
+but who waits yields first, and then looks by a timer whether it is done;
 `threads`, functions that block, on threads (as in FastAPI); `thread_worker`, one such function, which a request starts and which
 serves others, too, until nobody has anything for it to do; `executor`, functions that block, by run_in_executor; `tokens`,
 one for each call, that makes the latest one which anybody waits for; `answerers`, a task that a request starts and that serves
@@ -78,7 +80,7 @@ async def drain_jobs():
         while not jobs:
             job_came.clear()
             await job_came.wait()
-        address, path, done = jobs.popleft()
+        address, path, done = jobs.pop() if MODE == "workers_yield" else jobs.popleft()
         await call(address, path)
         done.set_result(None)
     workers.clear()
@@ -90,6 +92,10 @@ async def by_worker(address, path):
     job_came.set()
     if not workers:
         workers.append(start(drain_jobs()))
+    if MODE == "workers_yield":
+        await asyncio.sleep(0)
+        while not done.done():
+            await asyncio.sleep(0.001)
     await done
 
 
@@ -171,6 +177,7 @@ BY = {
     "tokens": by_token,
     "workers": by_worker,
     "lazy": by_worker,
+    "workers_yield": by_worker,
     "threads": by_thread,
     "thread_worker": by_thread_worker,
 }
@@ -200,9 +207,11 @@ async def hand_response(path, responses, written):
 
 async def answer(head, writer):
     path = head.split(b" ", 2)[1].decode()
-    if MODE == "relay":
+    if MODE in ("relay", "relay_yield"):
         responses, written = asyncio.Queue(), asyncio.Event()
         start(hand_response(path, responses, written))
+        if MODE == "relay_yield":
+            await asyncio.sleep(0)
         writer.write(await responses.get())
         written.set()
         return
