@@ -1,8 +1,8 @@
 // Calls of threads of Java that another thread has set to work (bpf/java.h). In: such a call, with the request that this one is at if
 // that is known; and which threads that serve requests, and wait, are woken because of its response. Out: the call is the request's if
-// the one that serves it was woken, nobody else was, and either that one had set the thread to work, or it began to wait when
-// that was done, and nothing speaks against it: no other request is served, or the program's calls to that peer have shown
-// that who is woken by a response has asked for it. In a queue of the program (a semaphore) another one would be.
+// the one that serves it was woken, nobody else was, and that one had set the thread to work, or, if that is not known, began to wait
+// when that was done; and if the program's calls have shown that responses wake those that have asked for them, or no other
+// request is served and nothing speaks against it. Where permits or locks are waited for, or one call is made for several, others are woken.
 import type { Exchange } from '../exchanges/exchange.js';
 import type { Askers } from './askers.js';
 import type { Adopt } from './claims.js';
@@ -93,7 +93,7 @@ export class Wakes {
     askers.noteAwaited(request !== null);
     if (isStray || (asker !== null && request !== null)) askers.noteWoken(!isStray && request === asker && isInTime);
     const isBelieved = client.isAlone ? !askers.areDoubted : askers.areWoken;
-    const isKnown = asker === null ? isBelieved : asker === request;
+    const isKnown = isBelieved && (asker === null || asker === request);
     const isIts = request !== null && isKnown && isInTime && !isStray && request.isOneAtATime;
     if (isIts && request.callCount < MAX_CALLS) {
       request.callCount++;

@@ -335,6 +335,19 @@ export class Tape {
     this.add('control', at, record(gen.WorkEventCursor, gen.EVENT_WORK, fields));
   }
 
+  /** A thread of Java at a request, which has waited since then, is woken because of what `waker` has taken. */
+  woken(pid: number, tid: number, waker: Thread, parkedNs: number, at = this.later()): void {
+    const { cause } = waker;
+    const { request } = this.thread(tid);
+    const fields = {
+      ...{ timeNs: at, pid, tid, parkedNs, wokenNs: 0 },
+      ...{ causeSlot: cause.slot, causeGeneration: cause.generation, causeSeq: cause.seq, causeFlags: cause.flags },
+      ...{ requestSlot: request.slot, requestGeneration: request.generation, requestSeq: request.seq },
+      requestFlags: request.flags,
+    };
+    this.add('control', at, record(gen.WakeEventCursor, gen.EVENT_WAKE, fields));
+  }
+
   forked(pid: number, parentPid: number, at = this.later()): void {
     const fields = { timeNs: at, pid, parentPid };
     this.add('control', at, record(gen.ProcessForkEventCursor, gen.EVENT_PROCESS_FORK, fields));

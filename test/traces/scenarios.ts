@@ -425,7 +425,8 @@ export const SCENARIOS: readonly Scenario[] = [
     ['Tomcat and Apache HttpClient', 'tomcat', 'apache', ALL],
     ['Tomcat and OkHttp', 'tomcat', 'okhttp', ALL],
     ['Jetty and Apache HttpClient', 'jetty', 'apache', ALL],
-    ["Tomcat and the JDK's HttpClient", 'tomcat', 'jdk', [1, 10]],
+    ["Tomcat and the JDK's HttpClient", 'tomcat', 'jdk', ALL],
+    ["Tomcat and the JDK's HttpClient, asynchronous", 'tomcat', 'jdk-async', ALL],
     ['Undertow and Apache HttpClient', 'undertow', 'apache', [1, 10]],
     ['Vert.x', 'vertx', 'url', [1, 10]],
   ].map(([what, SERVER, CLIENT, concurrency]) => ({
@@ -441,7 +442,26 @@ export const SCENARIOS: readonly Scenario[] = [
     concurrency: concurrency as readonly number[],
     requests: 100,
     // Who wakes whom is followed from then on.
-    ...(SERVER === 'undertow' ? { before: 40 } : {}),
+    ...(SERVER === 'undertow' || String(CLIENT).startsWith('jdk') ? { before: 40 } : {}),
+  })),
+  ...[
+    ['permits that not all wait for', 'permits', 'jdk'],
+    ['permits that nobody waits for', 'permits', 'jdk', 'no'],
+    ['a call for several requests', 'batch', 'jdk'],
+    ['jobs of a pool without a queue, all at once', 'fan', 'apache'],
+  ].map(([what = '', MODE = '', CLIENT = '', WAITS = '']) => ({
+    name: `java, ${what}`,
+    links: {
+      leaf: LEAF,
+      java: {
+        kind: 'jvm' as const,
+        calls: ['leaf', 'leaf'],
+        env: { SERVER: 'tomcat', CLIENT, MODE, WAITS, POOL: 'cached' },
+      },
+    },
+    concurrency: [10],
+    requests: 100,
+    before: 40,
   })),
   ...[
     ['jobs of a pool with a queue', 'submit', 'fixed'],

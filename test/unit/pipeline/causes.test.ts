@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { DecodedSpan } from '../../../src/otlp/decode.js';
-import { WORK_RETURNED, WORK_STRAYED } from '../../../src/records/records.gen.js';
+import { CAUSE_CAME, CAUSE_INHERITED, WORK_RETURNED, WORK_STRAYED } from '../../../src/records/records.gen.js';
 import { ProcessWork } from '../../../src/traces/process-work.js';
 import { MS, requestText, responseText, type Story, Thread } from '../../support/record-builder.js';
 import { attribute, Harness } from './harness.js';
@@ -194,6 +194,32 @@ test("a job that a thread gives to a pool is nobody known's, whoever is woken wh
     second.wrote(responseText(200));
     first.wrote(responseText(200));
     assert.deepEqual(parents(harness.finish()), ['/x'], `${tid} is woken`);
+  }
+});
+
+test('a call that a thread was set to work for is for the one request that waits, and whose thread its response wakes', () => {
+  for (const [what, expected] of [
+    ['in time', ['/x < /a (thread)']],
+    ['waits since before', ['/x']],
+    ['two are woken', ['/x']],
+    ['another one is served', ['/x']],
+    ['nobody is woken', ['/x']],
+  ] as const) {
+    const { harness, selector, pooled, first, second, call, by } = javaThreads();
+    const { tape } = harness;
+    first.read(ask('/a'));
+    if (what === 'another one is served') second.read(ask('/b'));
+    const parkedNs = tape.later();
+    const askedFromUs = Math.floor((what === 'waits since before' ? parkedNs + 1e6 : parkedNs - 1e6) / 1000) % 2 ** 32;
+    const asked = { slot: 0, generation: askedFromUs, seq: 0, flags: CAUSE_CAME | CAUSE_INHERITED };
+    pooled.request = asked;
+    by(call, 3).wrote(ask('/x'));
+    if (what === 'two are woken') second.read(ask('/b'));
+    by(call, 4).read(responseText(200));
+    if (what !== 'nobody is woken') tape.woken(PID, 1, selector, parkedNs);
+    if (what === 'two are woken') tape.woken(PID, 2, selector, parkedNs);
+    first.wrote(responseText(200));
+    assert.deepEqual(parents(harness.finish()), [...expected], what);
   }
 });
 

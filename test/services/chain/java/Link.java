@@ -104,7 +104,13 @@ public class Link {
   private static void batches() {
     while (true) {
       try {
-        var batch = new ArrayList<>(List.of(WAITING.take(), WAITING.take()));
+        var batch = new ArrayList<>(List.of(WAITING.take()));
+        var other = WAITING.poll(50, TimeUnit.MILLISECONDS);
+        if (other == null) {
+          batch.get(0).complete(null);
+          continue;
+        }
+        batch.add(other);
         WAITING.drainTo(batch);
         calls.call(NEXT[0] + "/c/tick");
         for (var one : batch) one.complete(null);
