@@ -5,7 +5,7 @@
 /** So many more have to have woken who had asked for them than others, each of which counts so much. */
 const ASKERS_MIN = 8;
 const ASKERS_MAX = 128;
-const OTHERS_WEIGHT = 8;
+const OTHERS_WEIGHT = 4;
 /** One that wakes nobody counts as much as so many that do; and the balance at which that is no accident. */
 const UNAWAITED_WEIGHT = 8;
 const UNAWAITED_MAX = 64;

@@ -17,8 +17,8 @@ test('what one peer shows counts for all of the process, what speaks against it 
   noted(one, 8, true);
   assert.equal(noted(other, 1, false).areWoken, false);
   assert.equal(other.areDoubted, true);
-  assert.equal(one.areWoken, true, 'eight of sixteen are left');
-  assert.equal(noted(one, 1, false).areWoken, false);
+  assert.equal(one.areWoken, true, 'twelve of sixteen are left');
+  assert.equal(noted(one, 2, false).areWoken, false);
 });
 
 test('where responses wake nobody, something else is waited for', () => {
