@@ -14,7 +14,7 @@ import { AgentError, EXIT } from './errors.js';
 import { Handover } from './handover.js';
 import type { JoinStore } from './joins/join-store.js';
 import type { Refusal } from './kernel/probes.js';
-import { releaseMemory, releaseStart } from './memory.js';
+import { releaseMemory } from './memory.js';
 import type { FromWorker, ToWorker, WorkerStart } from './messages.js';
 import { initialPid } from './own-pid.js';
 import { dropPrivileges } from './privileges.js';
@@ -170,9 +170,6 @@ class Agent {
         return;
       case 'snapshot':
         this.#page?.onSnapshot(message);
-        return;
-      case 'release_start':
-        releaseStart();
         return;
       case 'release_memory':
         releaseMemory();

@@ -18,7 +18,7 @@ import { FollowedSteps, STEP_KINDS, type StepKind } from './kernel/followed-step
 import { Kernel } from './kernel/loader.js';
 import { LostConnections } from './kernel/lost-connections.js';
 import { ProgressReader } from './kernel/progress.js';
-import { releaseMemory, releaseStart } from './memory.js';
+import { releaseMemory } from './memory.js';
 import type { ClockState, ToWorker, WorkerStart } from './messages.js';
 import { RecordingWriter } from './recording.js';
 import { Slab } from './records/dispatch.js';
@@ -33,8 +33,6 @@ const PROGRESS_INTERVAL_NS = 100e6;
 const CLOCK_INTERVAL_NS = 1e9;
 const LOOK_INTERVAL_NS = 1e9;
 const READY_WITHIN_NS = 2e9;
-/** From then on until what the start has left is collected: what was read of executables is large, and dies late. */
-const RELEASE_AFTER_NS = 3e9;
 const BEAT_INTERVAL_NS = 1e9;
 /** An idle agent looks into the rings this often at most. */
 const IDLE_INTERVAL_MS = 50;
@@ -108,7 +106,6 @@ export class LiveSource implements Source {
   #isStopped = false;
   #isReady = false;
   #readyByNs = 0;
-  #releaseAtNs = Number.POSITIVE_INFINITY;
 
   constructor(start: WorkerStart, post: Post) {
     const { config } = start;
@@ -227,17 +224,8 @@ export class LiveSource implements Source {
   #sayReady(nowNs: number): void {
     if (this.#isReady || (this.#tls.isReading && nowNs < this.#readyByNs)) return;
     this.#isReady = true;
-    this.#releaseAtNs = nowNs + RELEASE_AFTER_NS;
     releaseMemory();
     this.#post({ type: 'ready', probes: this.#kernel.reports, bootNs: nowNs, clock: this.#clockState() });
-  }
-
-  /** Once more, when all that was there at the start has been looked at; the main thread, too. */
-  #releaseStart(nowNs: number): void {
-    if (nowNs < this.#releaseAtNs || this.#tls.isReading) return;
-    this.#releaseAtNs = Number.POSITIVE_INFINITY;
-    releaseStart();
-    this.#post({ type: 'release_start' });
   }
 
   /** Of this thread alone (0 names it), not of V8's or the exporters'; on top of what the process was started with. */
@@ -324,7 +312,6 @@ export class LiveSource implements Source {
     this.#watcher.flush();
     this.#tls.tick(nowNs);
     this.#sayReady(nowNs);
-    this.#releaseStart(nowNs);
     if (nowNs >= this.#nextClockNs) this.#keepTime(nowNs);
     if (nowNs >= this.#nextFlushNs) {
       this.#nextFlushNs = nowNs + this.#flushIntervalNs;

@@ -4,9 +4,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { loadHost } from './kernel/host.js';
 
-type Collect = (
-  options: { readonly type: 'minor' } | { readonly type: 'major'; readonly flavor: 'regular' | 'last-resort' },
-) => void;
+type Collect = (options?: { readonly type: 'minor' }) => void;
 
 let collect: Collect | null = null;
 
@@ -20,17 +18,11 @@ function collector(): Collect {
 }
 
 /**
- * Of this thread: a full collection; then of the whole process what malloc holds unused. Takes some 10 ms, so it is for an agent
- * above its budget.
+ * Of this thread: a full collection; then of the whole process what malloc holds unused. Takes some 10 ms, so it is for the end
+ * of the start, and for an agent above its budget.
  */
 export function releaseMemory(): void {
-  collector()({ type: 'major', flavor: 'regular' });
-  loadHost().releaseMemory();
-}
-
-/** The same several times, until nothing is left to find, and the heap's unused pages, too: for the end of the start. */
-export function releaseStart(): void {
-  collector()({ type: 'major', flavor: 'last-resort' });
+  collector()();
   loadHost().releaseMemory();
 }
 

@@ -61,8 +61,6 @@ export type FromWorker =
     }
   | { readonly type: 'log'; readonly level: 'info' | 'warn' | 'error'; readonly key: string; readonly text: string }
   | { readonly type: 'beat' }
-  /** The start is over: give back what it needed. */
-  | { readonly type: 'release_start' }
   /** The agent is above its memory budget: give back what is unused. */
   | { readonly type: 'release_memory' }
   | {
