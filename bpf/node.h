@@ -231,9 +231,10 @@ static __noinline void node_sends(struct thread_state *thread, struct connection
 		 * before the loop turned to what it is at, for it may have been at others meanwhile. */
 		from = loop->turns[loop->turn % NODE_TURNS].from;
 		number = async_number(from);
-		/* A socket that is used again gets its id right before what runs. */
-		made = async_number(ids.execution) - 2;
-		c->handed.slot = ids.execution > from && (__s32)(made - number) > 0 ? made : number;
+		/* A socket that is used again gets its id right before what runs. What runs since
+		 * before the loop turned (a connect that is done) has made nothing for it. */
+		made = ids.execution > from ? async_number(ids.execution) - 2 : async_number(ids.counter);
+		c->handed.slot = (__s32)(made - number) > 0 ? made : number;
 		c->handed.generation = async_number(ids.counter);
 	}
 	if (loop->is_straight)
