@@ -15,7 +15,7 @@ const MOST_INSTRUCTIONS: Readonly<Record<string, number>> = {
   tcp_receive_reset: 103,
   tcp_send_reset: 103,
   sched_process_exec: 465,
-  sched_process_fork: 690,
+  sched_process_fork: 800,
   sched_process_exit: 455,
   ssl_read_enter: 690,
   ssl_write_enter: 690,
