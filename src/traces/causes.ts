@@ -30,13 +30,13 @@ import {
   WORK_RETURNED,
   type WorkEventCursor,
 } from '../records/records.gen.js';
-import { Answerers } from './answerers.js';
 import { Answers, type Supposition } from './answers.js';
 import { Claims } from './claims.js';
 import { HandOvers } from './hand-overs.js';
 import { Lineages } from './lineages.js';
 import { type CallCount, ProcessWork } from './process-work.js';
 import { Take } from './take.js';
+import { TaskAnswers } from './task-answers.js';
 import type { TraceLimits } from './trace-limits.js';
 import { Wakes } from './wakes.js';
 
@@ -98,7 +98,7 @@ export class Causes {
   readonly #claims: Claims;
   readonly #lineages: Lineages;
   readonly #handOvers: HandOvers;
-  readonly #answerers: Answerers;
+  readonly #taskAnswers: TaskAnswers;
   readonly #answers: Answers;
   readonly #wakes: Wakes;
   /** Connections of calls by slot that ended lately: work that was given away when the response was read may still go on. */
@@ -117,9 +117,9 @@ export class Causes {
     this.#options = options;
     const adopt = (client: Exchange, server: Exchange | null, grade: CauseGrade | 'none'): void =>
       this.#adopt(client, server, grade);
-    this.#answerers = new Answerers(adopt);
+    this.#taskAnswers = new TaskAnswers(adopt);
     this.#claims = new Claims((client, server, grade) => {
-      if (server !== null && grade === 'task') this.#answerers.add(client, server);
+      if (server !== null && grade === 'task') this.#taskAnswers.add(client, server);
       else this.#adopt(client, server, grade);
     });
     this.#lineages = new Lineages(adopt);
@@ -283,7 +283,7 @@ export class Causes {
     this.#claims.expire(nowNs - CLAIM_NS);
     this.#lineages.settle(nowNs);
     this.#handOvers.settle(nowNs);
-    this.#answerers.settle(nowNs);
+    this.#taskAnswers.settle(nowNs);
     this.#answers.settle(nowNs);
     this.#wakes.settle(nowNs);
   }
@@ -292,7 +292,7 @@ export class Causes {
   finish(): void {
     this.#lineages.settleAll();
     this.#handOvers.settleAll();
-    this.#answerers.settleAll();
+    this.#taskAnswers.settleAll();
     this.#answers.settleAll();
     this.#wakes.settleAll();
   }
@@ -571,7 +571,7 @@ export class Causes {
       else {
         this.#claims.refuse(request);
         if ((flags & CAUSE_TAKEN) !== 0) this.#noteHandOver(request.pid, work);
-        else if (flags >>> CAUSE_START_SHIFT > 0) this.#answerers.onStrayed(request.pid, flags >>> CAUSE_START_SHIFT);
+        else if (flags >>> CAUSE_START_SHIFT > 0) this.#taskAnswers.onStrayed(request.pid, flags >>> CAUSE_START_SHIFT);
       }
       return;
     }

@@ -7,7 +7,7 @@ import { type OnProbation, Probation } from './probation.js';
 
 const PROBATION_NS = 100e6;
 
-export class Answerers {
+export class TaskAnswers {
   readonly #calls: Probation<OnProbation>;
 
   constructor(adopt: Adopt) {
