@@ -44,7 +44,9 @@ export class Drain {
     this.#kernel = kernel;
     this.#dataRingBytes = dataRingBytes;
     this.#controlRingBytes = controlRingBytes;
-    this.control = new Slab(controlRingBytes);
+    // What is newer than the cut stays in it, and a ring that is full must fit beside that: else it looked as if a record were being
+    // written, and nothing was handed over for as long as a writer is waited for.
+    this.control = new Slab(2 * controlRingBytes);
   }
 
   /** Largest fill of the data ring since the last call, as a share. */
