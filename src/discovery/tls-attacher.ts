@@ -42,17 +42,7 @@ export interface UserProbes {
 
 /** What became of a library, an event loop or a Go program. */
 export interface LibraryReport {
-  readonly kind:
-    | 'tls'
-    | 'loop'
-    | 'routines'
-    | 'tasks'
-    | 'queues'
-    | 'channels'
-    | 'promises'
-    | 'greenlets'
-    | 'wake-ups'
-    | 'requests';
+  readonly kind: Exclude<Target['kind'], 'buffer'>;
   readonly library: string;
   readonly path: string;
   readonly ok: boolean;
