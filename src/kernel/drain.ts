@@ -10,6 +10,7 @@ import { EventHeaderCursor } from '../records/records.gen.js';
 import type { Kernel } from './loader.js';
 
 const DATA_SLAB_BYTES = 4 << 20;
+const CONTROL_SLAB_BYTES = 1 << 20;
 const SLABS_PER_PASS = 8;
 /** Largest record (data_event and its payload), padded: less room than this in a slab means that it is full. */
 const MAX_RECORD_BYTES = 8192;
@@ -28,10 +29,12 @@ export interface Drained {
 
 export class Drain {
   readonly data = new Slab(DATA_SLAB_BYTES);
-  readonly control: Slab;
+  readonly control = new Slab(CONTROL_SLAB_BYTES);
   #dataFill = 0;
   #controlFill = 0;
+  /** Times of the last records in slabs that are full. */
   #lastDataNs = 0;
+  #lastControlNs = 0;
   /** The latest cut up to which everything has been handed over, and since when there is none that is newer. */
   #completeNs = 0;
   #waitsSinceNs = 0;
@@ -44,9 +47,6 @@ export class Drain {
     this.#kernel = kernel;
     this.#dataRingBytes = dataRingBytes;
     this.#controlRingBytes = controlRingBytes;
-    // What is newer than the cut stays in it, and a ring that is full must fit beside that: else it looked as if a record were being
-    // written, and nothing was handed over for as long as a writer is waited for.
-    this.control = new Slab(2 * controlRingBytes);
   }
 
   /** Largest fill of the data ring since the last call, as a share. */
@@ -92,13 +92,21 @@ export class Drain {
       const newData = this.#fill(data, kernel.dataRing, dataPosition, passesUnwritten);
       const newControl = this.#fill(control, kernel.controlRing, controlPosition, passesUnwritten);
       total += newData.length + newControl.length;
-      const isFull = data.bytes.length - data.length <= MAX_RECORD_BYTES;
+      // What stays behind in a ring is being written, or found no room.
+      const isDataFull = isFull(data);
+      const isControlFull = isFull(control);
       const isWaiting =
-        kernel.taken(kernel.controlRing) < controlPosition || (!isFull && kernel.taken(kernel.dataRing) < dataPosition);
-      if (isFull) this.#noteLast(newData);
-      const upToNs = isFull ? Math.min(nowNs, this.#lastDataNs) : nowNs;
+        (!isControlFull && kernel.taken(kernel.controlRing) < controlPosition) ||
+        (!isDataFull && kernel.taken(kernel.dataRing) < dataPosition);
+      if (isDataFull) this.#lastDataNs = this.#lastOf(newData, this.#lastDataNs);
+      if (isControlFull) this.#lastControlNs = this.#lastOf(newControl, this.#lastControlNs);
+      const upToNs = Math.min(
+        nowNs,
+        isDataFull ? this.#lastDataNs : nowNs,
+        isControlFull ? this.#lastControlNs : nowNs,
+      );
       process({ data: newData, control: newControl, cutNs: this.#cut(nowNs, isWaiting, upToNs) });
-      if (!isFull || isWaiting) break;
+      if (!(isDataFull || isControlFull) || isWaiting) break;
     }
     return total;
   }
@@ -118,13 +126,19 @@ export class Drain {
     return slab.bytes.subarray(from, slab.length);
   }
 
-  /** Time of the last record of a filling: with more to come, nothing newer is complete. */
-  #noteLast(bytes: Uint8Array): void {
+  /** Time of the last record of a filling that has one, or else `before`: with more to come, nothing newer is complete. */
+  #lastOf(bytes: Uint8Array, before: number): number {
+    let lastNs = before;
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     for (let at = 0; at + EventHeaderCursor.SIZE <= bytes.length; at += (this.#header.size + 7) & ~7) {
       this.#header.seek(view, at);
-      this.#lastDataNs = this.#header.timeNs;
+      if (this.#header.timeNs > 0) lastNs = this.#header.timeNs;
       if (this.#header.size === 0) break;
     }
+    return lastNs;
   }
+}
+
+function isFull(slab: Slab): boolean {
+  return slab.bytes.length - slab.length <= MAX_RECORD_BYTES;
 }
