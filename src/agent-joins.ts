@@ -35,7 +35,7 @@ export function createJoins(
       const text = `no Redis at ${place}: until it is back, traces end at this host`;
       log.limited('joins', 'warn', text, { reason: clean(reason) });
     },
-    onAnswers: words => tell({ type: 'join_answers', words }, [words.buffer]),
+    onAnswers: (words, batchNumber) => tell({ type: 'join_answers', words, batchNumber }, [words.buffer]),
     onRefused: reason => log.limited('joins:refused', 'warn', 'Redis refused a command', { reason: clean(reason) }),
   });
   const { commands } = store;

@@ -263,7 +263,7 @@ export class LiveSource implements Source {
   join(message: JoinMessage): void {
     const { remoteJoins } = this.#assembly.pipeline;
     if (message.type === 'joinable') remoteJoins?.setUp(message.isUp);
-    else remoteJoins?.onAnswers(message.words);
+    else remoteJoins?.onAnswers(message.words, message.batchNumber);
   }
 
   stop(): void {

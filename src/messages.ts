@@ -31,7 +31,7 @@ export type ToWorker =
   | { readonly type: 'reload'; readonly config: Config }
   /** Can the keys of other hosts be reached? */
   | { readonly type: 'joinable'; readonly isUp: boolean }
-  | { readonly type: 'join_answers'; readonly words: Uint32Array<ArrayBuffer> }
+  | { readonly type: 'join_answers'; readonly words: Uint32Array<ArrayBuffer>; readonly batchNumber: number }
   | { readonly type: 'stop' };
 
 /** Boot clock to wall clock at the moment of a message, see clock.ts. */

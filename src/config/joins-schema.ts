@@ -51,7 +51,7 @@ export const JOIN_SECTION = {
       default: 500,
       min: 10,
       max: 10000,
-      help: 'Milliseconds that a span waits at most for a client on another host.',
+      help: 'Milliseconds that a span waits for a client on another host; ten times as long, 5 seconds at most, where its agent may be behind.',
     },
   },
 } as const satisfies Section;

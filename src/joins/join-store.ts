@@ -22,7 +22,8 @@ export interface JoinStoreOptions extends RedisSettings {
   readonly ttlMs: number;
   readonly onUp: (place: string) => void;
   readonly onDown: (place: string, reason: string) => void;
-  readonly onAnswers: (words: Uint32Array<ArrayBuffer>) => void;
+  /** What was found for the questions of a batch; they have all been answered. */
+  readonly onAnswers: (words: Uint32Array<ArrayBuffer>, batchNumber: number) => void;
   /** The server refused a command (no memory, read only, no permission). */
   readonly onRefused: (reason: string) => void;
 }
@@ -66,9 +67,9 @@ export class JoinStore {
     this.#connection.close();
   }
 
-  onBatch({ offers, questions }: JoinBatch): void {
+  onBatch({ number, offers, questions }: JoinBatch): void {
     if (offers.length > 0) this.#offer(offers);
-    if (questions.length > 0) this.#ask(questions);
+    if (questions.length > 0) this.#ask(questions, number);
   }
 
   #offer(words: Uint32Array): void {
@@ -91,7 +92,7 @@ export class JoinStore {
     return `${this.#setHead}${hex(0)}${hex(1)}\r\n$66\r\n${ids}-${hex(2)}-${state}${this.#setTail}`;
   }
 
-  #ask(words: Uint32Array<ArrayBuffer>): void {
+  #ask(words: Uint32Array<ArrayBuffer>, batchNumber: number): void {
     const count = words.length / QUESTION_WORDS;
     let commands = '';
     for (let at = 0; at < words.length; at += QUESTION_WORDS) {
@@ -101,7 +102,7 @@ export class JoinStore {
     const answers = new WordList(MAX_ANSWER_WORDS);
     const isSent = this.#connection.send(commands, count, (reply, index) => {
       this.#onReply(reply, words[index * QUESTION_WORDS] as number, answers);
-      if (index === count - 1 && answers.length > 0) this.#options.onAnswers(answers.take());
+      if (index === count - 1) this.#options.onAnswers(answers.take(), batchNumber);
     });
     if (!isSent) this.commands.dropped += count;
   }

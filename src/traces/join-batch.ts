@@ -14,6 +14,8 @@ export const FLAG_SAMPLED = 1;
 export const FLAG_PROVISIONAL = 2;
 
 export interface JoinBatch {
+  /** Counts up; it comes back when all of its questions were answered, whether with something or with nothing. */
+  readonly number: number;
   readonly offers: Uint32Array<ArrayBuffer>;
   readonly questions: Uint32Array<ArrayBuffer>;
 }

@@ -3,7 +3,8 @@
 // under the key; the server's agent asks for it until it is there or the wait is over, and fills the ids in, which every span
 // that shares the TraceContext follows. Spans of a trace that waits are held by the pipeline (`trace.waiting`).
 // A client whose own trace still waits is offered as provisional and once more when that is settled; who finds a
-// provisional key goes on asking, PROVISIONAL_WAITS times as long, and takes it then.
+// provisional key goes on asking, PROVISIONAL_WAITS times as long, and takes it then. An agent that
+// is behind with its offers is waited for, too (traces/join-peers.ts).
 // Bounded: MAX_QUESTIONS at a time, MAX_WORDS in a batch; what is beyond stays on its host, and is counted. While the store
 // is away nobody waits and nothing is kept.
 import { type Exchange, KIND_CLIENT } from '../exchanges/exchange.js';
@@ -17,17 +18,24 @@ import {
   QUESTION_WORDS,
   WordList,
 } from './join-batch.js';
+import { type JoinPeer, JoinPeers } from './join-peers.js';
 
 const MAX_QUESTIONS = 65536;
 /** Of each kind in one batch: about 26,000 offers or 87,000 questions. */
 const MAX_WORDS = 1 << 18;
 /** When a question is asked, as shares of the wait: often while the client's agent is likely to be on its way. */
 const ASK_AT = [0.02, 0.06, 0.12, 0.25, 0.5, 0.9] as const;
-/** The share that the last answer is given, also when this thread itself came late to ask. */
-const LAST_ANSWER = 0.1;
-/** A client that was found and waits itself is asked for so many waits, once in each half of one. */
+/** An answer that did not come by then was lost on the way, nanoseconds: the store itself is given up sooner. */
+const ANSWER_NS = 2e9;
+/** A client that was found and waits itself is asked for so many waits. */
 const PROVISIONAL_WAITS = 10;
+/** An agent that may be behind is waited for as many waits, but not longer than this, nanoseconds. */
+const PATIENCE_NS = 5e9;
+/** Answers to questions that began so many waits later say that there will be none: the order of offers is not exact. */
+const DISORDER = 0.2;
+/** When it is asked for again, in waits: one that was found; one that was not, as a share of the time since the question. */
 const ASK_AGAIN = 0.5;
+const ASK_MISSING_AGAIN = 0.3;
 
 /** How questions and offers ended; one list for code and metrics. */
 export const JOIN_OUTCOMES = {
@@ -46,17 +54,23 @@ function zeros<K extends string>(keys: readonly K[]): Record<K, number> {
 class Question {
   readonly number: number;
   readonly exchange: Exchange;
+  readonly peer: JoinPeer;
   /** Time of the first tick behind it; -1 before. */
   beganNs = -1;
   /** When it is asked next, in waits; when it was asked last. */
   nextAge: number = ASK_AT[0];
   askedNs = 0;
+  /** The batch in which it was asked last. */
+  batch = 0;
+  /** Asked for the last time. */
+  isLast = false;
   /** Answer words of a provisional offer. */
   provisional: Uint32Array | null = null;
 
-  constructor(number: number, exchange: Exchange) {
+  constructor(number: number, exchange: Exchange, peer: JoinPeer) {
     this.number = number;
     this.exchange = exchange;
+    this.peer = peer;
   }
 }
 
@@ -76,20 +90,27 @@ export class RemoteJoins {
   readonly offers: Record<OfferOutcome, number> = zeros(JOIN_OUTCOMES.offers);
   readonly questions: Record<QuestionOutcome, number> = zeros(JOIN_OUTCOMES.questions);
   readonly #options: RemoteJoinsOptions;
+  /** In waits. */
+  readonly #patience: number;
   #isUp = false;
   /** Clients of the batch at hand: by its end many have found the other side on this host. */
   #clients: Exchange[] = [];
   readonly #waiting = new Map<number, Question>();
+  readonly #peers = new JoinPeers();
   #nextNumber = 0;
   /** Clients that were offered while their trace waited: offered again when it does not any more. */
   #provisional: Exchange[] = [];
   readonly #offerWords = new WordList(MAX_WORDS);
   readonly #questionWords = new WordList(MAX_WORDS);
+  /** The number of the next batch, and of the last one that was answered. */
+  #batch = 0;
+  #answeredBatch = -1;
   /** The time of the last tick. */
   #nowNs = 0;
 
   constructor(options: RemoteJoinsOptions) {
     this.#options = options;
+    this.#patience = Math.max(1, Math.min(PROVISIONAL_WAITS, PATIENCE_NS / options.waitNs));
   }
 
   /** Questions without an answer. */
@@ -122,7 +143,7 @@ export class RemoteJoins {
       exchange.trace.waiting++;
       const number = this.#nextNumber;
       this.#nextNumber = (number + 1) >>> 0;
-      this.#waiting.set(number, new Question(number, exchange));
+      this.#waiting.set(number, new Question(number, exchange, this.#peers.of(exchange.peer.remoteAddress)));
     }
   }
 
@@ -135,7 +156,7 @@ export class RemoteJoins {
       const age = (nowNs - question.beganNs) / waitNs;
       if (question.exchange.parentEvidence === 'sequence') this.#settle(question, 'local');
       else if (age >= question.nextAge) this.#ask(question, age, nowNs);
-      else if (age >= limitOf(question) && nowNs - question.askedNs >= LAST_ANSWER * waitNs) this.#expire(question);
+      else if (age >= 1) this.#endOrAsk(question, age, nowNs);
     }
     this.#offerAgain();
     // Behind the questions: the calls of a server that does not wait any more are final.
@@ -147,38 +168,58 @@ export class RemoteJoins {
   /** What is to be sent; null if nothing is. */
   take(): JoinBatch | null {
     if (this.#offerWords.length + this.#questionWords.length === 0) return null;
-    return { offers: this.#offerWords.take(), questions: this.#questionWords.take() };
+    return { number: this.#batch++, offers: this.#offerWords.take(), questions: this.#questionWords.take() };
   }
 
-  /** Keys that were found. A question without an answer is asked again. */
-  onAnswers(words: Uint32Array): void {
+  /** Keys that were found, of one batch. A question without an answer is asked again. */
+  onAnswers(words: Uint32Array, batchNumber: number): void {
+    this.#answeredBatch = batchNumber;
     for (let at = 0; at + ANSWER_WORDS <= words.length; at += ANSWER_WORDS) {
       const question = this.#waiting.get(words[at] as number);
       if (question === undefined) continue;
       const answer = words.subarray(at, at + ANSWER_WORDS);
       const check = answer[1] as number;
       const wanted = checkOf(question.exchange);
-      if (check !== 0 && wanted !== 0 && check !== wanted) this.#settle(question, 'mismatch');
-      else if (((answer[8] as number) & FLAG_PROVISIONAL) !== 0) this.#findProvisional(question, answer);
+      if (check !== 0 && wanted !== 0 && check !== wanted) {
+        this.#settle(question, 'mismatch');
+        continue;
+      }
+      question.peer.onAnswer(question.beganNs, this.#nowNs);
+      if (((answer[8] as number) & FLAG_PROVISIONAL) !== 0) this.#findProvisional(question, answer);
       else this.#adopt(question, answer, 'found');
     }
   }
 
   #findProvisional(question: Question, answer: Uint32Array): void {
-    if (question.provisional === null && question.nextAge === Number.POSITIVE_INFINITY) question.nextAge = 1;
     question.provisional = answer.slice();
   }
 
   /** The end of the input: nobody waits any more. */
   finish(): void {
     this.tick(this.#nowNs);
-    for (const question of [...this.#waiting.values()]) this.#expire(question);
+    for (const question of [...this.#waiting.values()]) this.#expire(question, 0);
+  }
+
+  /** The wait is over: it goes on, or the question is asked once more, or given up. */
+  #endOrAsk(question: Question, age: number, nowNs: number): void {
+    const { peer, askedNs, provisional } = question;
+    if (provisional !== null ? age < PROVISIONAL_WAITS : this.#mayBeOffered(question, age)) return;
+    // What came with its peer's last answer may be there by now.
+    if (provisional === null && !question.isLast && peer.answeredNs > askedNs) {
+      question.isLast = true;
+      this.#ask(question, age, nowNs);
+    } else if (question.batch <= this.#answeredBatch || nowNs - askedNs >= ANSWER_NS) this.#expire(question, age);
+  }
+
+  #mayBeOffered({ peer, beganNs }: Question, age: number): boolean {
+    return age < this.#patience && peer.isHopeful && peer.latestBeganNs <= beganNs + DISORDER * this.#options.waitNs;
   }
 
   #ask(question: Question, age: number, nowNs: number): void {
-    const further = question.provisional === null ? Number.POSITIVE_INFINITY : age + ASK_AGAIN;
+    const further = age + (question.provisional === null ? age * ASK_MISSING_AGAIN : ASK_AGAIN);
     question.nextAge = ASK_AT.find(step => step > age) ?? further;
     question.askedNs = nowNs;
+    question.batch = this.#batch;
     const words = this.#questionWords;
     if (!words.reserve(QUESTION_WORDS)) return;
     words.push(question.number);
@@ -229,9 +270,13 @@ export class RemoteJoins {
     return true;
   }
 
-  #expire(question: Question): void {
-    if (question.provisional === null) this.#settle(question, 'expired');
-    else this.#adopt(question, question.provisional, 'provisional');
+  #expire(question: Question, age: number): void {
+    if (question.provisional !== null) {
+      this.#adopt(question, question.provisional, 'provisional');
+      return;
+    }
+    if (age >= this.#patience) question.peer.onVain();
+    this.#settle(question, 'expired');
   }
 
   #adopt(question: Question, answer: Uint32Array, outcome: QuestionOutcome): void {
@@ -278,11 +323,6 @@ export class RemoteJoins {
     this.#waiting.delete(question.number);
     question.exchange.trace.waiting--;
   }
-}
-
-/** Waits after which a question is given up: longer for a client whose agent is there and does not know its trace yet. */
-function limitOf({ provisional }: Question): number {
-  return provisional === null ? 1 : PROVISIONAL_WAITS;
 }
 
 /** Could the other side be on another host? */

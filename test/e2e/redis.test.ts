@@ -46,8 +46,8 @@ async function roundTrip(watched: Watched): Promise<void> {
   await isUp(watched);
   const { store, answers } = watched;
   answers.length = 0;
-  store.onBatch({ offers: Uint32Array.from([...KEY, ...OFFERED]), questions: NOTHING });
-  store.onBatch({ offers: NOTHING, questions: Uint32Array.from([7, 1, 1, 8, ...KEY]) });
+  store.onBatch({ number: 0, offers: Uint32Array.from([...KEY, ...OFFERED]), questions: NOTHING });
+  store.onBatch({ number: 0, offers: NOTHING, questions: Uint32Array.from([7, 1, 1, 8, ...KEY]) });
   await until(`an answer (${watched.refusals.join('; ')})`, 5000, () => (answers.length > 0 ? true : null));
   assert.deepEqual(answers, [8, ...OFFERED]);
 }
@@ -81,7 +81,7 @@ test('what is offered is found; keys live as long as configured; passwords and u
     const full = open(redis.port);
     await isUp(full);
     await cli('CONFIG', 'SET', 'maxmemory', '1', 'maxmemory-policy', 'noeviction');
-    full.store.onBatch({ offers: Uint32Array.from([...KEY, ...OFFERED]), questions: NOTHING });
+    full.store.onBatch({ number: 0, offers: Uint32Array.from([...KEY, ...OFFERED]), questions: NOTHING });
     await until('a refusal', 5000, () => (full.refusals.length > 0 ? true : null));
     assert.match(full.refusals[0] ?? '', /OOM/);
     assert.equal(full.store.commands.refused, 1);
@@ -125,10 +125,10 @@ test('a server that stalls is given up, one that dies is tried again; meanwhile 
   try {
     await roundTrip(watched);
     redis.signal('SIGSTOP');
-    store.onBatch({ offers, questions: NOTHING });
+    store.onBatch({ number: 0, offers, questions: NOTHING });
     await until('the stall to be noticed', 10_000, () => (downs.length > 0 ? true : null));
     assert.match(downs[0] ?? '', /no reply within/);
-    for (let index = 0; index < 1000; index++) store.onBatch({ offers, questions: NOTHING });
+    for (let index = 0; index < 1000; index++) store.onBatch({ number: 0, offers, questions: NOTHING });
     assert.equal(store.commands.dropped, 1000);
     redis.signal('SIGCONT');
     await roundTrip(watched);
@@ -224,10 +224,10 @@ test('a cluster: whichever node is configured leads to the one that has the keys
       const watched = open(port);
       await isUp(watched);
       // The first commands may be what learns that the keys are elsewhere.
-      watched.store.onBatch({ offers: Uint32Array.from([...KEY, ...OFFERED]), questions: NOTHING });
+      watched.store.onBatch({ number: 0, offers: Uint32Array.from([...KEY, ...OFFERED]), questions: NOTHING });
       await until('a reply', 8000, () => {
         if (watched.store.commands.answered > 0) return true;
-        watched.store.onBatch({ offers: Uint32Array.from([...KEY, ...OFFERED]), questions: NOTHING });
+        watched.store.onBatch({ number: 0, offers: Uint32Array.from([...KEY, ...OFFERED]), questions: NOTHING });
         return null;
       });
       await roundTrip(watched);

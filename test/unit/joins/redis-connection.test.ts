@@ -46,7 +46,7 @@ async function complaint(port: number): Promise<Told> {
   try {
     store.open();
     await until('a complaint', 10_000, () => {
-      store.onBatch({ offers: Uint32Array.from(OFFER), questions: Uint32Array.from(QUESTION) });
+      store.onBatch({ number: 0, offers: Uint32Array.from(OFFER), questions: Uint32Array.from(QUESTION) });
       sent += 2;
       return reasons.length > 0 ? true : null;
     });

@@ -22,7 +22,7 @@ class Keys {
   exchange(joins: RemoteJoins): void {
     const batch = joins.take();
     if (batch === null) return;
-    const { offers, questions } = batch;
+    const { number, offers, questions } = batch;
     for (let at = 0; at < offers.length; at += OFFER_WORDS) {
       this.offers++;
       this.#byKey.set(`${offers[at]} ${offers[at + 1]}`, [...offers.subarray(at + 2, at + OFFER_WORDS)]);
@@ -33,7 +33,7 @@ class Keys {
       if (found !== undefined) answers.push(questions[at] as number, ...found);
     }
     assert.equal(answers.length % ANSWER_WORDS, 0);
-    if (answers.length > 0) joins.onAnswers(Uint32Array.from(answers));
+    if (questions.length > 0) joins.onAnswers(Uint32Array.from(answers), number);
   }
 
   tamper(change: (words: number[]) => void): void {
@@ -42,6 +42,13 @@ class Keys {
       change(changed);
       this.#byKey.set(key, changed);
     }
+  }
+}
+
+/** A store that takes everything and does not answer. */
+class Silence extends Keys {
+  override exchange(joins: RemoteJoins): void {
+    joins.take();
   }
 }
 
@@ -110,10 +117,14 @@ test('whoever is first: the server becomes the child of the client, in its trace
   }
 });
 
+/** An address of the internet, and a private one. */
+const FAR = { address: '203.0.113.7', port: 40001 };
+const NEAR = { address: '10.0.0.9', port: 40001 };
+
 test('nobody offers: after the wait the span leaves as a root, not before', () => {
   const keys = new Keys();
   const b = new Host();
-  server(b, 1).read(requestText('GET /a')).wrote(responseText());
+  server(b, 1, { remote: FAR }).read(requestText('GET /a')).wrote(responseText());
   b.live(keys, 480);
   assert.equal(b.harness.pipeline.flush().length, 0);
   assert.equal(b.joins.waiting, 1);
@@ -136,6 +147,93 @@ test('a thread that was kept from asking asks before it gives up', () => {
   keys.exchange(b.joins);
   assert.equal(b.joins.questions.found, 1);
   assertChild(only(b.end(), 2), only(a.end(), 3));
+});
+
+test('an agent that is behind with its offers is waited for, also where it was not met before', () => {
+  for (const lateMs of [700, 4500]) {
+    const keys = new Keys();
+    const [a, b] = [new Host(), new Host()];
+    client(a, 1).wrote(requestText('GET /a')).read(responseText());
+    server(b, 1, { remote: NEAR }).read(requestText('GET /a')).wrote(responseText());
+    b.live(keys, lateMs);
+    assert.equal(b.joins.waiting, 1, `${lateMs} ms`);
+    a.live(keys, 10);
+    b.live(keys, 1500);
+    assert.equal(b.joins.questions.found, 1, `${lateMs} ms`);
+    assertChild(only(b.end(), 2), only(a.end(), 3));
+  }
+});
+
+test('a private address from which nobody offers is waited for once; an answer changes that', () => {
+  const keys = new Keys();
+  const [a, b] = [new Host(), new Host()];
+  const serve = (name: number): Story =>
+    server(b, name, { remote: NEAR }).read(requestText('GET /a')).wrote(responseText());
+  serve(1);
+  b.live(keys, 4900);
+  assert.equal(b.joins.waiting, 1);
+  b.live(keys, 200);
+  assert.deepEqual([b.joins.waiting, b.joins.questions.expired], [0, 1]);
+  serve(2);
+  b.live(keys, 560);
+  assert.deepEqual([b.joins.waiting, b.joins.questions.expired], [0, 2]);
+  serve(3);
+  client(a, 3).wrote(requestText('GET /a')).read(responseText());
+  a.live(keys, 10);
+  b.live(keys, 100);
+  assert.equal(b.joins.questions.found, 1);
+  serve(4);
+  b.live(keys, 2000);
+  assert.equal(b.joins.waiting, 1);
+});
+
+test('once a later question of the same address was answered, an earlier one is asked a last time and given up', () => {
+  for (const isOffered of [false, true]) {
+    const keys = new Keys();
+    const [a, b] = [new Host(), new Host()];
+    const serve = (name: number): Story =>
+      server(b, name, { remote: NEAR }).read(requestText('GET /a')).wrote(responseText());
+    serve(1);
+    b.live(keys, 600);
+    serve(2);
+    b.live(keys, 200);
+    if (isOffered) client(a, 1).wrote(requestText('GET /a')).read(responseText());
+    client(a, 2).wrote(requestText('GET /a')).read(responseText());
+    a.live(keys, 10);
+    b.live(keys, 120);
+    const { found, expired } = b.joins.questions;
+    assert.deepEqual([found, expired], isOffered ? [2, 0] : [1, 1]);
+  }
+});
+
+test('an agent that has ended is not waited for any more after some time', () => {
+  const keys = new Keys();
+  const [a, b] = [new Host(), new Host()];
+  const serve = (name: number): Story =>
+    server(b, name, { remote: NEAR }).read(requestText('GET /a')).wrote(responseText());
+  client(a, 1).wrote(requestText('GET /a')).read(responseText());
+  a.live(keys, 10);
+  serve(1);
+  b.live(keys, 100);
+  assert.equal(b.joins.questions.found, 1);
+  for (let name = 2; name < 80; name++) serve(name);
+  b.live(keys, 5200);
+  assert.deepEqual([b.joins.waiting, b.joins.questions.expired], [0, 78]);
+  serve(90);
+  b.live(keys, 560);
+  assert.deepEqual([b.joins.waiting, b.joins.questions.expired], [0, 79]);
+});
+
+test('no question is given up while the store has not answered it', () => {
+  const keys = new Keys();
+  const [a, b] = [new Host(), new Host()];
+  client(a, 1).wrote(requestText('GET /a')).read(responseText());
+  server(b, 1, { remote: FAR }).read(requestText('GET /a')).wrote(responseText());
+  b.live(new Silence(), 900);
+  assert.equal(b.joins.waiting, 1);
+  a.live(keys, 10);
+  b.live(keys, 700);
+  assert.equal(b.joins.questions.found, 1);
 });
 
 test('while the store is away nobody waits and nothing is kept; what waited is let go', () => {
