@@ -46,7 +46,8 @@ export function createJoins(
   return store;
 }
 
-function serverOf(redis: RedisConfig, text: string): RedisSettings {
+/** Where the configured server is and how it is talked to; reads its files. @throws AgentError JOIN_SETTINGS */
+export function serverOf(redis: RedisConfig, text: string): RedisSettings {
   const url = new URL(text);
   const isTls = url.protocol === 'rediss:';
   return {

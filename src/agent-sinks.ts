@@ -1,6 +1,8 @@
 // The destinations of an agent: OTLP, the terminal, third-party exporters; one queue each, so that one that is stuck never
 // delays another. In: encoded traces, metric snapshots, connection summaries. Out: exports, lines; every item that a queue
 // loses is counted in the agent's own metrics by cause.
+
+import { otlpTargets } from './agent-destinations.js';
 import type { Snapshot } from './agent-metrics-page.js';
 import { createQueues, type Queues } from './agent-queues.js';
 import { createFilter } from './cli/filters.js';
@@ -20,7 +22,7 @@ import { LinePrinter } from './exporters/console-printer.js';
 import { Style } from './exporters/console-style.js';
 import type { Exporter, Log } from './exporters/exporter.js';
 import { createOtlpExporter } from './exporters/otlp.js';
-import { type OtlpSignal, resolveOtlpTarget } from './exporters/otlp-settings.js';
+import type { OtlpSignal } from './exporters/otlp-settings.js';
 import { MetricsRequestEncoder } from './otlp/metrics-request.js';
 import type { Counters } from './self/counters.js';
 import type { Events } from './self/events.js';
@@ -57,15 +59,9 @@ function consoleExporter(terminal: Terminal, options: AgentOptions): Exporter {
   return new ConsoleTraceExporter({ ...terminal, ...filter });
 }
 
-/** The configured receiver, and those that get the same besides. */
 function otlpExporters(signal: OtlpSignal, config: Config, version: string, log: Log): Exporter[] {
-  const targets = [
-    resolveOtlpTarget(signal, {}, config.otlp[signal]),
-    ...config.otlp.also
-      .filter(({ signals }) => signals.includes(signal))
-      .map(({ signals, ...settings }) => resolveOtlpTarget(signal, settings, {})),
-  ];
-  return targets.map(target => createOtlpExporter(target, { userAgent: `underspan/${version}`, log }));
+  const options = { userAgent: `underspan/${version}`, log };
+  return otlpTargets(signal, config).map(target => createOtlpExporter(target, options));
 }
 
 async function traceExporters(

@@ -118,7 +118,8 @@ const CONFIG: readonly Command[] = [
   {
     name: 'config check',
     summary: 'Check the configuration; every fault with file, line and what is allowed.',
-    description: 'Exit code 2 if something is wrong.',
+    description:
+      'Certificates and keys that it names are read, too; nobody is called. Exit code 2 if something is wrong.',
     positionals: [],
     options: CONFIG_OPTIONS,
     examples: [],

@@ -1,4 +1,5 @@
 // `underspan config check|print|schema`: what the configuration is, without starting anything.
+import { assertDestinations } from '../agent-destinations.js';
 import { renderJsonSchema } from '../config/json-schema.js';
 import { loadConfig } from '../config/load.js';
 import { renderConfig } from '../config/render.js';
@@ -8,6 +9,7 @@ import { settingsFrom } from './settings.js';
 
 export async function configCheckCommand(args: Arguments): Promise<number> {
   const loaded = load(args);
+  assertDestinations(loaded.config);
   for (const warning of loaded.warnings) say(`warning: ${warning}`);
   print(`${loaded.file === '' ? 'defaults and environment' : loaded.file}: ok`);
   return 0;

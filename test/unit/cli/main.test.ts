@@ -80,6 +80,24 @@ test('config check: file, line and column; exit code 2', () => {
   assert.equal(underspan(['config', 'check'], { UNDERSPAN_CONFIG: file }).out, `${file}: ok\n`);
 });
 
+test('config check: certificates that cannot be read, as `run` would say it', () => {
+  const file = path.join(folder, 'files.yaml');
+  const cases: [string, RegExp][] = [
+    [
+      'otlp: { traces: { endpoint: "https://a:4317", certificate: /none/ca.pem } }',
+      /over OTLP: ENOENT.*\/none\/ca\.pem/,
+    ],
+    ['traces: { join: { redis: { url: "rediss://a", certificate: /none/ca.pem } } }', /redis: ENOENT.*\/none\/ca\.pem/],
+    ['traces: { join: { redis: { url: "redis://a", also: ["a b"] } } }', /a b/],
+  ];
+  for (const [text, message] of cases) {
+    writeFileSync(file, text);
+    const { code, error } = underspan(['config', 'check', '-c', file]);
+    assert.equal(code, 2, error);
+    assert.match(error, message);
+  }
+});
+
 test('config print and schema', () => {
   const { code, out } = underspan(['config', 'print'], { OTEL_LOG_LEVEL: 'warn' });
   assert.equal(code, 0);
