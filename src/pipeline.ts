@@ -561,7 +561,9 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     const named = this.correlator.onHead(exchange, head);
     if (named !== null && exchange.hasOwnHeader && this.#instrumented?.noteCall(exchange, named) === true)
       this.#options.onInstrumented?.(exchange.service as Service, 'calls');
-    if (exchange.parentEvidence === '') this.causes.settle(exchange);
+    const bringer = exchange.requestId === '' ? null : this.correlator.onRequestId(exchange);
+    if (exchange.parentEvidence === '' && bringer !== null) this.causes.settleForwarded(exchange, bringer);
+    else if (exchange.parentEvidence === '') this.causes.settle(exchange);
     else if (exchange.hasOwnHeader && this.#instrumented?.tellsServed(exchange.service) !== false)
       this.causes.settleTold(exchange);
     this.remoteJoins?.onHead(exchange);

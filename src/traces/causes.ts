@@ -233,6 +233,11 @@ export class Causes {
     else this.#adopt(exchange, cause, causeGrade);
   }
 
+  /** A header that the process has handed on names the request that the call is for. */
+  settleForwarded(call: Exchange, request: Exchange): void {
+    this.#makeChild(call, request, 'header', true);
+  }
+
   /**
    * A header that the process's SDK wrote names the call's parent, and shows which trace it began for the request; which
    * waits until it is known that the call is for it.
@@ -652,7 +657,12 @@ export class Causes {
     }
     this.found[grade]++;
     if (server === null || grade === 'none') return;
-    if (!this.#isStrong(grade) || !this.#options.limits.admitsCall(client, server)) {
+    this.#makeChild(client, server, grade, this.#isStrong(grade));
+  }
+
+  /** A link in place of a parent, where the evidence is too weak or the trace has grown too long. */
+  #makeChild(client: Exchange, server: Exchange, evidence: CauseGrade | 'header', isStrong: boolean): void {
+    if (!isStrong || !this.#options.limits.admitsCall(client, server)) {
       client.linked = server;
       return;
     }
@@ -661,7 +671,7 @@ export class Causes {
     client.parentExchange = server;
     client.parent0 = server.span0;
     client.parent1 = server.span1;
-    client.parentEvidence = grade;
+    client.parentEvidence = evidence;
   }
 }
 

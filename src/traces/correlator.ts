@@ -9,6 +9,7 @@ import { waitsForClient } from './held.js';
 import { PairTable } from './pairs.js';
 import { Propagation, type RemoteParent } from './propagation.js';
 import { ReceivedContexts } from './received.js';
+import { RequestIds } from './request-ids.js';
 import type { TraceLimits } from './trace-limits.js';
 
 export class Correlator {
@@ -18,6 +19,7 @@ export class Correlator {
   readonly #servers = new PairTable();
   readonly #propagation: Propagation;
   readonly #received = new ReceivedContexts();
+  readonly #requestIds = new RequestIds();
   readonly #limits: TraceLimits;
 
   constructor(ids: IdSource, limits: TraceLimits, propagation = new Propagation()) {
@@ -61,6 +63,7 @@ export class Correlator {
   /** The exchange is complete: what its process sends from now on is not for it. */
   finish(exchange: Exchange): void {
     this.#received.remove(exchange);
+    if (exchange.kind === KIND_SERVER) this.#requestIds.remove(exchange);
   }
 
   /** The exchange leaves the pipeline: whoever has not asked for it by now gets no answer. */
@@ -92,6 +95,13 @@ export class Correlator {
     Object.assign(trace, { id0, id1, id2, id3, flags, state: head.traceparent === '' ? '' : head.tracestate });
     exchange.refusedParent = { trace, span0, span1 };
     exchange.trace.isDetached = true;
+  }
+
+  /** The head's `x-request-id` was seen. For a call: the request that brought the same one into its process, null if none. */
+  onRequestId(exchange: Exchange): Exchange | null {
+    if (exchange.kind === KIND_CLIENT) return this.#requestIds.find(exchange);
+    this.#requestIds.add(exchange);
+    return null;
   }
 
   /** The request's head may say where it belongs: the context that it names, null if none. */

@@ -117,6 +117,22 @@ test('connections of pools that are older than the agent answer calls, and bring
     assertRight('requests', requests, 3 * REQUESTS);
   }));
 
+test('a program that hands x-request-id on says whom its calls are for, also out of a queue; an id of several requests says nothing', () =>
+  withChain(async (chain, receiver) => {
+    await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
+    const env = { LIMIT: '2', FORWARD: 'x-request-id' };
+    for (const name of ['own', 'shared']) await chain.add(name, { kind: 'node', calls: ['leaf', 'leaf'], env });
+    const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
+    await chain.load('own', 1, REQUESTS, 6, 'c', 1);
+    await chain.load('shared', 1, REQUESTS, 6, 'c', 2);
+    await arrive(chain, receiver, ['own', 'shared'], 2 * REQUESTS);
+    await agent.stop();
+    const { calls } = judgeSpans(chain, receiver.spans(), '');
+    assertRight('own', calls.get('own'), 2 * REQUESTS);
+    const shared = calls.get('shared');
+    assert.equal(shared?.wrong, 0, shared?.examples.join('\n') ?? agent.child.describe());
+  }));
+
 test('goroutines that take work from a channel call for the request that gets something back, and for no other one', () =>
   withChain(async (chain, receiver) => {
     await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });

@@ -1,6 +1,7 @@
 // Chains of real services for the correctness of traces: each request's path names it and all that it causes
 // (/c/7 calls /c/7.1, /c/7.2 ...), so every span's right parent is known from its path alone, which Underspan never looks at
 // for that. In: which links, and how they call. Out: running services, load, and a judgement of the spans.
+import { randomUUID } from 'node:crypto';
 import { chmodSync, copyFileSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
@@ -280,13 +281,22 @@ export class Chain {
     return `selection:\n  include:\n${selectors.map(selector => `    - ${selector}\n`).join('')}`;
   }
 
-  /** Sends /c/FROM .. /c/(FROM+COUNT-1) to a link, `concurrency` at a time over kept connections; below another folder they are not judged. */
-  async load(name: string, from: number, count: number, concurrency: number, folder = 'c'): Promise<void> {
+  /**
+   * Sends /c/FROM .. /c/(FROM+COUNT-1) to a link, `concurrency` at a time over kept connections; below another folder they are not
+   * judged. `perId`: so many requests have the same x-request-id; 0: they have none.
+   */
+  async load(name: string, from: number, count: number, concurrency: number, folder = 'c', perId = 0): Promise<void> {
     const { port } = this.link(name);
+    const ids = perId === 0 ? [] : Array.from({ length: Math.ceil(count / perId) }, () => randomUUID());
+    const headersOf = (index: number): Readonly<Record<string, string>> =>
+      perId === 0 ? {} : { 'x-request-id': ids[Math.floor(index / perId)] as string };
     const agent = new http.Agent({ keepAlive: true, maxSockets: concurrency });
     let next = from;
     const player = async (): Promise<void> => {
-      while (next < from + count) await ask(port, `/${folder}/${next++}`, agent);
+      while (next < from + count) {
+        const request = next++;
+        await ask(port, `/${folder}/${request}`, agent, headersOf(request - from));
+      }
     };
     await Promise.all(Array.from({ length: concurrency }, player));
     agent.destroy();
@@ -314,10 +324,15 @@ async function settled({ name, kind, child }: Link): Promise<void> {
   });
 }
 
-function ask(port: number, target: string, agent: http.Agent): Promise<void> {
+function ask(
+  port: number,
+  target: string,
+  agent: http.Agent,
+  headers: Readonly<Record<string, string>>,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     http
-      .get({ host: '127.0.0.1', port, path: target, agent }, response => {
+      .get({ host: '127.0.0.1', port, path: target, agent, headers }, response => {
         response.resume().on('end', () => {
           if (response.statusCode === 200) resolve();
           else reject(new Error(`${target}: ${response.statusCode}`));

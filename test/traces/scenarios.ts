@@ -10,6 +10,8 @@ export interface Scenario {
   readonly requests: number;
   /** Requests before those: a process that hands requests over through queues shows by its first ones that it does. */
   readonly before?: number;
+  /** So many requests come with the same x-request-id; none of them without. */
+  readonly perId?: number;
 }
 
 const LEAF: LinkOptions = { kind: 'go', env: { THINK_MS: '2' } };
@@ -201,6 +203,19 @@ export const SCENARIOS: readonly Scenario[] = [
     concurrency: [10],
     requests: 100,
   },
+  ...[
+    ['that hands x-request-id on', 1],
+    ['that hands on an x-request-id that two requests have', 2],
+  ].map(([what, perId]) => ({
+    name: `node, a queue of promises ${what}`,
+    links: {
+      leaf: LEAF,
+      node: { kind: 'node' as const, calls: ['leaf', 'leaf'], env: { LIMIT: '3', FORWARD: 'x-request-id' } },
+    },
+    concurrency: ALL,
+    requests: 100,
+    perId: perId as number,
+  })),
   {
     name: 'node, a queue of promises, three calls at once',
     links: {

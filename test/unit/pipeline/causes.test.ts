@@ -82,6 +82,45 @@ test('a thread that serves one request at a time: its calls are for it, whatever
   assert.deepEqual(parents(harness.finish()), expected);
 });
 
+test('a call with the x-request-id that one request brought is for that, whatever came between', () => {
+  const process = threads();
+  const { harness } = process;
+  const withId = (path: string, id: string): string => requestText(`GET ${path}`, ['Host: a', `X-Request-Id: ${id}`]);
+  const [first, second, third] = [process.server(), process.server(), process.server()];
+  const call = harness.client({ pid: PID, tid: 7 }).opened();
+  const stranger = harness.client({ pid: 300, tid: 300 }).opened();
+  first.read(withId('/a', 'request-a'));
+  second.read(withId('/b', 'request-b'));
+  call.wrote(withId('/a1', 'request-a')).read(responseText(200));
+  stranger.wrote(withId('/of-another-process', 'request-b')).read(responseText(200));
+  call.wrote(withId('/with-an-id-of-its-own', 'request-c')).read(responseText(200));
+  call.wrote(withId('/b1', 'request-b')).read(responseText(200));
+  third.read(withId('/b-again', 'request-b'));
+  call.wrote(withId('/of-either', 'request-b')).read(responseText(200));
+  third.wrote(responseText(200));
+  call.wrote(withId('/of-either-still', 'request-b')).read(responseText(200));
+  second.wrote(responseText(200));
+  call.wrote(withId('/a2', 'request-a')).read(responseText(200));
+  first.wrote(responseText(200));
+  call.wrote(withId('/after-the-response', 'request-a')).read(responseText(200));
+  first.read(withId('/short', '12'));
+  second.read(withId('/other', 'request-d'));
+  call.wrote(withId('/a-number', '12')).read(responseText(200));
+  second.wrote(responseText(200));
+  first.wrote(responseText(200));
+  assert.deepEqual(parents(harness.finish()), [
+    '/a-number',
+    '/a1 < /a (header)',
+    '/a2 < /a (header)',
+    '/after-the-response',
+    '/b1 < /b (header)',
+    '/of-another-process',
+    '/of-either',
+    '/of-either-still',
+    '/with-an-id-of-its-own',
+  ]);
+});
+
 test('the trace of a call and of all that it caused waits until the thread has been judged', () => {
   const process = threads();
   const { harness } = process;
