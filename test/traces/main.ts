@@ -1,12 +1,14 @@
 // `npm run test:traces [-- WORDS] [-- --write]`: the correctness table. Starts each scenario's services and an agent over them,
 // sends load, and counts how many spans hang below the right parent, below none, below a wrong one. Exit code 1 if one is wrong.
 // WORDS pick scenarios by name; --write puts the rows that were measured into README.md and leaves the others there.
+import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startAgent } from '../support/agent.js';
 import { Chain, judgeSpans, type Verdict } from '../support/chain.js';
 import { startOtlpReceiver } from '../support/otlp-receiver.js';
 import { SCENARIOS, type Scenario } from './scenarios.js';
-import { type Row, rowText, TABLE_HEAD, writeTable } from './table.js';
+import { SUMMARY_HEAD, summarize } from './summary.js';
+import { BETWEEN, BY_ITSELF, changeTable, mergeRows, type Row, rowText, TABLE_HEAD } from './table.js';
 
 const README = 'test/traces/README.md';
 /** Until what the first requests show has led to something. */
@@ -53,15 +55,29 @@ async function play(scenario: Scenario, concurrency: number): Promise<Row[]> {
     };
     const rows = [...judgement.calls].map(([link, verdict]) => row(link, verdict, expected.get(link) ?? 0));
     const all = [...expected.values()].reduce((sum, made) => sum + made, 0);
-    rows.push(row('between processes', judgement.requests, all));
+    rows.push(row(BETWEEN, judgement.requests, all));
     const { background } = judgement;
     if (background.right + background.wrong > 0)
-      rows.push(row('without a request', background, background.right + background.wrong));
+      rows.push(row(BY_ITSELF, background, background.right + background.wrong));
     return rows;
   } finally {
     await chain.stop();
     await receiver.close();
   }
+}
+
+/** Puts them into the table, and makes the short one before it anew. */
+function writeRows(rows: readonly Row[]): void {
+  const scenarios = SCENARIOS.map(({ name }) => name);
+  let all: readonly string[] = [];
+  const text = changeTable(readFileSync(README, 'utf8'), TABLE_HEAD, known => {
+    all = mergeRows(known, rows, scenarios);
+    return all;
+  });
+  writeFileSync(
+    README,
+    changeTable(text, SUMMARY_HEAD, () => summarize(all)),
+  );
 }
 
 async function main(words: readonly string[]): Promise<number> {
@@ -77,12 +93,7 @@ async function main(words: readonly string[]): Promise<number> {
         for (const example of row.verdict.examples) console.error(`  wrong: ${example}`);
         wrong += row.verdict.wrong;
       }
-      if (words.includes('--write'))
-        writeTable(
-          README,
-          rows,
-          SCENARIOS.map(({ name }) => name),
-        );
+      if (words.includes('--write')) writeRows(rows);
     }
   }
   return wrong > 0 ? 1 : 0;

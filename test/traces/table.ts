@@ -1,12 +1,15 @@
-// The correctness table as text, and in README.md. In: rows that were measured. Out: the file with these rows in the place of
+// The correctness table as text. In: rows that were measured, and the file's text. Out: the text with these rows in the place of
 // what was there for the same scenario, load and link; in the order of the scenarios.
-import { readFileSync, writeFileSync } from 'node:fs';
 import type { Verdict } from '../support/chain.js';
+
+/** Links of rows that are not about one service's calls. */
+export const BETWEEN = 'between processes';
+export const BY_ITSELF = 'without a request';
 
 export interface Row {
   readonly scenario: string;
   readonly concurrency: number;
-  /** Whose calls; or `between processes`, `without a request`. */
+  /** Whose calls; or BETWEEN, BY_ITSELF. */
   readonly link: string;
   readonly verdict: Verdict;
   /** Calls that were made and have no span. */
@@ -29,34 +32,39 @@ export function rowText({ scenario, concurrency, link, verdict, missing }: Row):
   return `| ${[scenario, concurrency, link, right + none + wrong, ...shares, unjudged, missing].join(' | ')} |`;
 }
 
-function cells(line: string): string[] {
+/** What stands between the bars; the first and the last are empty. */
+export function cellsOf(line: string): string[] {
   return line.split('|').map(cell => cell.trim());
 }
 
 function keyOf(line: string): string {
-  return cells(line)
+  return cellsOf(line)
     .slice(1, 1 + KEY_COLUMNS)
     .join('|');
 }
 
-/** Rows of the scenario and load that are not among the new ones go: they are of a scenario that has changed. */
-export function mergeTable(text: string, rows: readonly Row[], scenarios: readonly string[]): string {
+/** The text with what `change` makes of the rows of the table that has this head. */
+export function changeTable(
+  text: string,
+  head: string,
+  change: (rows: readonly string[]) => readonly string[],
+): string {
   const lines = text.split('\n');
-  const head = TABLE_HEAD.split('\n');
-  const from = lines.indexOf(head[0] as string);
-  if (from < 0) throw new Error('the file has no table with these columns');
-  let to = from + head.length;
+  const headLines = head.split('\n');
+  const from = lines.indexOf(headLines[0] as string);
+  if (from < 0) throw new Error(`the file has no table with the columns ${headLines[0]}`);
+  const first = from + headLines.length;
+  let to = first;
   while (lines[to]?.startsWith('|') === true) to++;
-  const isMeasured = (line: string): boolean =>
-    rows.some(({ scenario, concurrency }) => keyOf(line).startsWith(`${scenario}|${concurrency}|`));
-  const kept = lines.slice(from + head.length, to).filter(line => !isMeasured(line));
-  const place = (line: string): number => scenarios.indexOf(cells(line)[1] as string);
-  const load = (line: string): number => Number(cells(line)[2]);
-  const all = [...kept.filter(line => place(line) >= 0), ...rows.map(rowText)];
-  all.sort((one, other) => place(one) - place(other) || load(one) - load(other));
-  return [...lines.slice(0, from), ...head, ...all, ...lines.slice(to)].join('\n');
+  return [...lines.slice(0, from), ...headLines, ...change(lines.slice(first, to)), ...lines.slice(to)].join('\n');
 }
 
-export function writeTable(file: string, rows: readonly Row[], scenarios: readonly string[]): void {
-  writeFileSync(file, mergeTable(readFileSync(file, 'utf8'), rows, scenarios));
+/** Rows of the scenario and load that are not among the new ones go: they are of a scenario that has changed. */
+export function mergeRows(known: readonly string[], rows: readonly Row[], scenarios: readonly string[]): string[] {
+  const isMeasured = (line: string): boolean =>
+    rows.some(({ scenario, concurrency }) => keyOf(line).startsWith(`${scenario}|${concurrency}|`));
+  const place = (line: string): number => scenarios.indexOf(cellsOf(line)[1] as string);
+  const load = (line: string): number => Number(cellsOf(line)[2]);
+  const kept = known.filter(line => !isMeasured(line) && place(line) >= 0);
+  return [...kept, ...rows.map(rowText)].sort((one, other) => place(one) - place(other) || load(one) - load(other));
 }
