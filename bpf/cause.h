@@ -164,6 +164,22 @@ static __always_inline void cause_of_write(struct thread_state *thread, struct c
 	}
 }
 
+/* What one descriptor has set the loop to work for, as far as is known. Another thread may put
+ * something into its queues, too: while it is awake, that needs no descriptor (Boost.Asio). */
+static __always_inline __u32 cause_sole(struct thread_state *thread)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct signal_struct *group;
+
+	if (!thread->sole)
+		return 0;
+	if (thread->cause.flags & CAUSE_GUARDED)
+		return CAUSE_SOLE;
+	group = KERNEL_READ(struct task_struct, task, signal);
+	return KERNEL_READ(struct signal_struct, group, live.counter) > 1 ? CAUSE_SOLE | CAUSE_SHARED :
+									    CAUSE_SOLE;
+}
+
 /* Bytes up to `seq` were taken from the connection. */
 static __always_inline void cause_taken(struct thread_state *thread, struct connection *c,
 					__u32 slot, __u32 seq, __u32 flags)
@@ -189,8 +205,7 @@ static __always_inline void cause_taken(struct thread_state *thread, struct conn
 	cause->slot = slot;
 	cause->generation = c->generation;
 	cause->seq = seq;
-	cause->flags = (cause->flags & CAUSE_OF_THREAD) | CAUSE_TAKEN | flags |
-		       (thread->sole ? CAUSE_SOLE : 0);
+	cause->flags = (cause->flags & CAUSE_OF_THREAD) | CAUSE_TAKEN | flags | cause_sole(thread);
 	if (thread->context && !(flags & CAUSE_ENDED))
 		python_takes(thread, c);
 	if (thread->has_ids)

@@ -98,6 +98,11 @@ enum event_cause_loop_flag {
 	CAUSE_QUIET = 1024, /* it has run no timer since what was taken was asked for (of a response) */
 };
 
+/* Of a loop without, with CAUSE_SOLE. */
+enum event_cause_sole_flag {
+	CAUSE_SHARED = 1024, /* there are other threads, who may have put something into its queues since */
+};
+
 /* The bits above it are a digest, never 0. Of a goroutine: how it was started. Of a task:
  * its name; with CAUSE_INHERITED, the name of the first one that was at the request: its own
  * stands in the flags of `cause` then. With CAUSE_ITEM: the item's name. */

@@ -29,6 +29,7 @@ enum event_data_flag a_event_data_flag;
 enum event_connection_flag a_event_connection_flag;
 enum event_cause_flag a_event_cause_flag;
 enum event_cause_loop_flag a_event_cause_loop_flag;
+enum event_cause_sole_flag a_event_cause_sole_flag;
 enum event_cause_start a_event_cause_start;
 enum event_work a_event_work;
 enum event_verdict a_event_verdict;

@@ -119,8 +119,9 @@ export class Connection {
   connectFor: Exchange | null = null;
   /** Of a server, from its first request on: is its client observed on this host? */
   clientSight: ClientSight | null = null;
-  /** Its loop was watched, or had nothing else to do, when it connected. */
+  /** Its loop was watched, or had nothing else to do, when it connected; but for what other threads may have given to it. */
   isConnectCertain = false;
+  isConnectShared = false;
   /** Exchange.isStraight and .isClear of what it was opened for. */
   isConnectStraight = false;
   isConnectClear = false;
@@ -181,6 +182,7 @@ export class Connection {
     this.connectAfter = carrier.connectAfter;
     this.connectAmid = carrier.connectAmid;
     this.isConnectCertain = carrier.isConnectCertain;
+    this.isConnectShared = carrier.isConnectShared;
     this.isConnectStraight = carrier.isConnectStraight;
     this.isConnectClear = carrier.isConnectClear;
     carrier.connectFor = carrier.connectSupposed = carrier.connectAfter = carrier.connectAmid = null;

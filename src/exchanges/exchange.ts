@@ -179,6 +179,8 @@ export class Exchange {
   /** CLIENT: what it was sent for if its thread or task turns out to serve several requests, and how that is known. */
   loopCause: Exchange | null = null;
   loopGrade: 'slice' | 'loop' = 'loop';
+  /** CLIENT: other threads may have given to the loop what it was sent for. */
+  isShared = false;
   /** CLIENT: from the request to it, its loop was at nothing else: no call can have been put off meanwhile. */
   isStraight = false;
   /** CLIENT: nothing that the program does for itself, by timers, can have put off a call before this one. */
@@ -186,6 +188,8 @@ export class Exchange {
   /** CLIENT: what it may have been sent for; and it has shown that it was. */
   supposed: Supposition | null = null;
   isAnswered = false;
+  /** CLIENT: its thread did nothing else between its request and the response to that. */
+  isBetween = false;
   /** CLIENT: the request that the loop was at when it was sent, over or not. */
   amid: Exchange | null = null;
   /** CLIENT: the call whose response had been taken when it was sent; null if that is not known. */

@@ -1980,6 +1980,12 @@ export const EVENT_CAUSE_LOOP_FLAG_NAMES: Readonly<Record<number, string>> = {
   1024: 'quiet',
 };
 
+export const CAUSE_SHARED = 1024;
+/** Names of enum event_cause_sole_flag, without prefix. */
+export const EVENT_CAUSE_SOLE_FLAG_NAMES: Readonly<Record<number, string>> = {
+  1024: 'shared',
+};
+
 export const CAUSE_START_SHIFT = 16;
 /** Names of enum event_cause_start, without prefix. */
 export const EVENT_CAUSE_START_NAMES: Readonly<Record<number, string>> = {

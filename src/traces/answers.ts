@@ -33,7 +33,7 @@ export class Answers {
 
   constructor(adopt: Adopt) {
     const isIts = ({ client, work, needsTrust, isNever }: SupposedCall): boolean =>
-      client.isAnswered && !isNever && (!needsTrust || work.keepsApart);
+      client.isAnswered && !isNever && (!needsTrust || client.isBetween || work.keepsApart);
     const mayBeYet = ({ client, work, isNever }: SupposedCall): boolean =>
       client.isAnswered && !isNever && !work.keepsApart && work.mayKeepApart;
     this.#calls = new Probation({
@@ -60,6 +60,14 @@ export class Answers {
       isNew = true;
     }
     if (isNew && work.serving > 1) work.noteApart();
+  }
+
+  /** The thread has done nothing but this between the request and its response: so it has asked for that, too. */
+  onServed(request: Exchange, call: Exchange, tid: number): void {
+    for (let one: Exchange | null = call; one !== null; one = one.after) {
+      if (one.supposed?.request !== request || one.tid !== tid || one.responseTid !== tid) continue;
+      one.isAnswered = one.isBetween = true;
+    }
   }
 
   /** A response is given when what was taken was another request's. */

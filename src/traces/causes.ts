@@ -15,6 +15,7 @@ import {
   CAUSE_QUIET,
   CAUSE_RESUMED,
   CAUSE_ROUTINE,
+  CAUSE_SHARED,
   CAUSE_SOLE,
   CAUSE_START_SHIFT,
   CAUSE_STRAYED,
@@ -64,6 +65,8 @@ export interface CausesOptions {
 const PINNED_MIN = 32;
 /** Of a loop's slice: nothing but the take can have set the thread to work. */
 const CAUSE_CERTAIN = CAUSE_GUARDED | CAUSE_SOLE;
+/** Of those: it is known what set it to work, and not whether other threads have, too. */
+const SHARED = CAUSE_SHARED | CAUSE_GUARDED;
 /** Of a thread that another one has set to work. */
 const HANDED = CAUSE_CAME | CAUSE_INHERITED;
 const LOOP_AT = CAUSE_LOOPS | CAUSE_TAKEN | CAUSE_GUARDED;
@@ -106,7 +109,10 @@ export class Causes {
   /** Of the record at hand: the thread's last take, and its last from a connection that it has not opened itself. */
   readonly #take = new Take();
   readonly #request = new Take();
-  /** Of what #ofSlice found last: Exchange.isStraight, .isClear, .amid, .supposed and .after. */
+  /** Of what #ofSlice found last: Exchange.isStraight, .isClear, .amid, .supposed and .after; is it known what set the loop to work, and
+   *  may other threads have done so? */
+  #isCertain = false;
+  #isShared = false;
   #isStraight = false;
   #isClear = false;
   #supposed: Supposition | null = null;
@@ -126,7 +132,8 @@ export class Causes {
     this.#handOvers = new HandOvers(adopt);
     this.#answers = new Answers((client, server, grade) => {
       adopt(client, server, grade);
-      if (server === null && this.#workOf(client.pid).doubted()) options.onHandOver?.(client.pid, false);
+      if (server === null && !client.isShared && this.#workOf(client.pid).doubted())
+        options.onHandOver?.(client.pid, false);
     });
     this.#wakes = new Wakes(adopt);
   }
@@ -154,7 +161,8 @@ export class Causes {
     connection.connectAmid = isTold ? null : this.#amid;
     if (request === null) return;
     connection.connectFor = request;
-    connection.isConnectCertain = isTold || (take.flags & CAUSE_CERTAIN) !== 0;
+    connection.isConnectCertain = isTold || this.#isCertain;
+    connection.isConnectShared = !isTold && this.#isShared;
     connection.isConnectStraight = !isTold && this.#isStraight;
     connection.isConnectClear = !isTold && this.#isClear;
     work.engage(request);
@@ -223,7 +231,7 @@ export class Causes {
     const { cause, causeGrade } = exchange;
     if (exchange.kind !== KIND_CLIENT) return;
     if (exchange.isHanded && exchange.askers !== null) this.#wakes.add(exchange, exchange.askers);
-    else if (cause === null && exchange.supposed !== null && exchange.work !== null)
+    else if ((cause === null || exchange.isShared) && exchange.supposed !== null && exchange.work !== null)
       this.#answers.add(exchange, exchange.supposed, exchange.work);
     else if (cause === null || causeGrade === '') this.#adopt(exchange, null, 'none');
     else if (exchange.item > 0) this.#handOvers.add(exchange, cause);
@@ -369,12 +377,15 @@ export class Causes {
     const { loopCause, loopGrade } = exchange;
     // What the loop is at for certain goes before the thread; that it is at nothing does not speak against it (Jetty), unless
     // it was woken.
-    const isOthers = loopGrade === 'slice' && (loopCause !== null || (this.#request.flags & CAUSE_WOKEN) !== 0);
+    const isOthers =
+      (loopGrade === 'slice' || exchange.isShared) && (loopCause !== null || (this.#request.flags & CAUSE_WOKEN) !== 0);
     // A loop that is watched tells all that its thread can.
     const isWatched = (this.#take.flags & CAUSE_GUARDED) !== 0;
     if (exchange.cause === null && !isOthers && !isWatched)
       this.#setCause(exchange, this.#ofThread(exchange, work), 'thread');
     if (exchange.cause === null) this.#setCause(exchange, loopCause, loopGrade);
+    exchange.isShared &&= exchange.cause !== null && exchange.causeGrade === 'loop';
+    if (exchange.isShared) this.#supposeShared(exchange, work);
     work.noteCall(exchange.peerCalls as CallCount, exchange.cause !== null);
     const isNobodys = exchange.cause === null && exchange.supposed === null;
     if (!isNobodys) return;
@@ -412,8 +423,9 @@ export class Causes {
     if ((take.flags & CAUSE_GUARDED) !== 0) work.watch();
     const isFirst = connection.exchangeCount === 1 && connection.connectNs > 0;
     const request = isFirst ? connection.connectFor : this.#ofSlice(take, connection, work);
-    const isCertain = isFirst ? connection.isConnectCertain : (take.flags & CAUSE_CERTAIN) !== 0;
-    exchange.loopGrade = isCertain ? 'slice' : 'loop';
+    const isCertain = isFirst ? connection.isConnectCertain : this.#isCertain;
+    exchange.isShared = isCertain && (isFirst ? connection.isConnectShared : this.#isShared);
+    exchange.loopGrade = isCertain && !exchange.isShared ? 'slice' : 'loop';
     if (exchange.cause === null || exchange.cause === request) exchange.loopCause = request;
     exchange.isStraight = isFirst ? connection.isConnectStraight : this.#isStraight;
     exchange.isClear = isFirst ? connection.isConnectClear : this.#isClear;
@@ -485,6 +497,8 @@ export class Causes {
   #ofSlice(take: Take, connection: Connection, work: ProcessWork): Exchange | null {
     const { flags } = take;
     this.#isStraight = this.#isClear = false;
+    this.#isCertain = (flags & CAUSE_CERTAIN) !== 0;
+    this.#isShared = (flags & SHARED) === CAUSE_SHARED;
     this.#supposed = this.#after = this.#amid = null;
     if ((flags & CAUSE_LOOPS) === 0 || (flags & CAUSE_TAKEN) === 0) return null;
     if ((flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED | CAUSE_CAME)) !== 0) return null;
@@ -507,6 +521,9 @@ export class Causes {
       this.#amid = call === null ? null : requestAt(call);
       if (call === null || request === null || !request.isServing || call.causeGrade === 'thread') return null;
       if (call.causeGrade === 'task' && call.loopCause === null) return null;
+      // Whose it is, is no better known than whose that one was.
+      if (call.isShared) this.#isShared = true;
+      else if (call.causeGrade === 'loop') this.#isCertain = false;
       this.#isStraight = !isResumed && call.isStraight && call.loopCause === request && (flags & DIRECT) === DIRECT;
     }
     if (this.#isStraight) return request;
@@ -525,13 +542,22 @@ export class Causes {
     this.#supposed = { request, needsTrust: work.serving > 1, isNever: mayBeOwn && work.serving === 1 };
   }
 
+  /** One descriptor has set the loop to work, and another thread may have, too: that shows by what is answered then. */
+  #supposeShared(exchange: Exchange, work: ProcessWork): void {
+    const isNever = work.serving === 1 && exchange.peerCalls?.hasOwnCalls === true;
+    exchange.supposed = { request: exchange.cause as Exchange, needsTrust: work.serving > 1, isNever };
+  }
+
   /** A loop gives the response to a request: what was it at? */
   #judgeLoop(request: Exchange, work: ProcessWork): void {
     const take = this.#take;
-    if ((take.flags & LOOP_AT) !== LOOP_AT || (take.flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED)) !== 0) return;
+    const isKnown = (take.flags & LOOP_AT) === LOOP_AT || (take.flags & SHARED) === CAUSE_SHARED;
+    if (!isKnown || (take.flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED)) !== 0) return;
     const taken = this.#requestOf(take);
     const call = taken === null ? this.#callOf(take) : null;
-    const at = taken ?? (call === null ? null : requestAt(call));
+    // Of calls that may be anybody's it shows nothing.
+    const isGuessed = (take.flags & CAUSE_GUARDED) === 0 && call !== null && !call.isShared;
+    const at = taken ?? (call === null || isGuessed ? null : requestAt(call));
     if (at !== null && at !== request) this.#answers.onStray(request, work);
     else if (at !== null && call !== null) this.#answers.onAnswer(request, call, work);
   }
@@ -597,6 +623,8 @@ export class Causes {
     request.isOwnAnswer = true;
     const { tid } = connection;
     request.isOneAtATime = true;
+    const call = this.#callOf(this.#take);
+    if (call?.isShared) this.#answers.onServed(request, call, tid);
     this.#claims.grant(request, call => {
       if (call.causeGrade !== 'thread') {
         work.hasOrphans = true;

@@ -296,6 +296,25 @@ test('a loop whose timers nobody sees: its calls are joined where it had nothing
     assertRight('asyncio', judgeSpans(chain, receiver.spans(), 'asyncio').calls.get('asyncio'), 2 * REQUESTS);
   }));
 
+test('a loop that other threads give work to: its calls are not those of the request that it has just read', () =>
+  withChain(async (chain, receiver) => {
+    await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2', SPREAD_MS: '8' } });
+    const calls = ['leaf', 'leaf'];
+    await chain.add('alone', { kind: 'native', calls, env: { SOURCE: 'loop.c' } });
+    await chain.add('posts', { kind: 'native', calls, env: { SOURCE: 'loop.c', MODE: 'posts', SPIN: '300' } });
+    const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
+    await chain.load('alone', 1, REQUESTS, 1);
+    await chain.load('alone', 1 + REQUESTS, REQUESTS, 12);
+    // That many calls, of which one in twenty was wrong when other threads were not thought of.
+    await chain.load('posts', 1, 4 * REQUESTS, 12);
+    await arrive(chain, receiver, ['alone'], 4 * REQUESTS);
+    await arrive(chain, receiver, ['posts'], 8 * REQUESTS);
+    await agent.stop();
+    const judgement = judgeSpans(chain, receiver.spans(), '');
+    assertRight('alone', judgement.calls.get('alone'), 2 * REQUESTS);
+    assertRight('posts', judgement.calls.get('posts'), 8 * REQUESTS, 0);
+  }));
+
 test('tasks of asyncio: their calls are joined with the request that they serve, and with no other', () =>
   withChain(async (chain, receiver) => {
     await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });

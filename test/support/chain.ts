@@ -33,6 +33,8 @@ export type LinkKind =
   | 'asyncio'
   | 'waitress'
   | 'leaders'
+  | 'program'
+  | 'native'
   | ProxyKind;
 
 export interface LinkOptions {
@@ -60,6 +62,7 @@ const FORKING: ReadonlySet<LinkKind> = new Set([
 const SETTLED_MS = 500;
 
 /** By source and flags of the build. */
+const nativeBinaries = new Map<string, Promise<string>>();
 const goBinaries = new Map<string, Promise<string>>();
 let javaClasses: Promise<string> | null = null;
 let jvmClasses: Promise<string> | null = null;
@@ -80,6 +83,23 @@ async function compileGo(source: string, flags: string): Promise<string> {
     timeoutMs: 180_000,
   });
   if (build.exitCode !== 0) throw new Error(`go build failed: ${build.describe()}`);
+  return binary;
+}
+
+/** SOURCE, in C++ or C, and LIBRARIES to link. */
+function nativeBinary(source: string, libraries: string): Promise<string> {
+  const key = `${source} ${libraries}`;
+  const known = nativeBinaries.get(key) ?? compileNative(source, libraries);
+  nativeBinaries.set(key, known);
+  return known;
+}
+
+async function compileNative(source: string, libraries: string): Promise<string> {
+  const binary = path.join(temporaryDirectory('chain-native'), source.replace(/\.\w+$/, ''));
+  const compiler = source.endsWith('.c') ? 'cc' : 'c++';
+  const args = ['-O1', '-o', binary, path.join(SERVICES, source), '-pthread', ...libraries.split(' ').filter(Boolean)];
+  const build = await runCommand(compiler, args, { timeoutMs: 240_000 });
+  if (build.exitCode !== 0) throw new Error(`${compiler} failed: ${build.describe()}`);
   return binary;
 }
 
@@ -139,6 +159,13 @@ async function commandOf(
       return [options.PYTHON ?? '/usr/bin/python3', [path.join(SERVICES, 'asyncio_link.py')]];
     case 'waitress':
       return [options.PYTHON ?? '/usr/bin/python3', [path.join(SERVICES, 'waitress_link.py')]];
+    case 'native':
+      return [await nativeBinary(options.SOURCE ?? '', options.LIBRARIES ?? ''), []];
+    case 'program': {
+      const values: Record<string, string> = { DIR: directory, PORT: String(port), NEXT: next[0] ?? '', SERVICES };
+      const words = (options.RUN ?? '').replaceAll(/@(\w+)@/g, (_, word: string) => values[word] ?? '').split(' ');
+      return [words[0] as string, words.slice(1)];
+    }
     case 'leaders':
       return ['python3', [path.join(SERVICES, 'leaders.py')]];
     case 'puma':

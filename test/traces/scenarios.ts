@@ -15,6 +15,8 @@ export interface Scenario {
 }
 
 const LEAF: LinkOptions = { kind: 'go', env: { THINK_MS: '2' } };
+/** Its answers overtake each other. */
+const SPREAD: LinkOptions = { kind: 'go', env: { THINK_MS: '2', SPREAD_MS: '8' } };
 const ALL = [1, 10, 50];
 const think = { THINK_MS: '5' };
 
@@ -261,6 +263,27 @@ export const SCENARIOS: readonly Scenario[] = [
     concurrency: concurrency as readonly number[],
     requests: 100,
     ...(MODE === 'turns' ? { before: 40 } : {}),
+  })),
+  ...[
+    ['a loop', 'loop.c', '', ALL],
+    ['a loop that does the latest first', 'loop.c', 'reverse', ALL],
+    ['a loop, each step prepared by other threads', 'loop.c', 'posts', ALL],
+    ['threads, one for a request', 'stages.c', 'blocking', ALL],
+    ['threads that do the next step of any request', 'stages.c', 'stages', ALL],
+    ['threads that do the latest step of any request', 'stages.c', 'latest', ALL],
+    ['threads, of which one calls', 'stages.c', 'caller', ALL],
+  ].map(([what, SOURCE, MODE, concurrency]) => ({
+    name: `C, ${what}`,
+    links: {
+      leaf: SPREAD,
+      native: {
+        kind: 'native' as const,
+        calls: ['leaf', 'leaf'],
+        env: { SOURCE, MODE, SPIN: '300' } as Record<string, string>,
+      },
+    },
+    concurrency: concurrency as readonly number[],
+    requests: 100,
   })),
   {
     name: 'gunicorn sync, two calls',

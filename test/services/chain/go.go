@@ -1,6 +1,7 @@
 // A link of a chain, see node.mjs: net/http on both sides, its default pool of connections. MODE: parallel starts a goroutine
 // a call; workers gives calls to goroutines that requests start as they are needed and that then serve whoever comes; lazy
-// gives them to four that the first request starts. TICK_MS: calls of no request. TLS: it serves by TLS; CALL_TLS: it calls so.
+// gives them to four that the first request starts. TICK_MS: calls of no request. SPREAD_MS: it thinks up to so much longer, by the path, so that
+// answers overtake each other. TLS: it serves by TLS; CALL_TLS: it calls so.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/big"
 	"net/http"
@@ -98,6 +100,7 @@ func main() {
 		next = strings.Split(text, ",")
 	}
 	think, _ := strconv.Atoi(os.Getenv("THINK_MS"))
+	spread, _ := strconv.Atoi(os.Getenv("SPREAD_MS"))
 	idle, _ := strconv.Atoi(os.Getenv("SOCKETS"))
 	if idle == 0 {
 		idle = 100
@@ -122,6 +125,9 @@ func main() {
 	}
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(time.Duration(think) * time.Millisecond)
+		if spread > 0 {
+			time.Sleep(time.Duration(crc32.ChecksumIEEE([]byte(r.URL.Path))%uint32(spread*1000)) * time.Microsecond)
+		}
 		mode := os.Getenv("MODE")
 		if mode == "workers" || mode == "lazy" {
 			for index, base := range next {
