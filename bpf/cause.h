@@ -13,6 +13,8 @@
 #define POLL_OWN_MAX 2
 
 #define CAUSE_OF_THREAD (CAUSE_LOOPS | CAUSE_GUARDED)
+#define CAUSE_HANDED (CAUSE_CAME | CAUSE_INHERITED)
+#define CARRIER_NAME 0x6e696f4a6b726f46ULL /* "ForkJoin" in wire order */
 
 /* From here on the thread's state tells of this goroutine. */
 static __always_inline void cause_of_routine(struct thread_state *thread, __u64 routine)
@@ -111,7 +113,35 @@ static __always_inline void cause_connects_for(struct event_cause *request, stru
 	    request->flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED))
 		return;
 	*cause = *request;
-	cause->flags = CAUSE_TAKEN | CAUSE_CAME | CAUSE_INHERITED;
+	cause->flags = CAUSE_TAKEN | CAUSE_HANDED;
+}
+
+/* Java's HttpClient has taken the connection out of its pool, and reads an octet that is not
+ * there: is it still open? Whichever thread sends it, what is asked for next is for what this
+ * one does. Carriers of virtual threads have such a name. */
+static __noinline void cause_checks(struct thread_state *thread, struct connection *c)
+{
+	struct event_cause *request = &thread->request;
+	__u64 name[2] = {};
+
+	c->handed.flags = 0;
+	if (thread->has_job) {
+		c->handed = thread->job;
+		return;
+	}
+	if (thread->cause.flags & CAUSE_LOOPS || !(request->flags & CAUSE_TAKEN) ||
+	    request->flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED | CAUSE_LOOPS))
+		return;
+	bpf_get_current_comm(name, sizeof(name));
+	if (name[0] == CARRIER_NAME)
+		return;
+	c->handed = *request;
+	c->handed.flags = CAUSE_TAKEN | CAUSE_HANDED | CAUSE_DIRECT;
+}
+
+static __always_inline bool is_checked(struct connection *c)
+{
+	return (c->handed.flags & (CAUSE_HANDED | CAUSE_TASK | CAUSE_ROUTINE)) == CAUSE_HANDED;
 }
 
 /* It calls connect. To whom it has just looked up, it does so for whoever had asked for
@@ -155,6 +185,8 @@ static __always_inline void cause_of_write(struct thread_state *thread, struct c
 		cause->flags |= python_writes(thread, c, request);
 	} else if (thread->has_ids) {
 		node_sends(thread, c, cause);
+	} else if (is_checked(c)) {
+		*request = c->handed;
 	} else if (thread->has_job) {
 		*request = thread->job;
 	} else if (thread->request.flags & CAUSE_CAME && !is_client(c) &&
@@ -188,6 +220,8 @@ static __always_inline void cause_taken(struct thread_state *thread, struct conn
 
 	if (c->session)
 		return; /* ciphertext: what is taken is the plaintext, from the session */
+	if (is_checked(c))
+		c->handed.flags = 0;
 	if (c->role == ROLE_SERVER || c->asked_slice == slice_name(thread))
 		flags |= CAUSE_DIRECT;
 	if (cause->flags & CAUSE_GUARDED &&

@@ -112,7 +112,8 @@ enum event_cause_start {
 
 /* CAUSE_CAME and CAUSE_INHERITED, of `request`: a thread of Java does what another one has set
  * it to work for, that is at the request; without CAUSE_TAKEN, one that is not known, not before
- * `generation`, in microseconds modulo 2^32. */
+ * `generation`, in microseconds modulo 2^32. With CAUSE_DIRECT: whoever sends it, the thread at
+ * the request has taken the connection out of a pool for it, see cause_checks in bpf/cause.h. */
 
 /* User space's word on a connection, written into connection.verdict. */
 enum event_verdict {

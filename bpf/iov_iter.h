@@ -21,6 +21,7 @@ enum iter_type {
 struct iov_iter {
 	__u8 iter_type;
 	unsigned long iov_offset;
+	unsigned long count;
 	void *__iov;
 	void *ubuf;
 	void *kvec;
@@ -68,6 +69,7 @@ static __always_inline void iter_note(struct call_start *start, struct msghdr *m
 
 	start->skip = KERNEL_READ(struct iov_iter, iter, iov_offset);
 	start->count = 0;
+	start->asks = KERNEL_READ(struct iov_iter, iter, count) == 1;
 	if (bpf_core_enum_value_exists(enum iter_type, ITER_UBUF) &&
 	    kind == bpf_core_enum_value(enum iter_type, ITER_UBUF)) {
 		start->buffer = (__u64)KERNEL_READ(struct iov_iter, iter, ubuf) + start->skip;

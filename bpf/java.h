@@ -104,7 +104,7 @@ static __always_inline void java_takes_job(struct thread_state *thread, struct e
 	thread->job.slot = job->slot;
 	thread->job.generation = job->generation;
 	thread->job.seq = job->seq;
-	thread->job.flags = CAUSE_TAKEN | CAUSE_CAME | CAUSE_INHERITED;
+	thread->job.flags = CAUSE_TAKEN | CAUSE_HANDED;
 	thread->has_job = 1;
 }
 
@@ -116,7 +116,7 @@ static __always_inline void java_takes_any(struct thread_state *thread, __u64 si
 	thread->no_item = 0;
 	thread->job.slot = thread->job.seq = 0;
 	thread->job.generation = since_ns / 1000;
-	thread->job.flags = CAUSE_CAME | CAUSE_INHERITED;
+	thread->job.flags = CAUSE_HANDED;
 	thread->has_job = 1;
 }
 

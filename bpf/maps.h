@@ -158,7 +158,8 @@ struct call_start {
 	__u32 count;
 	__u32 skip;
 	__u32 flags;
-	__u32 buffer_kind;
+	__u16 buffer_kind;
+	__u16 asks; /* it is for one octet */
 };
 
 /* What every probe looks at comes first, in lines of 64 bytes. */

@@ -132,6 +132,19 @@ static __noinline void socket_asked(struct sock *sk, struct thread_state *thread
 		cause_came(thread, c, slot, seq);
 }
 
+/* A read of one octet found none. */
+static __noinline void socket_checked(struct sock *sk, struct thread_state *thread)
+{
+	struct connection *c;
+	__u32 slot;
+
+	if (thread->runs_routines || thread->context || thread->has_ids || thread->has_units)
+		return;
+	c = connection_find((__u64)sk, &slot);
+	if (c && c->direction == DIRECTION_INGRESS && is_client(c) && is_selected(c, thread))
+		cause_checks(thread, c);
+}
+
 /* A unix socket is about to be closed for good; nothing else tells. */
 static __noinline void unix_closing(struct sock *sk)
 {

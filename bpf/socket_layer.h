@@ -44,6 +44,7 @@ static __noinline void layer_entered(struct socket *socket, struct msghdr *messa
 	thread->enter_ns = bpf_ktime_get_boot_ns();
 	thread->call.socket = (__u64)socket;
 	thread->call.flags = flags;
+	thread->call.asks = 0;
 	if (message)
 		iter_note(&thread->call, message);
 	else
@@ -88,18 +89,23 @@ static __always_inline void layer_returned(bool writes, long result, bool is_pre
 	/* Nothing moved: by far the most frequent failure of non-blocking programs. */
 	bool is_void = result == -EAGAIN || result == -EINTR || result <= -ERESTARTSYS;
 
-	if (is_void && !again)
+	if (is_void && !again && (writes || result != -EAGAIN))
 		return;
 	thread = thread_selected(bpf_get_current_pid_tgid());
 	if (!thread || !thread->call.socket)
 		return;
 	socket = (struct socket *)thread->call.socket;
 	thread->call.socket = 0;
-	if (is_void || thread->call.flags & (MSG_PEEK | MSG_OOB))
+	if ((is_void && !thread->call.asks) || thread->call.flags & (MSG_PEEK | MSG_OOB))
 		return;
 	call.sk = KERNEL_READ(struct socket, socket, sk);
 	if (!call.sk)
 		return;
+	if (is_void) {
+		if (!writes && result == -EAGAIN)
+			socket_checked(call.sk, thread);
+		return;
+	}
 	call.lane = LANE_ATOMIC;
 	if (is_preemptible) {
 		call.lane = lane_take();

@@ -401,6 +401,29 @@ static __noinline bool transferred(struct capture_scratch *scratch, struct call_
 	return false;
 }
 
+/* Of so few octets it is a question. */
+static __always_inline int read_nothing(struct pt_regs *regs)
+{
+	struct thread_state *thread;
+	struct sock *sk;
+	__u64 fd;
+
+#if defined(__TARGET_ARCH_x86)
+	if (REGISTER(regs, dx) != 1)
+		return 0;
+	fd = REGISTER(regs, di);
+#else
+	if (REGISTER(regs, regs[2]) != 1)
+		return 0;
+	fd = REGISTER(regs, orig_x0);
+#endif
+	thread = thread_selected(bpf_get_current_pid_tgid());
+	sk = thread ? sock_at(fd) : NULL;
+	if (sk)
+		socket_checked(sk, thread);
+	return 0;
+}
+
 TRACEPOINT(sys_exit)
 int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
 {
@@ -415,6 +438,8 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
 	kind = kind_of(REGISTER(regs, syscallno));
 #endif
 	/* Nothing moved: by far the most frequent failure of non-blocking programs. */
+	if (kind == SYSCALL_READ && result == -EAGAIN)
+		return read_nothing(regs);
 	if (kind == SYSCALL_OTHER || kind == SYSCALL_CLOSE ||
 	    (kind < SYSCALL_WAIT &&
 	     (result == -EAGAIN || result == -EINTR || result <= -ERESTARTSYS)))

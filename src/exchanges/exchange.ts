@@ -220,6 +220,8 @@ export class Exchange {
   /** CLIENT: its thread had been woken to do it, by one that is not known to be at a request, not before that, in microseconds modulo 2^32. */
   isHanded = false;
   askedFromUs = 0;
+  /** CLIENT: whoever has sent it, the thread that was at the request has taken the connection out of a pool for it. */
+  isAsked = false;
   /** No other request was being served when it was sent. */
   isAlone = false;
   /** SERVER: the thread that gives the response was at it all the time. */

@@ -185,7 +185,7 @@ export class Causes {
     if (call === null) return;
     this.#request.set(event.requestSlot, event.requestGeneration, event.requestSeq, event.requestFlags);
     const request = this.#requestOf(this.#request);
-    if (call.isHanded) this.#wakes.onWoken(call, request, event.parkedNs, event.wokenNs);
+    if (call.isHanded || call.isAsked) this.#wakes.onWoken(call, request, event.parkedNs, event.wokenNs);
     else if (call.cause !== null) {
       call.askers?.noteWoken(call.cause === request);
       if (call.cause === request) call.returnedTid = event.tid;
@@ -230,7 +230,7 @@ export class Causes {
   settle(exchange: Exchange): void {
     const { cause, causeGrade } = exchange;
     if (exchange.kind !== KIND_CLIENT) return;
-    if (exchange.isHanded && exchange.askers !== null) this.#wakes.add(exchange, exchange.askers);
+    if ((exchange.isHanded || exchange.isAsked) && exchange.askers !== null) this.#wakes.add(exchange, exchange.askers);
     else if ((cause === null || exchange.isShared) && exchange.supposed !== null && exchange.work !== null)
       this.#answers.add(exchange, exchange.supposed, exchange.work);
     else if (cause === null || causeGrade === '') this.#adopt(exchange, null, 'none');
@@ -395,8 +395,12 @@ export class Causes {
 
   /** What another thread has set this one to work for shows when the response has been taken. */
   #findOfJob(connection: Connection, exchange: Exchange, work: ProcessWork): void {
-    work.noteCall(exchange.peerCalls as CallCount, false);
-    if (work.isInterleaved || this.#isMultiplexed(exchange, work)) return;
+    const isAsked = (this.#request.flags & CAUSE_DIRECT) !== 0;
+    const isTelling = !work.isInterleaved && !this.#isMultiplexed(exchange, work);
+    if (isAsked && isTelling) this.#setCause(exchange, this.#requestOf(this.#request), 'thread');
+    work.noteCall(exchange.peerCalls as CallCount, exchange.cause !== null);
+    exchange.isAsked = exchange.cause !== null;
+    if (isAsked || !isTelling) return;
     exchange.isHanded = true;
     exchange.isAlone = work.serving === 1;
     const isFirst = connection.exchangeCount === 1 && connection.connectNs > 0;

@@ -3,6 +3,8 @@
 // the one that serves it was woken, nobody else was, and that one had set the thread to work, or, if that is not known, began to wait
 // when that was done; and if the program's calls have shown that responses wake those that have asked for them, or no other
 // request is served and nothing speaks against it. Where permits or locks are waited for, or one call is made for several, others are woken.
+// A call for which the request's own thread has taken the connection out of a pool is the request's if its response came before that
+// one's, unless it wakes threads of others only.
 import type { Exchange } from '../exchanges/exchange.js';
 import type { Askers } from './askers.js';
 import type { Adopt } from './claims.js';
@@ -23,6 +25,7 @@ interface HandedCall {
   readonly askers: Askers;
   /** The request whose thread was woken. */
   request: Exchange | null;
+  isAskerWoken: boolean;
   isStray: boolean;
   /** That thread was not in its wait before the call was asked for, nor since before that was possible. */
   isInTime: boolean;
@@ -48,6 +51,7 @@ export class Wakes {
       asker: client.cause,
       askers,
       request: null,
+      isAskerWoken: false,
       isStray: false,
       isInTime: false,
       overNs: 0,
@@ -58,6 +62,7 @@ export class Wakes {
   onWoken(client: Exchange, request: Exchange | null, parkedNs: number, wokenNs: number): void {
     const call = this.#calls.get(client);
     if (call === undefined) return;
+    if (request !== null && request === call.asker) call.isAskerWoken = true;
     if (request === null || (call.request !== null && call.request !== request)) {
       call.isStray = true;
       return;
@@ -73,7 +78,7 @@ export class Wakes {
   settle(nowNs: number): void {
     if (this.#calls.size === 0) return;
     for (const [client, call] of this.#calls) {
-      const { request } = call;
+      const request = client.isAsked ? call.asker : call.request;
       const isOver = request === null ? !client.isUnderWay : !request.isServing || request.isAnswering;
       if (call.overNs === 0 && isOver) call.overNs = nowNs;
       if (call.overNs > 0 && nowNs - call.overNs >= PROBATION_NS) this.#decide(client, call);
@@ -92,16 +97,30 @@ export class Wakes {
     const { asker, askers, request, isStray, isInTime } = call;
     askers.noteAwaited(request !== null);
     if (isStray || (asker !== null && request !== null)) askers.noteWoken(!isStray && request === asker && isInTime);
+    if (client.isAsked) {
+      const isOthers = (request !== null || isStray) && !call.isAskerWoken;
+      this.#settle(client, isOthers || !isAnsweredFirst(client, asker) ? null : asker);
+      return;
+    }
     const isBelieved = client.isAlone ? !askers.areDoubted : askers.areWoken;
     const isKnown = isBelieved && (asker === null || asker === request);
-    const isIts = request !== null && isKnown && isInTime && !isStray && request.isOneAtATime;
-    if (isIts && request.callCount < MAX_CALLS) {
-      request.callCount++;
-      client.cause = request;
-      client.causeGrade = 'thread';
-      this.#adopt(client, request, 'thread');
-    } else {
-      this.#adopt(client, null, 'none');
-    }
+    this.#settle(client, isKnown && isInTime && !isStray ? request : null);
   }
+
+  #settle(client: Exchange, request: Exchange | null): void {
+    const isIts = request?.isOneAtATime === true && (client.cause === request || request.callCount < MAX_CALLS);
+    if (request === null || !isIts) {
+      this.#adopt(client, null, 'none');
+      return;
+    }
+    if (client.cause !== request) request.callCount++;
+    client.cause = request;
+    client.causeGrade = 'thread';
+    this.#adopt(client, request, 'thread');
+  }
+}
+
+/** Whoever waits for a call answers after that. */
+function isAnsweredFirst(client: Exchange, request: Exchange | null): boolean {
+  return client.responseTakenNs > 0 ? client.responseTakenNs < (request?.responseFirstNs ?? 0) : !client.isUnderWay;
 }

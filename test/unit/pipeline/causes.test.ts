@@ -2,7 +2,14 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { DecodedSpan } from '../../../src/otlp/decode.js';
-import { CAUSE_CAME, CAUSE_INHERITED, WORK_RETURNED, WORK_STRAYED } from '../../../src/records/records.gen.js';
+import {
+  CAUSE_CAME,
+  CAUSE_DIRECT,
+  CAUSE_INHERITED,
+  CAUSE_TAKEN,
+  WORK_RETURNED,
+  WORK_STRAYED,
+} from '../../../src/records/records.gen.js';
 import { ProcessWork } from '../../../src/traces/process-work.js';
 import { MS, requestText, responseText, type Story, Thread } from '../../support/record-builder.js';
 import { attribute, Harness } from './harness.js';
@@ -259,6 +266,30 @@ test('a call that a thread was set to work for is for the one request that waits
     if (what === 'two are woken') tape.woken(PID, 2, selector, parkedNs);
     first.wrote(responseText(200));
     assert.deepEqual(parents(harness.finish()), [...expected], what);
+  }
+});
+
+test("whoever sends it, a call for which a request's thread has taken the connection out of a pool is that request's", () => {
+  for (const [what, expected] of [
+    ['nobody is woken', '/x < /a (thread)'],
+    ['its thread is woken, and another one', '/x < /a (thread)'],
+    ['another one is woken', '/x'],
+    ['it is answered first', '/x'],
+    ['another thread answers', '/x'],
+  ] as const) {
+    const { harness, one, selector, pooled, first, second, call, by } = javaThreads();
+    const { tape } = harness;
+    const isLate = what === 'it is answered first';
+    first.read(ask('/a'));
+    second.read(ask('/b'));
+    pooled.request = { ...one.request, flags: CAUSE_TAKEN | CAUSE_CAME | CAUSE_INHERITED | CAUSE_DIRECT };
+    by(call, 3).wrote(ask('/x'));
+    if (isLate) first.wrote(responseText(200));
+    by(call, 4).read(responseText(200));
+    if (what.startsWith('its thread')) tape.woken(PID, 1, selector, tape.later());
+    if (what.includes('another one')) tape.woken(PID, 2, selector, tape.later());
+    if (!isLate) by(first, what === 'another thread answers' ? 2 : 1).wrote(responseText(200));
+    assert.deepEqual(parents(harness.finish()), [expected], what);
   }
 });
 
