@@ -14,7 +14,9 @@
 
 #define CAUSE_OF_THREAD (CAUSE_LOOPS | CAUSE_GUARDED)
 #define CAUSE_HANDED (CAUSE_CAME | CAUSE_INHERITED)
-#define CARRIER_NAME 0x6e696f4a6b726f46ULL /* "ForkJoin" in wire order */
+/* Names of threads begin so, in wire order. */
+#define CARRIER_NAME 0x6e696f4a6b726f46ULL /* ForkJoin */
+#define POOL_NAME 0x65696c4370747448ULL /* HttpClie */
 
 /* From here on the thread's state tells of this goroutine. */
 static __always_inline void cause_of_routine(struct thread_state *thread, __u64 routine)
@@ -116,15 +118,34 @@ static __always_inline void cause_connects_for(struct event_cause *request, stru
 	cause->flags = CAUSE_TAKEN | CAUSE_HANDED;
 }
 
+/* How the thread's name begins. */
+static __always_inline __u64 thread_name(void)
+{
+	__u64 name[2] = {};
+
+	bpf_get_current_comm(name, sizeof(name));
+	return name[0];
+}
+
+/* A thread of the client's own writes, or asks whether the connection is open. */
+static __always_inline void pool_tells(struct connection *c)
+{
+	if (c->pool == POOL_ANY && thread_name() == POOL_NAME)
+		c->pool = POOL_OWN;
+}
+
 /* Java's HttpClient has taken the connection out of its pool, and reads an octet that is not
  * there: is it still open? Whichever thread sends it, what is asked for next is for what this
- * one does. Carriers of virtual threads have such a name. */
+ * one does; and it waits for that, unless the client has been given an executor that runs all
+ * where it is asked to. Carriers of virtual threads are at several things. */
 static __noinline void cause_checks(struct thread_state *thread, struct connection *c)
 {
 	struct event_cause *request = &thread->request;
-	__u64 name[2] = {};
 
 	c->handed.flags = 0;
+	if (c->pool == POOL_NONE)
+		c->pool = POOL_ANY;
+	pool_tells(c);
 	if (thread->has_job) {
 		c->handed = thread->job;
 		return;
@@ -132,8 +153,7 @@ static __noinline void cause_checks(struct thread_state *thread, struct connecti
 	if (thread->cause.flags & CAUSE_LOOPS || !(request->flags & CAUSE_TAKEN) ||
 	    request->flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED | CAUSE_LOOPS))
 		return;
-	bpf_get_current_comm(name, sizeof(name));
-	if (name[0] == CARRIER_NAME)
+	if (thread_name() == CARRIER_NAME)
 		return;
 	c->handed = *request;
 	c->handed.flags = CAUSE_TAKEN | CAUSE_HANDED | CAUSE_DIRECT;
@@ -169,6 +189,7 @@ static __always_inline void cause_connects(struct thread_state *thread, struct c
 static __always_inline void cause_of_write(struct thread_state *thread, struct connection *c,
 					   struct event_cause *cause, struct event_cause *request)
 {
+	pool_tells(c);
 	/* What tasks gave to the connection counts as long as tasks are followed. */
 	bool is_handed = c->handed.flags && (thread->runs_routines || thread->context);
 
@@ -187,6 +208,8 @@ static __always_inline void cause_of_write(struct thread_state *thread, struct c
 		node_sends(thread, c, cause);
 	} else if (is_checked(c)) {
 		*request = c->handed;
+		if (c->pool == POOL_OWN && request->flags & CAUSE_DIRECT)
+			request->flags |= CAUSE_SOLE;
 	} else if (thread->has_job) {
 		*request = thread->job;
 	} else if (thread->request.flags & CAUSE_CAME && !is_client(c) &&

@@ -113,7 +113,15 @@ enum event_cause_start {
 /* CAUSE_CAME and CAUSE_INHERITED, of `request`: a thread of Java does what another one has set
  * it to work for, that is at the request; without CAUSE_TAKEN, one that is not known, not before
  * `generation`, in microseconds modulo 2^32. With CAUSE_DIRECT: whoever sends it, the thread at
- * the request has taken the connection out of a pool for it, see cause_checks in bpf/cause.h. */
+ * the request has taken the connection out of a pool for it, see cause_checks in bpf/cause.h; with
+ * CAUSE_SOLE, too, it waits for the response, see enum client_pool. */
+
+/* Whose is a connection that has been asked whether it is still open? */
+enum client_pool {
+	POOL_NONE = 0, /* it has not */
+	POOL_ANY = 1, /* of Java's HttpClient */
+	POOL_OWN = 2, /* of one that runs what there is to do on threads which it has made for that */
+};
 
 /* User space's word on a connection, written into connection.verdict. */
 enum event_verdict {
@@ -477,7 +485,8 @@ struct connection {
 	__u64 handed_name; /* of the task that has given `handed`: CAUSE_START_SHIFT */
 	__u64 asked_slice; /* client: what its thread was at when it wrote last, see slice_name in bpf/cause.h */
 	__u32 asked_timers; /* client: thread_state.timers when it was asked last */
-	__u32 reserved_asked;
+	__u8 pool; /* enum client_pool */
+	__u8 reserved_asked[3];
 	__u64 reserved[1]; /* to whole lines */
 
 	struct frame_reader frames_ingress, frames_egress; /* once an answer began like a 101 */

@@ -222,6 +222,8 @@ export class Exchange {
   askedFromUs = 0;
   /** CLIENT: whoever has sent it, the thread that was at the request has taken the connection out of a pool for it. */
   isAsked = false;
+  /** CLIENT: and it waits for the response. */
+  isAwaited = false;
   /** No other request was being served when it was sent. */
   isAlone = false;
   /** SERVER: the thread that gives the response was at it all the time. */

@@ -1595,6 +1595,10 @@ export class ConnectionCursor {
     return this.view.getUint32(this.at + 432, true);
   }
 
+  get pool(): number {
+    return this.view.getUint8(this.at + 436);
+  }
+
   get framesIngressLeft(): number {
     return this.view.getUint32(this.at + 448, true) + this.view.getUint32(this.at + 452, true) * 4294967296;
   }
@@ -1719,6 +1723,7 @@ export const CONNECTION_OFFSETS = {
   handedName: 416,
   askedSlice: 424,
   askedTimers: 432,
+  pool: 436,
   framesIngress: 448,
   framesEgress: 480,
 } as const;

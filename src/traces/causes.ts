@@ -400,6 +400,7 @@ export class Causes {
     if (isAsked && isTelling) this.#setCause(exchange, this.#requestOf(this.#request), 'thread');
     work.noteCall(exchange.peerCalls as CallCount, exchange.cause !== null);
     exchange.isAsked = exchange.cause !== null;
+    exchange.isAwaited = (this.#request.flags & CAUSE_SOLE) !== 0;
     if (isAsked || !isTelling) return;
     exchange.isHanded = true;
     exchange.isAlone = work.serving === 1;

@@ -3,8 +3,8 @@
 // the one that serves it was woken, nobody else was, and that one had set the thread to work, or, if that is not known, began to wait
 // when that was done; and if the program's calls have shown that responses wake those that have asked for them, or no other
 // request is served and nothing speaks against it. Where permits or locks are waited for, or one call is made for several, others are woken.
-// A call for which the request's own thread has taken the connection out of a pool is the request's if its response came before that
-// one's, unless it wakes threads of others only.
+// A call for which the request's own thread has taken the connection out of a pool is the request's if its response comes before that
+// one's and wakes that thread; if that waits for it, unless it wakes threads of others only.
 import type { Exchange } from '../exchanges/exchange.js';
 import type { Askers } from './askers.js';
 import type { Adopt } from './claims.js';
@@ -98,8 +98,9 @@ export class Wakes {
     askers.noteAwaited(request !== null);
     if (isStray || (asker !== null && request !== null)) askers.noteWoken(!isStray && request === asker && isInTime);
     if (client.isAsked) {
-      const isOthers = (request !== null || isStray) && !call.isAskerWoken;
-      this.#settle(client, isOthers || !isAnsweredFirst(client, asker) ? null : asker);
+      const isOthers = !client.isAwaited || request !== null || isStray;
+      const isIts = (call.isAskerWoken || !isOthers) && isAnsweredFirst(client, asker);
+      this.#settle(client, isIts ? asker : null);
       return;
     }
     const isBelieved = client.isAlone ? !askers.areDoubted : askers.areWoken;

@@ -2,7 +2,7 @@
 // (/c/7 calls /c/7.1, /c/7.2 ...), so every span's right parent is known from its path alone, which Underspan never looks at
 // for that. In: which links, and how they call. Out: running services, load, and a judgement of the spans.
 import { randomUUID } from 'node:crypto';
-import { chmodSync, copyFileSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { Child, freePort, isListening, processTree, runCommand, temporaryDirectory, until } from './processes.js';
@@ -27,6 +27,7 @@ export type LinkKind =
   | 'hands'
   | 'java'
   | 'jvm'
+  | 'spring'
   | 'cgi'
   | 'php'
   | 'apache'
@@ -60,12 +61,15 @@ const FORKING: ReadonlySet<LinkKind> = new Set([
   ...['gunicorn', 'gthread', 'gevent', 'nginx', 'lua', 'cgi', 'php', 'apache', 'apache-proxy', 'varnish'],
 ] as const);
 const SETTLED_MS = 500;
+const JVMS = '/usr/lib/jvm';
+const VIRTUAL_SINCE = 21;
 
 /** By source and flags of the build. */
 const nativeBinaries = new Map<string, Promise<string>>();
 const goBinaries = new Map<string, Promise<string>>();
 let javaClasses: Promise<string> | null = null;
-let jvmClasses: Promise<string> | null = null;
+/** Of Java with libraries, by folder. */
+const jvmClasses = new Map<string, Promise<string>>();
 
 function goBinary(source: string, flags: string): Promise<string> {
   const key = `${source} ${flags}`;
@@ -111,18 +115,40 @@ async function compileJava(): Promise<string> {
 }
 
 /** With libraries that Maven fetches; the class path. */
-async function compileJvm(): Promise<string> {
+function jvmProgram(folder: string): Promise<string> {
+  const known = jvmClasses.get(folder) ?? compileJvm(path.join(SERVICES, folder));
+  jvmClasses.set(folder, known);
+  return known;
+}
+
+async function compileJvm(source: string): Promise<string> {
   const directory = temporaryDirectory('chain-jvm');
-  const source = path.join(SERVICES, 'java');
   const libraries = path.join(directory, 'lib');
   const fetch = ['-q', '-B', '-f', path.join(source, 'pom.xml'), 'dependency:copy-dependencies'];
   const fetched = await runCommand('mvn', [...fetch, `-DoutputDirectory=${libraries}`], { timeoutMs: 300_000 });
   if (fetched.exitCode !== 0) throw new Error(`mvn failed: ${fetched.describe()}`);
   const classPath = `${directory}:${libraries}/*`;
-  const sources = ['Link', 'Clients', 'Servers'].map(name => path.join(source, `${name}.java`));
-  const build = await runCommand('javac', ['-d', directory, '-cp', classPath, ...sources], { timeoutMs: 120_000 });
+  const sources = readdirSync(source).filter(name => name.endsWith('.java'));
+  const build = await runCommand(
+    'javac',
+    ['-d', directory, '-cp', classPath, ...sources.map(name => path.join(source, name))],
+    { timeoutMs: 120_000 },
+  );
   if (build.exitCode !== 0) throw new Error(`javac failed: ${build.describe()}`);
   return classPath;
+}
+
+/** The default one, or one with virtual threads. */
+function javaOf({ VIRTUAL }: Readonly<Record<string, string>>): string {
+  if (VIRTUAL === undefined) return 'java';
+  const folders = existsSync(JVMS) ? readdirSync(JVMS).map(name => path.join(JVMS, name)) : [];
+  const found = folders.find(folder => {
+    const release = path.join(folder, 'release');
+    const version = existsSync(release) ? /^JAVA_VERSION="(\d+)/m.exec(readFileSync(release, 'latin1')) : null;
+    return version !== null && Number(version[1]) >= VIRTUAL_SINCE && existsSync(path.join(folder, 'bin/java'));
+  });
+  if (found === undefined) throw new Error(`no Java ${VIRTUAL_SINCE} or later in ${JVMS}`);
+  return path.join(found, 'bin/java');
 }
 
 /** Its name has PHP's version in it. */
@@ -178,8 +204,9 @@ async function commandOf(
       javaClasses ??= compileJava();
       return ['java', ['-Xmx128m', '-cp', await javaClasses, 'Chain']];
     case 'jvm':
-      jvmClasses ??= compileJvm();
-      return [options.JAVA ?? 'java', ['-Xmx128m', '-cp', await jvmClasses, 'Link']];
+      return [javaOf(options), ['-Xmx128m', '-cp', await jvmProgram('java'), 'Link']];
+    case 'spring':
+      return [javaOf(options), ['-Xmx160m', '-cp', await jvmProgram('spring'), 'SpringLink']];
     case 'nginx': {
       const file = path.join(directory, 'nginx.conf');
       const to = (next[0] ?? '').replace('http://', '');

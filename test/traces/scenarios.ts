@@ -519,6 +519,41 @@ export const SCENARIOS: readonly Scenario[] = [
     requests: 100,
     before: 40,
   })),
+  ...[
+    ['calls that the next one sends', 'pump', 'jdk', ''],
+    ['a call that two requests share', 'share', 'jdk', ''],
+    ['jobs of which the latest is taken first', 'latest', 'apache', ''],
+    ['jobs that are handed on', 'twice', 'apache', 'fixed'],
+    ["the JDK's HttpClient with three threads", '', 'jdk-threads', ''],
+    ["jobs by the JDK's HttpClient", 'submit', 'jdk', 'cached'],
+  ].map(([what, MODE = '', CLIENT = '', POOL = '']) => ({
+    name: `java, ${what}`,
+    links: {
+      leaf: LEAF,
+      java: { kind: 'jvm' as const, calls: ['leaf', 'leaf'], env: { SERVER: 'tomcat', CLIENT, MODE, POOL } },
+    },
+    concurrency: [10, 50],
+    requests: 100,
+    before: 40,
+  })),
+  ...[
+    ['RestClient', {}],
+    ['RestClient, in a pool of its own', { MODE: 'submit' }],
+    ['RestClient, all at once in the common pool', { MODE: 'fan' }],
+    ['RestClient, virtual threads', { VIRTUAL: '1' }],
+    ['WebClient that is waited for', { MODE: 'block' }],
+    ['WebFlux and WebClient', { SERVER: 'reactive' }],
+    ['WebFlux and WebClient, all at once', { SERVER: 'reactive', MODE: 'fan' }],
+  ].map(([what, env]) => ({
+    name: `Spring Boot, ${what}`,
+    links: {
+      leaf: LEAF,
+      spring: { kind: 'spring' as const, calls: ['leaf', 'leaf'], env: env as Record<string, string> },
+    },
+    concurrency: ALL,
+    requests: 100,
+    before: 40,
+  })),
   {
     name: 'threads that take turns at waiting, two calls',
     links: { leaf: LEAF, leaders: { kind: 'leaders', calls: ['leaf', 'leaf'] } },

@@ -6,6 +6,7 @@ import {
   CAUSE_CAME,
   CAUSE_DIRECT,
   CAUSE_INHERITED,
+  CAUSE_SOLE,
   CAUSE_TAKEN,
   WORK_RETURNED,
   WORK_STRAYED,
@@ -15,6 +16,7 @@ import { MS, requestText, responseText, type Story, Thread } from '../../support
 import { attribute, Harness } from './harness.js';
 
 const PID = 100;
+const ASKED = CAUSE_TAKEN | CAUSE_CAME | CAUSE_INHERITED | CAUSE_DIRECT;
 
 class Process {
   readonly harness: Harness;
@@ -274,6 +276,7 @@ test("whoever sends it, a call for which a request's thread has taken the connec
     ['nobody is woken', '/x < /a (thread)'],
     ['its thread is woken, and another one', '/x < /a (thread)'],
     ['another one is woken', '/x'],
+    ['it may not wait', '/x'],
     ['it is answered first', '/x'],
     ['another thread answers', '/x'],
   ] as const) {
@@ -282,7 +285,7 @@ test("whoever sends it, a call for which a request's thread has taken the connec
     const isLate = what === 'it is answered first';
     first.read(ask('/a'));
     second.read(ask('/b'));
-    pooled.request = { ...one.request, flags: CAUSE_TAKEN | CAUSE_CAME | CAUSE_INHERITED | CAUSE_DIRECT };
+    pooled.request = { ...one.request, flags: what === 'it may not wait' ? ASKED : ASKED | CAUSE_SOLE };
     by(call, 3).wrote(ask('/x'));
     if (isLate) first.wrote(responseText(200));
     by(call, 4).read(responseText(200));

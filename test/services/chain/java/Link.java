@@ -2,17 +2,25 @@
 // Clients.java. MODE: calls in turn on the request's thread; `submit`: on threads of a pool (POOL, WORKERS), one after the other;
 // `late`: all but the first one after the response; `fan`: on threads of the pool, all at once; `stages`: a future of each, the next begun
 // by the one before; `permits`: by the JDK's client, two at a time, and every second request does not wait for them; `batch`: one call of
-// the program's own for two requests or more, and all of these wait for it. TICK_MS: a call of its own so often.
+// the program's own for two requests or more, and all of these wait for it; `pump`: by the JDK's client on whichever thread has it
+// do so, at most two at a time, the first in a queue first, and a request may send what another one has put there; `share`: one for two
+// requests, which the first one makes; `latest`: by threads that take what was put last; `twice`: by a pool's job that gives it to
+// another pool. TICK_MS: a call of its own so often.
 import java.net.http.HttpClient;
 import java.net.http.HttpResponse;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ForkJoinPool;
 import java.util.concurrent.Future;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.LinkedBlockingDeque;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.ThreadLocalRandom;
@@ -45,6 +53,10 @@ public class Link {
       case "stages" -> stages(path, 0).join();
       case "permits" -> permits(path);
       case "batch" -> batch();
+      case "pump" -> pump(path);
+      case "share" -> share(path);
+      case "latest" -> latest(path);
+      case "twice" -> twice(path);
       default -> inTurn(path);
     }
   }
@@ -89,6 +101,93 @@ public class Link {
       var call = client.sendAsync(Clients.get(NEXT[index] + path + "." + (index + 1)), HttpResponse.BodyHandlers.ofString());
       var done = call.whenComplete((response, error) -> PERMITS.release());
       if (waits) done.join();
+    }
+  }
+
+  private static final ArrayDeque<Runnable> PUT_OFF = new ArrayDeque<>();
+  private static int underWay;
+
+  private static void pump(String path) throws Exception {
+    for (int index = 0; index < NEXT.length; index++) {
+      var request = Clients.get(NEXT[index] + path + "." + (index + 1));
+      var done = new CompletableFuture<Void>();
+      synchronized (PUT_OFF) {
+        PUT_OFF.add(() -> client.sendAsync(request, HttpResponse.BodyHandlers.ofString()).whenComplete((response, error) -> {
+          synchronized (PUT_OFF) {
+            underWay--;
+          }
+          done.complete(null);
+          Thread.yield();
+          pump();
+        }));
+      }
+      pump();
+      done.join();
+    }
+  }
+
+  private static void pump() {
+    while (true) {
+      Runnable first;
+      synchronized (PUT_OFF) {
+        first = underWay < 2 ? PUT_OFF.poll() : null;
+        if (first == null) return;
+        underWay++;
+      }
+      first.run();
+    }
+  }
+
+  private static final ConcurrentHashMap<Integer, CompletableFuture<?>> SHARED = new ConcurrentHashMap<>();
+
+  private static void share(String path) throws Exception {
+    int pair = COUNT.getAndIncrement() / 2;
+    for (int index = 0; index < NEXT.length; index++) {
+      String url = NEXT[index] + path + "." + (index + 1);
+      SHARED.computeIfAbsent(pair * NEXT.length + index,
+          any -> client.sendAsync(Clients.get(url), HttpResponse.BodyHandlers.ofString())).join();
+    }
+  }
+
+  private static final LinkedBlockingDeque<Callable<Void>> LATEST = new LinkedBlockingDeque<>();
+
+  private static void latest(String path) throws Exception {
+    for (int index = 0; index < NEXT.length; index++) {
+      int each = index;
+      var job = new FutureTask<Void>(() -> call(path, each));
+      LATEST.putFirst(() -> {
+        job.run();
+        return null;
+      });
+      job.get();
+    }
+  }
+
+  private static void takeLatest() {
+    while (true) {
+      try {
+        LATEST.takeFirst().call();
+      } catch (Exception error) {
+        error.printStackTrace();
+      }
+    }
+  }
+
+  private static ExecutorService second;
+
+  private static void twice(String path) throws Exception {
+    for (int index = 0; index < NEXT.length; index++) {
+      int each = index;
+      var done = new CompletableFuture<Void>();
+      pool.execute(() -> second.execute(() -> {
+        try {
+          call(path, each);
+          done.complete(null);
+        } catch (Exception error) {
+          done.completeExceptionally(error);
+        }
+      }));
+      done.join();
     }
   }
 
@@ -149,7 +248,10 @@ public class Link {
   public static void main(String[] args) throws Exception {
     calls = Clients.named(variable("CLIENT", "url"));
     pool = pool(variable("POOL", "fixed"), Integer.parseInt(variable("WORKERS", "8")));
-    if (MODE.equals("permits")) client = Clients.ofJdk(null);
+    if (MODE.equals("permits") || MODE.equals("share")) client = Clients.ofJdk(null);
+    if (MODE.equals("pump")) client = Clients.ofJdk(Runnable::run);
+    second = pool(variable("POOL", "fixed"), Integer.parseInt(variable("WORKERS", "8")));
+    if (MODE.equals("latest")) for (int count = 0; count < 4; count++) new Thread(Link::takeLatest).start();
     if (MODE.equals("batch")) new Thread(Link::batches).start();
     Servers.start(variable("SERVER", "jdk"));
     if (TICK_MS == 0) return;
