@@ -77,6 +77,7 @@ const TEST = [
   { has: 'depmod', packages: ['kmod'] },
   { has: 'xz', packages: ['xz-utils'] },
   { has: 'zstd', packages: ['zstd'] },
+  { has: 'javac', packages: ['default-jdk-headless'] },
   { has: '/usr/include/liburing.h', packages: ['liburing-dev'] },
   { has: '/usr/share/keyrings/debian-archive-keyring.gpg', packages: ['debian-archive-keyring'] },
 ];
@@ -85,7 +86,7 @@ const BACKENDS = [
   { has: 'prometheus', packages: ['prometheus'], service: 'prometheus' },
   { has: '/usr/share/doc/python3-venv', packages: ['python3-venv'] },
 ];
-const TRACES = [...TEST, { has: 'javac', packages: ['default-jdk-headless'] }, { has: 'mvn', packages: ['maven'] }];
+const TRACES = [...TEST, { has: 'mvn', packages: ['maven'] }];
 const ARM64 = [
   ...TEST,
   { has: 'qemu-system-aarch64', packages: ['qemu-system-arm'] },

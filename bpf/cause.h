@@ -14,9 +14,9 @@
 
 #define CAUSE_OF_THREAD (CAUSE_LOOPS | CAUSE_GUARDED)
 #define CAUSE_HANDED (CAUSE_CAME | CAUSE_INHERITED)
-/* Names of threads begin so, in wire order. */
+/* Names of threads begin so, in wire order: of carriers of virtual threads, of those of HttpClient. */
 #define CARRIER_NAME 0x6e696f4a6b726f46ULL /* ForkJoin */
-#define POOL_NAME 0x65696c4370747448ULL /* HttpClie */
+#define CLIENT_NAME 0x65696c4370747448ULL /* HttpClie */
 
 /* From here on the thread's state tells of this goroutine. */
 static __always_inline void cause_of_routine(struct thread_state *thread, __u64 routine)
@@ -118,19 +118,30 @@ static __always_inline void cause_connects_for(struct event_cause *request, stru
 	cause->flags = CAUSE_TAKEN | CAUSE_HANDED;
 }
 
-/* How the thread's name begins. */
-static __always_inline __u64 thread_name(void)
+static __always_inline bool is_carrier(void)
 {
 	__u64 name[2] = {};
 
 	bpf_get_current_comm(name, sizeof(name));
-	return name[0];
+	return name[0] == CARRIER_NAME;
+}
+
+/* HttpClient-1-Worker-1, as far as the kernel knows: not its selector, which does some things itself. */
+static __noinline bool is_client_worker(void)
+{
+	__u64 name[2] = {};
+	char *number = (char *)&name[1] + 3;
+
+	bpf_get_current_comm(name, sizeof(name));
+	if (name[0] != CLIENT_NAME)
+		return false;
+	return (number[1] == '-' && number[2] == 'W') || (number[2] == '-' && number[3] == 'W');
 }
 
 /* A thread of the client's own writes, or asks whether the connection is open. */
 static __always_inline void pool_tells(struct connection *c)
 {
-	if (c->pool == POOL_ANY && thread_name() == POOL_NAME)
+	if (c->pool == POOL_ANY && is_client_worker())
 		c->pool = POOL_OWN;
 }
 
@@ -153,7 +164,7 @@ static __noinline void cause_checks(struct thread_state *thread, struct connecti
 	if (thread->cause.flags & CAUSE_LOOPS || !(request->flags & CAUSE_TAKEN) ||
 	    request->flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED | CAUSE_LOOPS))
 		return;
-	if (thread_name() == CARRIER_NAME)
+	if (is_carrier())
 		return;
 	c->handed = *request;
 	c->handed.flags = CAUSE_TAKEN | CAUSE_HANDED | CAUSE_DIRECT;

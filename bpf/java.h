@@ -43,7 +43,8 @@ static __noinline void java_parks(struct thread_state *thread, __u64 parker)
 	__u32 tid = (__u32)thread->pid_tgid, *known = bpf_map_lookup_elem(&parkers, &key);
 
 	count_stat(STAT_THREAD_PARKS, 1);
-	thread->is_parked = 1;
+	thread->is_parked = !thread->has_permit;
+	thread->has_permit = 0;
 	thread->parked_ns = bpf_ktime_get_boot_ns();
 	if (known && *known == tid)
 		return;
@@ -154,7 +155,7 @@ static __noinline void java_tells(struct thread_state *woken)
 	control_submit(e);
 }
 
-/* The thread ends another one's wait, which was still on: nobody else does. */
+/* The thread ends another one's wait, which was still on, or about to begin: nobody else does. */
 static __noinline void java_unparks(struct thread_state *thread, __u64 parker)
 {
 	struct session_key key = parker_key(parker);
@@ -162,9 +163,13 @@ static __noinline void java_unparks(struct thread_state *thread, __u64 parker)
 	struct thread_state *woken = tid ? thread_at(*tid) : NULL;
 	bool is_serving;
 
-	if (!woken || woken == thread || !woken->is_parked ||
+	if (!woken || woken == thread || woken->has_permit ||
 	    woken->pid_tgid >> 32 != thread->pid_tgid >> 32)
 		return;
+	if (!woken->is_parked) {
+		woken->has_permit = 1;
+		woken->parked_ns = bpf_ktime_get_boot_ns();
+	}
 	woken->is_parked = 0;
 	is_serving = java_serves(woken);
 	java_passes(thread, woken);

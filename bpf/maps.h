@@ -194,6 +194,7 @@ struct thread_state {
 	__u8 runs_greenlets; /* of Python: `context` is a greenlet, see bpf/greenlet.bpf.c */
 	__u8 is_parked; /* of Java: it waits until somebody wakes it, see bpf/java.h */
 	__u8 has_job; /* likewise: `job` is what it was woken for */
+	__u8 has_permit; /* likewise: it was woken before it began to wait, and will not */
 	struct tls_call tls;
 	struct call_start call;
 	union {

@@ -353,3 +353,24 @@ test('tasks of asyncio: their calls are joined with the request that they serve,
       assertRight(name, calls.get(name), 2 * REQUESTS, 0, losses);
     assert.equal(background.wrong, 0, background.examples.join('\n'));
   }));
+
+test('Java: what HttpClient sends on threads of its own is for the request of the thread that asked for it', () =>
+  withChain(async (chain, receiver) => {
+    const clients = ['send', 'async'];
+    await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
+    for (const CLIENT of clients) await chain.add(CLIENT, { kind: 'java', calls: ['leaf', 'leaf'], env: { CLIENT } });
+    const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
+    // From then on connections of its pool are taken, and who wakes whom is followed.
+    for (const name of clients) await chain.load(name, 1, 20, 6, 'before');
+    await until('wake-ups to be followed', 30_000, () =>
+      /wake-ups .* followed/.test(agent.child.stderr) ? true : null,
+    );
+    for (const name of clients) await chain.load(name, 1, REQUESTS, 6);
+    await arrive(chain, receiver, clients, 2 * REQUESTS);
+    const losses = `${await agent.losses()}\n${agent.child.describe()}`;
+    await agent.stop();
+    const { calls } = judgeSpans(chain, receiver.spans(), '');
+    assertRight('send', calls.get('send'), 2 * REQUESTS, FLOOR, losses);
+    // One that waits for a pool's threads is not always asleep when these have done.
+    assertRight('async', calls.get('async'), 2 * REQUESTS, FLOOR_OF_LOOP, losses);
+  }));

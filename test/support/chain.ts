@@ -293,7 +293,7 @@ export class Chain {
       child,
     };
     this.links.set(name, link);
-    await until(`${name} to listen`, 20_000, () => {
+    await until(`${name} to listen`, 60_000, () => {
       if (!child.isRunning) throw new Error(`${name} did not start: ${child.describe()}`);
       return socket === '' ? isListening({ port }) : existsSync(socket);
     });

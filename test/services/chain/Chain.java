@@ -1,12 +1,27 @@
-// A link of a chain, see node.mjs: the JDK's server with a pool of threads, HttpURLConnection with its keep-alive pool.
+// A link of a chain, see node.mjs: the JDK's server with a pool of threads, and what the JDK calls with, which keeps its connections.
+// CLIENT: `send` or `async`, by java.net.http.HttpClient, else by HttpURLConnection.
 import com.sun.net.httpserver.HttpServer;
 import java.net.HttpURLConnection;
 import java.net.InetSocketAddress;
+import java.net.URI;
 import java.net.URL;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
 import java.util.concurrent.Executors;
 
 public class Chain {
+  static final String CLIENT = variable("CLIENT", "");
+  static final HttpClient HTTP = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
+
   static void call(String url) throws Exception {
+    if (!CLIENT.isEmpty()) {
+      var request = HttpRequest.newBuilder(URI.create(url)).build();
+      var body = HttpResponse.BodyHandlers.ofString();
+      if (CLIENT.equals("send")) HTTP.send(request, body);
+      else HTTP.sendAsync(request, body).join();
+      return;
+    }
     HttpURLConnection connection = (HttpURLConnection) new URL(url).openConnection();
     try (var body = connection.getInputStream()) {
       body.readAllBytes();
