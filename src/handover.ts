@@ -12,6 +12,8 @@ const MAX_BYTES = 16 << 20;
 const WAIT_MS = 1000;
 /** A request of ordinary traffic, see FLUSH_BYTES of assembly.ts; no memory is used before one is written. */
 const SLOT_BYTES = 1.5 * (1 << 20);
+/** Where it begins there: gRPC copies it behind a prefix of five bytes, by words if both lie so in them. */
+const SLOT_START = 5;
 /** Two in flight, one that waits, one that is written, and as many while a receiver pauses. */
 const SLOTS = 8;
 /** Not in a slot. */
@@ -56,10 +58,10 @@ export class Handover {
   /** Memory for a request, in the slot that was used last if one is free. Only the worker asks. */
   allocate(byteLength: number): Uint8Array {
     const free = Atomics.load(this.#words, FREE);
-    if (free === 0 || byteLength > SLOT_BYTES) return Buffer.allocUnsafeSlow(byteLength);
+    if (free === 0 || SLOT_START + byteLength > SLOT_BYTES) return Buffer.allocUnsafeSlow(byteLength);
     const slot = 31 - Math.clz32(free & -free);
     Atomics.and(this.#words, FREE, ~(1 << slot));
-    return new Uint8Array(this.memory.slots[slot] as SharedArrayBuffer, 0, byteLength);
+    return new Uint8Array(this.memory.slots[slot] as SharedArrayBuffer, SLOT_START, byteLength);
   }
 
   /** The slot that `allocate` gave, or NO_SLOT. */
@@ -69,7 +71,7 @@ export class Handover {
 
   /** The request in a slot: this end's own view of it, since one that crosses would count as new memory of this thread's. */
   read(slot: number, byteLength: number): Uint8Array {
-    return new Uint8Array(this.memory.slots[slot] as SharedArrayBuffer, 0, byteLength);
+    return new Uint8Array(this.memory.slots[slot] as SharedArrayBuffer, SLOT_START, byteLength);
   }
 
   /** Nobody reads the request any more. Once for each that was allocated. */

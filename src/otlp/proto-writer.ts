@@ -55,10 +55,11 @@ export class ProtoWriter {
     if (this.at + count > this.bytes.length) this.#resize(Math.max(this.bytes.length * 2, this.at + count));
   }
 
-  /** Forgets the content, and gives memory back when the buffer is larger than `keepBytes`. */
-  reset(keepBytes: number): void {
+  /** Forgets the content, and gives memory back when the buffer is larger than `keepBytes`. What comes next begins at `at`. */
+  reset(keepBytes: number, at = 0): void {
     this.at = 0;
     if (this.bytes.length > keepBytes) this.#resize(Math.max(keepBytes, 64));
+    this.at = at;
   }
 
   /** A copy of the content in an ArrayBuffer of its own. */

@@ -62,6 +62,7 @@ export class SpanGroups {
   /** Groups with spans, in order of their first. */
   #groups: ServiceGroup[] = [];
   #spanCount = 0;
+  #shift = 0;
   /** By span: where it begins (tag included) and ends in the slab, and the group's next span. */
   #starts = new Uint32Array(KEPT_SPANS);
   #ends = new Uint32Array(KEPT_SPANS);
@@ -76,6 +77,14 @@ export class SpanGroups {
 
   get spanCount(): number {
     return this.#spanCount;
+  }
+
+  /**
+   * How many bytes (0 to 7) behind a whole word the spans of the last request began. Those of the next one are to lie so in the slab:
+   * what differs there is copied octet by octet into shared memory, at a fifth of the speed.
+   */
+  get shift(): number {
+    return this.#shift;
   }
 
   /** The group of a service; another object under the same id is another group. */
@@ -199,6 +208,7 @@ export class SpanGroups {
       at = put(bytes, at, part.group.resource);
       at = putHeader(bytes, at, 0x12, this.#scopeSpansBytes(part));
       at = put(bytes, at, this.#scope);
+      if (part === parts[0]) this.#shift = (bytes.byteOffset + at) & 7;
       at = this.#putSpans(slab, bytes, at, part);
       at = put(bytes, at, this.#schemaUrl);
       at = put(bytes, at, this.#schemaUrl);

@@ -93,6 +93,8 @@ export class TraceRequestEncoder {
   #group: ServiceGroup | null = null;
   #isOpen = false;
   #bodyStart = 0;
+  /** Where the first span begins. */
+  #firstAt = 0;
   #smallFlushes = 0;
 
   constructor(options: TraceRequestOptions) {
@@ -113,7 +115,7 @@ export class TraceRequestEncoder {
 
   /** Bytes of these spans. */
   get byteLength(): number {
-    return this.#writer.at;
+    return this.#writer.at - this.#firstAt;
   }
 
   /**
@@ -259,7 +261,8 @@ export class TraceRequestEncoder {
     this.#smallFlushes = writer.at < writer.capacityBytes / 4 ? this.#smallFlushes + 1 : 0;
     const gives = this.#smallFlushes >= FLUSHES_TO_SHRINK;
     if (gives) this.#smallFlushes = 0;
-    writer.reset(gives ? Math.max(KEPT_BYTES, writer.capacityBytes / 2) : writer.capacityBytes);
+    this.#firstAt = this.#groups.shift;
+    writer.reset(gives ? Math.max(KEPT_BYTES, writer.capacityBytes / 2) : writer.capacityBytes, this.#firstAt);
     return requests;
   }
 

@@ -186,6 +186,37 @@ test('flush empties the encoder, which then works again', () => {
   assert.equal(decodeAll(encoder.flush())[0]!.resource.attributes.get('service.name'), 'shop-1');
 });
 
+class Watched extends Uint8Array {
+  /** Of the longest source that was copied into it: where both begin within a word. */
+  lies: readonly [number, number] = [0, 0];
+  #longest = 0;
+
+  override set(source: Uint8Array, at = 0): void {
+    super.set(source, at);
+    if (source.length <= this.#longest) return;
+    this.#longest = source.length;
+    this.lies = [source.byteOffset & 7, (this.byteOffset + at) & 7];
+  }
+}
+
+test('spans lie in a request as they do in the buffer, from the second one of its kind on', () => {
+  const made: Watched[] = [];
+  const allocate = (byteLength: number): Uint8Array => {
+    made.push(new Watched(new ArrayBuffer(byteLength + 5), 5, byteLength));
+    return made.at(-1)!;
+  };
+  const clock = new WallClock();
+  const encoder = new TraceRequestEncoder({ clock, scopeName: 'underspan', scopeVersion: '0.1.0', allocate });
+  for (const service of services) {
+    for (let turn = 0; turn < 2; turn++) {
+      for (let span = 0; span < 50; span++) writeSpan(encoder, service, plain);
+      assert.equal(decodeAll(encoder.flush()).length, 50);
+    }
+    const [from, to] = made.at(-1)!.lies;
+    assert.equal(from, to);
+  }
+});
+
 test('a service whose attributes are learnt late is a resource of its own', () => {
   const encoder = newEncoder();
   writeSpan(encoder, services[0]!, plain);
