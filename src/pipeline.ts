@@ -10,7 +10,14 @@ import type { ProcessTable } from './enrichment/process.js';
 import type { RouteTable } from './enrichment/route.js';
 import type { Service } from './enrichment/service.js';
 import { errnoName } from './errno.js';
-import { Exchange, type ExchangeKind, KIND_CLIENT, KIND_SERVER } from './exchanges/exchange.js';
+import {
+  type Exchange,
+  type ExchangeKind,
+  KIND_CLIENT,
+  KIND_SERVER,
+  newExchange,
+  Opening,
+} from './exchanges/exchange.js';
 import type { DropReason } from './exchanges/matcher.js';
 import { type Allocate, type EncodedTraces, TraceRequestEncoder } from './otlp/trace-request.js';
 import { callsTraceService, carriesOtlp, carriesTraces } from './protocols/otlp.js';
@@ -193,7 +200,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       knownMethods: options.knownMethods,
       captureQuery: options.captureQuery,
     });
-    settleShape(new Exchange(KIND_SERVER, NO_PEER, this.correlator.newTrace(), 0, 0));
+    for (const kind of [KIND_SERVER, KIND_CLIENT] as const)
+      settleShape(newExchange(kind, NO_PEER, this.correlator.newTrace(), 0, 0));
     settleShape(new Connection(0, 0), new Set(['seq', 'otherSeq']));
     settleShape(new Stream(), new Set(['nextSeq', 'tailLow', 'tailHigh', 'tailSeq']));
   }
@@ -483,7 +491,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   beginExchange(connection: Connection, position: number): Exchange {
     const kind = connection.requestDirection === DIRECTION_INGRESS ? KIND_SERVER : KIND_CLIENT;
-    const exchange = new Exchange(
+    const exchange = newExchange(
       kind,
       connection.peer,
       this.correlator.newTrace(),
@@ -532,17 +540,19 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   #describeOpening(connection: Connection, exchange: Exchange): void {
     const { tls } = exchange;
-    if (tls !== null && tls.state === HANDSHAKE_DONE) exchange.handshakeSeconds = (tls.endNs - tls.startNs) / 1e9;
+    const opening = new Opening();
+    exchange.opening = opening;
+    if (tls !== null && tls.state === HANDSHAKE_DONE) opening.handshakeSeconds = (tls.endNs - tls.startNs) / 1e9;
     const { connectNs, establishedNs, acceptedNs } = connection;
     if (exchange.kind === KIND_SERVER) {
       if (establishedNs > 0 && acceptedNs >= establishedNs)
-        exchange.acceptWaitSeconds = (acceptedNs - establishedNs) / 1e9;
+        opening.acceptWaitSeconds = (acceptedNs - establishedNs) / 1e9;
       return;
     }
-    if (connectNs > 0 && establishedNs >= connectNs) exchange.connectSeconds = (establishedNs - connectNs) / 1e9;
-    exchange.connectTrace = connection.connectTrace;
-    exchange.connectSpan0 = connection.connectSpan0;
-    exchange.connectSpan1 = connection.connectSpan1;
+    if (connectNs > 0 && establishedNs >= connectNs) opening.connectSeconds = (establishedNs - connectNs) / 1e9;
+    opening.connectTrace = connection.connectTrace;
+    opening.connectSpan0 = connection.connectSpan0;
+    opening.connectSpan1 = connection.connectSpan1;
   }
 
   onResponseStart(connection: Connection, exchange: Exchange): void {

@@ -70,7 +70,8 @@ export class Metrics {
     if (exchange.status !== 0 && exchange.responseBodyBytes >= 0)
       series.responseBytes.record(exchange.responseBodyBytes);
     if (!isServer) return;
-    if (exchange.acceptWaitSeconds >= 0) metrics.acceptWait.record(exchange.acceptWaitSeconds);
+    const { opening } = exchange;
+    if (opening !== null && opening.acceptWaitSeconds >= 0) metrics.acceptWait.record(opening.acceptWaitSeconds);
     const receiveWait = secondsBetween(exchange.requestFirstNs, exchange.requestTakenNs);
     if (receiveWait >= 0) metrics.receiveWait.record(receiveWait);
   }

@@ -243,9 +243,13 @@ export class SpanWriter {
   #writePhases(exchange: Exchange): void {
     const { requestFirstNs, requestTakenNs, requestLastNs } = exchange;
     const { responseFirstNs, responseTakenNs, responseLastNs } = exchange;
+    const { opening } = exchange;
+    if (opening !== null) {
+      this.#phase(semconv.ACCEPT_WAIT, opening.acceptWaitSeconds);
+      this.#phase(semconv.CONNECT_DURATION, opening.connectSeconds);
+      this.#phase(semconv.TLS_HANDSHAKE_DURATION, opening.handshakeSeconds);
+    }
     if (exchange.kind === KIND_SERVER) {
-      this.#phase(semconv.ACCEPT_WAIT, exchange.acceptWaitSeconds);
-      this.#phase(semconv.TLS_HANDSHAKE_DURATION, exchange.handshakeSeconds);
       this.#writeRow(
         SERVER_PHASES,
         secondsBetween(requestFirstNs, requestTakenNs),
@@ -254,8 +258,6 @@ export class SpanWriter {
         secondsBetween(responseFirstNs, responseLastNs),
       );
     } else {
-      this.#phase(semconv.CONNECT_DURATION, exchange.connectSeconds);
-      this.#phase(semconv.TLS_HANDSHAKE_DURATION, exchange.handshakeSeconds);
       // An answer that was there before the request had been written was not waited for.
       const isEarly = responseFirstNs > 0 && responseFirstNs < requestLastNs;
       this.#writeRow(
@@ -311,12 +313,11 @@ export class SpanWriter {
     if (exchange.parentEvidence !== '') encoder.string(semconv.PARENT_EVIDENCE, exchange.parentEvidence);
     const { linked } = exchange;
     if (linked !== null) encoder.link(linked.trace, linked.span0, linked.span1);
-    const { refusedParent, begun } = exchange;
+    const { refusedParent, begun, opening } = exchange;
     if (refusedParent !== null) encoder.link(refusedParent.trace, refusedParent.span0, refusedParent.span1);
     if (begun !== null && !begun.trace.hasIdsOf(exchange.trace)) encoder.link(begun.trace, begun.span0, begun.span1);
-    if (exchange.connectTrace !== null && (exchange.connectSpan0 !== 0 || exchange.connectSpan1 !== 0)) {
-      encoder.link(exchange.connectTrace, exchange.connectSpan0, exchange.connectSpan1);
-    }
+    if (opening !== null && opening.connectTrace !== null && (opening.connectSpan0 !== 0 || opening.connectSpan1 !== 0))
+      encoder.link(opening.connectTrace, opening.connectSpan0, opening.connectSpan1);
   }
 
   /** What was just sent is not acknowledged yet: that says something only behind bytes that could not be sent, or at an end. */

@@ -135,7 +135,7 @@ export class Correlator {
     exchange.parent1 = bringer?.span1 ?? parent.span1 | 0;
     exchange.parentEvidence = 'header';
     exchange.parentExchange = bringer;
-    exchange.hasOwnHeader = exchange.kind === KIND_CLIENT && bringer === null;
+    if (exchange.kind === KIND_CLIENT) exchange.hasOwnHeader = bringer === null;
     return parent;
   }
 }

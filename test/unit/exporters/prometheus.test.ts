@@ -8,7 +8,7 @@ import { negotiateFormat, type PrometheusFormat, renderPrometheus } from '../../
 import { labelName, prometheusName } from '../../../src/exporters/prometheus-name.js';
 import type { MetricFamily, MetricPoint } from '../../../src/signals/metric-model.js';
 import { Metrics } from '../../../src/signals/metrics.js';
-import { clientExchange, serverExchange, service } from '../signals/exchanges.js';
+import { clientExchange, opening, serverExchange, service } from '../signals/exchanges.js';
 
 function point(value: MetricPoint['value'], attributes: Attributes = [], of: Service | null = service()): MetricPoint {
   return { service: of, attributes, startNs: 1, value };
@@ -266,7 +266,7 @@ test('the format follows the accept header', () => {
 
 test('what Metrics gives is a valid page in both formats', () => {
   const metrics = new Metrics({ startNs: 1 });
-  metrics.recordExchange(serverExchange({ acceptWaitSeconds: 0.1 }), '/users/{id}');
+  metrics.recordExchange(serverExchange({ opening: opening({ acceptWaitSeconds: 0.1 }) }), '/users/{id}');
   metrics.recordExchange(clientExchange({ errorType: 'ECONNRESET', status: 0 }), '');
   metrics.requestStarted(serverExchange());
   metrics.connectionOpened(service(), 'server');

@@ -1,6 +1,13 @@
 // Exchanges, services and metric points in the fewest words, for the tests of signals.
 import type { Service } from '../../../src/enrichment/service.js';
-import { Exchange, KIND_CLIENT, KIND_SERVER, type Peer } from '../../../src/exchanges/exchange.js';
+import {
+  type Exchange,
+  KIND_CLIENT,
+  KIND_SERVER,
+  newExchange,
+  Opening,
+  type Peer,
+} from '../../../src/exchanges/exchange.js';
 import type { HistogramValue, MetricFamily, MetricPoint } from '../../../src/signals/metric-model.js';
 import { TraceContext } from '../../../src/traces/context.js';
 
@@ -53,6 +60,10 @@ export const UNIX_PEER: Peer = {
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 export type ExchangeFields = Partial<Omit<Writable<Exchange>, 'kind'>>;
 
+export function opening(fields: Partial<Opening>): Opening {
+  return Object.assign(new Opening(), fields);
+}
+
 export function trace(): TraceContext {
   const context = new TraceContext();
   context.id0 = 0x11111111;
@@ -64,7 +75,7 @@ export function trace(): TraceContext {
 
 /** GET /users/42 answered with 200: 1 ms until it is read, 2 ms of reading, 30 of work, 4 of writing. */
 export function serverExchange(fields: ExchangeFields = {}): Exchange {
-  const exchange = new Exchange(KIND_SERVER, fields.peer ?? TCP_PEER, trace(), 0xaaaaaaaa, 0xbbbbbbbb);
+  const exchange = newExchange(KIND_SERVER, fields.peer ?? TCP_PEER, trace(), 0xaaaaaaaa, 0xbbbbbbbb);
   const defaults: ExchangeFields = {
     service: service(),
     method: 'GET',
@@ -92,7 +103,7 @@ export function serverExchange(fields: ExchangeFields = {}): Exchange {
 
 /** The same request as its client saw it: 1 ms of writing, 30 of waiting, 2 until it is read, 5 of reading. */
 export function clientExchange(fields: ExchangeFields = {}): Exchange {
-  const exchange = new Exchange(KIND_CLIENT, fields.peer ?? CLIENT_PEER, trace(), 0xcccccccc, 0xdddddddd);
+  const exchange = newExchange(KIND_CLIENT, fields.peer ?? CLIENT_PEER, trace(), 0xcccccccc, 0xdddddddd);
   const defaults: ExchangeFields = {
     service: service(),
     method: 'GET',

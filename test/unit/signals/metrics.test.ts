@@ -10,6 +10,7 @@ import {
   clientExchange,
   familyOf,
   histogramOf,
+  opening,
   pointsOf,
   serverExchange,
   service,
@@ -80,7 +81,7 @@ test('a CLIENT exchange is counted by server, not by route', () => {
 
 test('the first request of a connection tells its accept wait', () => {
   const metrics = newMetrics();
-  metrics.recordExchange(serverExchange({ acceptWaitSeconds: 0.25 }), '');
+  metrics.recordExchange(serverExchange({ opening: opening({ acceptWaitSeconds: 0.25 }) }), '');
   metrics.recordExchange(serverExchange(), '');
   const wait = histogramOf(pointsOf(metrics.snapshot(2000), 'underspan.accept.wait')[0]);
   assert.deepEqual([wait.count, wait.sum], [1, 0.25]);

@@ -8,7 +8,17 @@ import type { Exchange } from '../../../src/exchanges/exchange.js';
 import { type DecodedSpan, decodeTraces } from '../../../src/otlp/decode.js';
 import { TraceRequestEncoder } from '../../../src/otlp/trace-request.js';
 import { type ConnectAttempt, type SpanOptions, SpanWriter } from '../../../src/signals/span.js';
-import { CLIENT_PEER, clientExchange, serverExchange, service, T0, TCP_PEER, trace, UNIX_PEER } from './exchanges.js';
+import {
+  CLIENT_PEER,
+  clientExchange,
+  opening,
+  serverExchange,
+  service,
+  T0,
+  TCP_PEER,
+  trace,
+  UNIX_PEER,
+} from './exchanges.js';
 
 function newEncoder(): TraceRequestEncoder {
   return new TraceRequestEncoder({ clock: new WallClock(), scopeName: 'underspan', scopeVersion: '0' });
@@ -77,7 +87,7 @@ test('a SERVER span has exactly the attributes of the conventions and the timeli
 });
 
 test('a CLIENT span has url.full, no route, and its own phases, which tile it', () => {
-  const span = spanOf(clientExchange({ connectSeconds: 0.002 }), '/ignored');
+  const span = spanOf(clientExchange({ opening: opening({ connectSeconds: 0.002 }) }), '/ignored');
   assert.equal(span.name, 'GET');
   assert.equal(span.kind, 3);
   const found = attributes(span);
@@ -107,7 +117,10 @@ test('phases with an unknown or contradictory end are left out', () => {
   assert.equal('underspan.processing' in phases(spanOf(early)), false);
   const unanswered = serverExchange({ status: 0, responseFirstNs: 0, responseTakenNs: 0, responseLastNs: 0 });
   assert.deepEqual(Object.keys(phases(spanOf(unanswered))), ['underspan.receive.wait', 'underspan.request.read']);
-  assert.equal(phases(spanOf(serverExchange({ acceptWaitSeconds: 0 })))['underspan.accept.wait'], 0);
+  assert.equal(
+    phases(spanOf(serverExchange({ opening: opening({ acceptWaitSeconds: 0 }) })))['underspan.accept.wait'],
+    0,
+  );
 });
 
 test('generated times never give a negative phase or a span that ends before it starts', () => {
@@ -284,9 +297,7 @@ test('parents, their evidence, and the link to the connect', () => {
       parent0: 1,
       parent1: 2,
       parentEvidence: 'sequence',
-      connectTrace,
-      connectSpan0: 0x01020304,
-      connectSpan1: 0x05060708,
+      opening: opening({ connectTrace, connectSpan0: 0x01020304, connectSpan1: 0x05060708 }),
     }),
   );
   assert.equal(span.parentSpanId, '0000000100000002');

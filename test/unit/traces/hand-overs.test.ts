@@ -1,7 +1,13 @@
 // Calls for items of a channel: whose they are shows by what comes back for the item.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Exchange, type ExchangeKind, KIND_CLIENT, KIND_SERVER } from '../../../src/exchanges/exchange.js';
+import {
+  type Exchange,
+  type ExchangeKind,
+  KIND_CLIENT,
+  KIND_SERVER,
+  newExchange,
+} from '../../../src/exchanges/exchange.js';
 import { TraceContext } from '../../../src/traces/context.js';
 import { HandOvers } from '../../../src/traces/hand-overs.js';
 
@@ -18,7 +24,7 @@ const PID = 42;
 const LATER_NS = 1e9;
 
 function make(kind: ExchangeKind, item = 0): Exchange {
-  const made = new Exchange(kind, PEER, new TraceContext(), 1, 2);
+  const made = newExchange(kind, PEER, new TraceContext(), 1, 2);
   made.pid = PID;
   made.item = item;
   made.causeGrade = 'goroutine';

@@ -1,7 +1,7 @@
 // A trace id that comes again and again is taken over only so often, and for so long.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Exchange, KIND_CLIENT, KIND_SERVER } from '../../../src/exchanges/exchange.js';
+import { type Exchange, KIND_CLIENT, KIND_SERVER, newExchange } from '../../../src/exchanges/exchange.js';
 import { TraceContext } from '../../../src/traces/context.js';
 import { TraceLimits } from '../../../src/traces/trace-limits.js';
 import { requestText, responseText } from '../../support/record-builder.js';
@@ -70,7 +70,7 @@ const PEER = {
 } as const;
 
 function exchange(kind: typeof KIND_CLIENT | typeof KIND_SERVER, takenNs: number): Exchange {
-  const made = new Exchange(kind, PEER, new TraceContext(), 1, 2);
+  const made = newExchange(kind, PEER, new TraceContext(), 1, 2);
   made.requestTakenNs = takenNs;
   made.trace.sinceNs = takenNs;
   return made;
