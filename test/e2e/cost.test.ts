@@ -62,7 +62,13 @@ function priorities(pid: number): number[] {
     const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'latin1');
     return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]);
   };
-  const distances = readdirSync(`/proc/${pid}/task`).map(thread => nice(thread) - nice(pid));
+  const distances = readdirSync(`/proc/${pid}/task`).map(thread => {
+    try {
+      return nice(thread) - nice(pid);
+    } catch {
+      return 0; // it has ended meanwhile
+    }
+  });
   return distances.filter(distance => distance !== 0);
 }
 
