@@ -159,6 +159,11 @@ static __noinline void cause_checks(struct thread_state *thread, struct connecti
 	pool_tells(c);
 	if (thread->has_job) {
 		c->handed = thread->job;
+		/* Its client hands each job to the thread that is woken for it, or made; the next one may
+		 * be taken without that. */
+		if (thread->has_job == JOB_NEW && c->handed.flags & CAUSE_TAKEN && is_client_worker())
+			c->handed.flags |= CAUSE_DIRECT | CAUSE_RESUMED;
+		thread->has_job = JOB_BEGUN;
 		return;
 	}
 	if (thread->cause.flags & CAUSE_LOOPS || !(request->flags & CAUSE_TAKEN) ||
@@ -173,6 +178,12 @@ static __noinline void cause_checks(struct thread_state *thread, struct connecti
 static __always_inline bool is_checked(struct connection *c)
 {
 	return (c->handed.flags & (CAUSE_HANDED | CAUSE_TASK | CAUSE_ROUTINE)) == CAUSE_HANDED;
+}
+
+static __always_inline void cause_connects_job(struct thread_state *thread, struct connection *c)
+{
+	c->cause = thread->job;
+	thread->has_job = JOB_BEGUN;
 }
 
 /* It calls connect. To whom it has just looked up, it does so for whoever had asked for
@@ -191,7 +202,7 @@ static __always_inline void cause_connects(struct thread_state *thread, struct c
 	else if (thread->has_ids)
 		node_sends(thread, c, &c->cause);
 	else if (thread->has_job)
-		c->cause = thread->job;
+		cause_connects_job(thread, c);
 	else if (!(thread->cause.flags & CAUSE_LOOPS))
 		cause_connects_for(&thread->request, &c->cause);
 }
@@ -219,7 +230,8 @@ static __always_inline void cause_of_write(struct thread_state *thread, struct c
 		node_sends(thread, c, cause);
 	} else if (is_checked(c)) {
 		*request = c->handed;
-		if (c->pool == POOL_OWN && request->flags & CAUSE_DIRECT)
+		if (c->pool == POOL_OWN && request->flags & CAUSE_DIRECT &&
+		    !(request->flags & CAUSE_RESUMED))
 			request->flags |= CAUSE_SOLE;
 	} else if (thread->has_job) {
 		*request = thread->job;
@@ -290,7 +302,7 @@ static __always_inline void cause_taken(struct thread_state *thread, struct conn
 		unit_takes(thread, request);
 	} else {
 		thread->item = 0;
-		thread->has_job = 0;
+		thread->has_job = JOB_NONE;
 		thread->has_request = 1;
 	}
 }
@@ -453,7 +465,7 @@ static __always_inline void cause_keep(__u32 tid)
 		thread->epoch = 0;
 		thread->cause.flags = 0;
 		thread->context = thread->outer_context = thread->item = 0;
-		thread->has_job = 0;
+		thread->has_job = JOB_NONE;
 		thread->has_request = thread->has_units = 0;
 		thread->runs_greenlets = 0;
 		if (thread->has_ids)

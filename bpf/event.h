@@ -114,7 +114,8 @@ enum event_cause_start {
  * it to work for, that is at the request; without CAUSE_TAKEN, one that is not known, not before
  * `generation`, in microseconds modulo 2^32. With CAUSE_DIRECT: whoever sends it, the thread at
  * the request has taken the connection out of a pool for it, see cause_checks in bpf/cause.h; with
- * CAUSE_SOLE, too, it waits for the response, see enum client_pool. */
+ * CAUSE_SOLE, too, it waits for the response, see enum client_pool; with CAUSE_RESUMED it has set
+ * a thread of the client's to work that did so. */
 
 /* Whose is a connection that has been asked whether it is still open? */
 enum client_pool {

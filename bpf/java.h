@@ -56,7 +56,7 @@ static __noinline void java_parks(struct thread_state *thread, __u64 parker)
 static __always_inline void java_goes_on(struct thread_state *thread)
 {
 	if (thread->is_parked)
-		thread->has_job = 0;
+		thread->has_job = JOB_NONE;
 	thread->is_parked = 0;
 }
 
@@ -106,7 +106,7 @@ static __always_inline void java_takes_job(struct thread_state *thread, struct e
 	thread->job.generation = job->generation;
 	thread->job.seq = job->seq;
 	thread->job.flags = CAUSE_TAKEN | CAUSE_HANDED;
-	thread->has_job = 1;
+	thread->has_job = JOB_NEW;
 }
 
 /* Whoever wants it to be done has not wanted it before that. */
@@ -118,7 +118,7 @@ static __always_inline void java_takes_any(struct thread_state *thread, __u64 si
 	thread->job.slot = thread->job.seq = 0;
 	thread->job.generation = since_ns / 1000;
 	thread->job.flags = CAUSE_HANDED;
-	thread->has_job = 1;
+	thread->has_job = JOB_NEW;
 }
 
 /* The one that is woken has something to do for the one that wakes it, and for what that is at. */
@@ -126,7 +126,7 @@ static __noinline void java_employs(struct thread_state *waker, struct thread_st
 {
 	struct event_cause *job;
 
-	woken->has_job = 0;
+	woken->has_job = JOB_NONE;
 	if (java_serves(woken))
 		return;
 	job = java_job(waker);

@@ -162,6 +162,12 @@ struct call_start {
 	__u16 asks; /* it is for one octet */
 };
 
+enum job_state {
+	JOB_NONE = 0,
+	JOB_NEW = 1,
+	JOB_BEGUN = 2, /* it has taken a connection for it */
+};
+
 /* What every probe looks at comes first, in lines of 64 bytes. */
 struct thread_state {
 	__u64 pid_tgid; /* whose it is, as bpf_get_current_pid_tgid has it; 0: nobody's */
@@ -193,7 +199,7 @@ struct thread_state {
 	__u8 has_arrived; /* the run of the context at hand: at a request, whose bytes woke it */
 	__u8 runs_greenlets; /* of Python: `context` is a greenlet, see bpf/greenlet.bpf.c */
 	__u8 is_parked; /* of Java: it waits until somebody wakes it, see bpf/java.h */
-	__u8 has_job; /* likewise: `job` is what it was woken for */
+	__u8 has_job; /* likewise: `job` is what it was woken for, enum job_state */
 	__u8 has_permit; /* likewise: it was woken before it began to wait, and will not */
 	struct tls_call tls;
 	struct call_start call;

@@ -232,8 +232,9 @@ export class Exchange {
   declare askedFromUs: number;
   /** CLIENT: whoever has sent it, the thread that was at the request has taken the connection out of a pool for it. */
   declare isAsked: boolean;
-  /** CLIENT: and it waits for the response. */
+  /** CLIENT: and it waits for the response; or has had a thread of the client's do so. */
   declare isAwaited: boolean;
+  declare isPassed: boolean;
   /** No other request was being served when it was sent. */
   declare isAlone: boolean;
   /** SERVER: the thread that gives the response was at it all the time. */
@@ -319,6 +320,7 @@ class Call extends Exchange {
   override isBetween = false;
   override isAsked = false;
   override isAwaited = false;
+  override isPassed = false;
   override caller = 0;
   override isTold = false;
   override item = 0;

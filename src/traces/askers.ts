@@ -37,6 +37,11 @@ export class Askers {
     return this.#count < 0 || this.#unawaited >= UNAWAITED_MAX || this.#ofProcess?.areDoubted === true;
   }
 
+  /** As far as somebody was woken, it was who had asked. */
+  get wakeFirst(): boolean {
+    return this.#count >= 0 && (this.#ofProcess ?? this).#count >= ASKERS_MIN;
+  }
+
   /** Who is woken has asked: the process has shown it, and of this peer nothing speaks against it. */
   get areWoken(): boolean {
     return !this.areDoubted && (this.#ofProcess ?? this).#count >= ASKERS_MIN;

@@ -401,6 +401,7 @@ export class Causes {
     work.noteCall(exchange.peerCalls as CallCount, exchange.cause !== null);
     exchange.isAsked = exchange.cause !== null;
     exchange.isAwaited = (this.#request.flags & CAUSE_SOLE) !== 0;
+    exchange.isPassed = (this.#request.flags & CAUSE_RESUMED) !== 0;
     if (isAsked || !isTelling) return;
     exchange.isHanded = true;
     exchange.isAlone = work.serving === 1;

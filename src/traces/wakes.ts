@@ -3,8 +3,9 @@
 // the one that serves it was woken, nobody else was, and that one had set the thread to work, or, if that is not known, began to wait
 // when that was done; and if the program's calls have shown that responses wake those that have asked for them, or no other
 // request is served and nothing speaks against it. Where permits or locks are waited for, or one call is made for several, others are woken.
-// A call for which the request's own thread has taken the connection out of a pool is the request's if its response comes before that
-// one's and wakes that thread; if that waits for it, unless it wakes threads of others only.
+// A call for which the request's own thread has taken the connection out of a pool, or a thread of the client's that it has set to work
+// for that, is the request's if its response comes before that one's and wakes that thread; or, if that thread is known to wait for it, or
+// responses have woken those who had asked for them, if nobody else is woken.
 import type { Exchange } from '../exchanges/exchange.js';
 import type { Askers } from './askers.js';
 import type { Adopt } from './claims.js';
@@ -69,6 +70,7 @@ export class Wakes {
     }
     if (call.request !== null) return;
     call.request = request;
+    call.overNs = 0;
     const { requestFirstNs } = client;
     const isAfter = requestFirstNs > request.requestTakenNs && requestFirstNs > wokenNs;
     const waitsSinceUs = (Math.floor(parkedNs / 1000) - client.askedFromUs) % MICROS;
@@ -78,7 +80,7 @@ export class Wakes {
   settle(nowNs: number): void {
     if (this.#calls.size === 0) return;
     for (const [client, call] of this.#calls) {
-      const request = client.isAsked ? call.asker : call.request;
+      const request = call.request ?? call.asker;
       const isOver = request === null ? !client.isUnderWay : !request.isServing || request.isAnswering;
       if (call.overNs === 0 && isOver) call.overNs = nowNs;
       if (call.overNs > 0 && nowNs - call.overNs >= PROBATION_NS) this.#decide(client, call);
@@ -95,10 +97,11 @@ export class Wakes {
     this.#calls.delete(client);
     client.trace.waiting--;
     const { asker, askers, request, isStray, isInTime } = call;
-    askers.noteAwaited(request !== null);
+    if (!client.isAsked) askers.noteAwaited(request !== null);
     if (isStray || (asker !== null && request !== null)) askers.noteWoken(!isStray && request === asker && isInTime);
     if (client.isAsked) {
-      const isOthers = !client.isAwaited || request !== null || isStray;
+      const isBelieved = client.isAwaited || (client.isPassed && askers.wakeFirst);
+      const isOthers = !isBelieved || request !== null || isStray;
       const isIts = (call.isAskerWoken || !isOthers) && isAnsweredFirst(client, asker);
       this.#settle(client, isIts ? asker : null);
       return;

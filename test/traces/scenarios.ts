@@ -521,6 +521,7 @@ export const SCENARIOS: readonly Scenario[] = [
   })),
   ...[
     ['calls that the next one sends', 'pump', 'jdk', ''],
+    ['calls that the next one has sent', 'pump', 'jdk', 'own'],
     ['a call that two requests share', 'share', 'jdk', ''],
     ['jobs of which the latest is taken first', 'latest', 'apache', ''],
     ['jobs that are handed on', 'twice', 'apache', 'fixed'],

@@ -6,6 +6,7 @@ import {
   CAUSE_CAME,
   CAUSE_DIRECT,
   CAUSE_INHERITED,
+  CAUSE_RESUMED,
   CAUSE_SOLE,
   CAUSE_TAKEN,
   WORK_RETURNED,
@@ -294,6 +295,26 @@ test("whoever sends it, a call for which a request's thread has taken the connec
     if (!isLate) by(first, what === 'another thread answers' ? 2 : 1).wrote(responseText(200));
     assert.deepEqual(parents(harness.finish()), [expected], what);
   }
+});
+
+test("what a client's thread asks for that a request's has set to work is for that one, once responses have woken who had asked", () => {
+  const { harness, one, selector, pooled, first, call, by } = javaThreads();
+  const { tape } = harness;
+  const expected: string[] = [];
+  for (let at = 0; at < 12; at++) {
+    const isWoken = at > 0 && at < 10;
+    first.read(ask(`/${at}`));
+    pooled.request = { ...one.request, flags: ASKED | CAUSE_RESUMED };
+    by(call, 3).wrote(ask(`/${at}.1`));
+    by(call, 4).read(responseText(200));
+    if (isWoken) tape.woken(PID, 1, selector, tape.later());
+    first.wrote(responseText(200));
+    harness.play();
+    tape.nowNs += 200 * MS;
+    harness.play();
+    expected.push(at === 0 ? '/0.1' : `/${at}.1 < /${at} (thread)`);
+  }
+  assert.deepEqual(parents(harness.finish()), expected.sort());
 });
 
 test('a request that was answered causes nothing any more', () => {

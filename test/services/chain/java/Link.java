@@ -239,7 +239,7 @@ public class Link {
     return switch (kind) {
       case "fixed" -> Executors.newFixedThreadPool(workers);
       case "cached" -> Executors.newCachedThreadPool();
-      case "single" -> Executors.newSingleThreadExecutor();
+      case "own", "single" -> Executors.newSingleThreadExecutor();
       case "fork" -> new ForkJoinPool(workers);
       default -> throw new IllegalArgumentException(kind);
     };
@@ -249,7 +249,7 @@ public class Link {
     calls = Clients.named(variable("CLIENT", "url"));
     pool = pool(variable("POOL", "fixed"), Integer.parseInt(variable("WORKERS", "8")));
     if (MODE.equals("permits") || MODE.equals("share")) client = Clients.ofJdk(null);
-    if (MODE.equals("pump")) client = Clients.ofJdk(Runnable::run);
+    if (MODE.equals("pump")) client = Clients.ofJdk(variable("POOL", "").equals("own") ? null : Runnable::run);
     second = pool(variable("POOL", "fixed"), Integer.parseInt(variable("WORKERS", "8")));
     if (MODE.equals("latest")) for (int count = 0; count < 4; count++) new Thread(Link::takeLatest).start();
     if (MODE.equals("batch")) new Thread(Link::batches).start();

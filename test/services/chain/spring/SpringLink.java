@@ -40,6 +40,7 @@ public class SpringLink {
     return NEXT[index] + path + "." + (index + 1);
   }
 
+  @ConditionalOnWebApplication(type = ConditionalOnWebApplication.Type.SERVLET)
   public static class Jobs {
     private final RestClient client;
 
