@@ -1,5 +1,6 @@
 // Records from the running kernel: load, attach, drain on a timer, select processes. Probes are attached last, after the
 // selection stands, so that nothing is read from a process that was excluded.
+import { readdirSync, readlinkSync } from 'node:fs';
 import { getPriority, setPriority } from 'node:os';
 import { Assembly, type Post } from './assembly.js';
 import { BudgetKeeper } from './budget-keeper.js';
@@ -58,6 +59,18 @@ const LIBRARY_TEXTS: Readonly<Record<LibraryReport['kind'], readonly [string, st
   'wake-ups': ['wake-ups of threads', 'followed'],
   requests: ['requests', 'followed'],
 };
+
+/** All threads of this process; none if the mounted /proc is that of another pid namespace, where their ids are others'. */
+function standBack(priority: number): void {
+  if (readlinkSync('/proc/self') !== String(process.pid)) return;
+  for (const thread of readdirSync('/proc/self/task').map(Number)) {
+    try {
+      setPriority(thread, priority);
+    } catch {
+      // It has ended meanwhile: whoever is at it already may be put back without any privilege.
+    }
+  }
+}
 
 interface LastWords {
   readonly families: ReturnType<Assembly['families']>;
@@ -228,10 +241,15 @@ export class LiveSource implements Source {
     this.#post({ type: 'ready', probes: this.#kernel.reports, bootNs: nowNs, clock: this.#clockState() });
   }
 
-  /** Of this thread alone (0 names it), not of V8's or the exporters'; on top of what the process was started with. */
+  /**
+   * On top of what the process was started with. To go first is for this thread alone (0 names it), not for V8's or the exporters'; to
+   * stand back, for all: what is observed waits for each of them.
+   */
   #setPriority(nice: number): void {
+    const priority = Math.max(-20, Math.min(19, getPriority(process.pid) + nice));
     try {
-      setPriority(0, Math.max(-20, Math.min(19, getPriority(process.pid) + nice)));
+      setPriority(0, priority);
+      if (nice > 0) standBack(priority);
     } catch {
       const text = `limits.nice: ${nice} needs CAP_SYS_NICE; the pipeline keeps its ordinary priority`;
       this.#post({ type: 'log', level: 'info', key: 'nice', text });

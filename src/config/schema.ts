@@ -500,7 +500,7 @@ export const CONFIG_SCHEMA = {
           default: 0,
           min: -20,
           max: 19,
-          help: "Priority of the thread that empties the rings, as nice(1) has it. Below 0 (needs CAP_SYS_NICE) it goes before what it observes, and the rings are emptier where CPUs are scarce; how much it uses is limits.cpu's to say.",
+          help: "Priority, as nice(1) has it. Below 0 (needs CAP_SYS_NICE) the thread that empties the rings goes before what it observes, and the rings are emptier where CPUs are scarce; above 0 all of the agent's threads go behind it, and what is observed answers sooner there. How much it uses is limits.cpu's to say.",
         },
         budget_interval_ms: {
           type: 'integer',

@@ -2,6 +2,7 @@
 // request, and how often the pipeline's thread wakes up, idle and under load.
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
+import { getPriority } from 'node:os';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseSamples } from '../../src/cli/coverage.js';
@@ -71,6 +72,15 @@ function priorities(pid: number): number[] {
   });
   return distances.filter(distance => distance !== 0);
 }
+
+test('an agent that is to stand back does so with all its threads', async t => {
+  const agent = await startAgent({ config: 'selection: { include: [{ listen_port: 1 }] }\nlimits: { nice: 7 }\n' });
+  t.after(() => agent.child.stop(1000, 'SIGKILL'));
+  await until('all threads to have the priority', 10_000, () =>
+    getPriority(agent.pid) === getPriority() + 7 && priorities(agent.pid).length === 0 ? true : null,
+  );
+  await agent.stop();
+});
 
 test('two records a request, a bounded number of bytes and of wake-ups', async t => {
   const server = await startNginx();
