@@ -86,7 +86,21 @@ const BACKENDS = [
   { has: 'prometheus', packages: ['prometheus'], service: 'prometheus' },
   { has: '/usr/share/doc/python3-venv', packages: ['python3-venv'] },
 ];
-const TRACES = [...TEST, { has: 'mvn', packages: ['maven'] }];
+const TRACES = [
+  ...TEST,
+  { has: 'starman', packages: ['starman'] },
+  { has: 'twiggy', packages: ['twiggy'] },
+  { has: '/usr/share/doc/libanyevent-http-perl', packages: ['libanyevent-http-perl'] },
+  { has: '/usr/share/doc/libmojolicious-perl', packages: ['libmojolicious-perl'] },
+  { has: '/usr/share/doc/libev-perl', packages: ['libev-perl'] },
+  { has: '/usr/share/doc/ruby-em-http-request', packages: ['ruby-em-http-request'] },
+  { has: '/usr/share/doc/ruby-async-http', packages: ['ruby-async-http'] },
+  { has: '/usr/share/doc/ruby-webrick', packages: ['ruby-webrick'] },
+  { has: 'unicorn', packages: ['unicorn'] },
+  { has: 'thin', packages: ['thin'] },
+  { has: '/usr/share/doc/php-cli', packages: ['php-cli'] },
+  { has: 'mvn', packages: ['maven'] },
+];
 const ARM64 = [
   ...TEST,
   { has: 'qemu-system-aarch64', packages: ['qemu-system-arm'] },

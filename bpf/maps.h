@@ -201,6 +201,7 @@ struct thread_state {
 	__u8 is_parked; /* of Java: it waits until somebody wakes it, see bpf/java.h */
 	__u8 has_job; /* likewise: `job` is what it was woken for, enum job_state */
 	__u8 has_permit; /* likewise: it was woken before it began to wait, and will not */
+	__u8 selects_few; /* it is in a select of so few descriptors that it is none of a loop */
 	struct tls_call tls;
 	struct call_start call;
 	union {

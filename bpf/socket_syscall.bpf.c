@@ -27,7 +27,8 @@ enum syscall_kind {
 	SYSCALL_CONNECT, /* fd, sockaddr */
 	SYSCALL_CLOSE,
 	SYSCALL_SOCKET, /* family, type, protocol */
-	SYSCALL_WAIT, /* epoll_pwait2, select and its kin, io_uring_enter */
+	SYSCALL_WAIT, /* epoll_pwait2, io_uring_enter */
+	SYSCALL_SELECT, /* count, read set, write set */
 	SYSCALL_POLL, /* pollfds, count */
 	SYSCALL_EPOLL, /* epfd, events, count, timeout */
 	SYSCALL_GETSOCKOPT, /* fd, level, option */
@@ -44,7 +45,7 @@ static const __u8 syscall_kinds[512] = {
 	[40] = SYSCALL_SENDFILE,  [275] = SYSCALL_SPLICE,  [43] = SYSCALL_ACCEPT,
 	[288] = SYSCALL_ACCEPT,	  [42] = SYSCALL_CONNECT,  [3] = SYSCALL_CLOSE,
 	[41] = SYSCALL_SOCKET,	  [232] = SYSCALL_EPOLL,   [281] = SYSCALL_EPOLL,
-	[441] = SYSCALL_WAIT,	  [23] = SYSCALL_WAIT,	   [270] = SYSCALL_WAIT,
+	[441] = SYSCALL_WAIT,	  [23] = SYSCALL_SELECT,   [270] = SYSCALL_SELECT,
 	[426] = SYSCALL_WAIT,	  [7] = SYSCALL_POLL,	   [271] = SYSCALL_POLL,
 	[55] = SYSCALL_GETSOCKOPT,
 #else
@@ -55,7 +56,7 @@ static const __u8 syscall_kinds[512] = {
 	[71] = SYSCALL_SENDFILE,  [76] = SYSCALL_SPLICE,   [202] = SYSCALL_ACCEPT,
 	[242] = SYSCALL_ACCEPT,	  [203] = SYSCALL_CONNECT, [57] = SYSCALL_CLOSE,
 	[198] = SYSCALL_SOCKET,	  [22] = SYSCALL_EPOLL,	   [441] = SYSCALL_WAIT,
-	[72] = SYSCALL_WAIT,	  [426] = SYSCALL_WAIT,	   [73] = SYSCALL_POLL,
+	[72] = SYSCALL_SELECT,	  [426] = SYSCALL_WAIT,	   [73] = SYSCALL_POLL,
 	[209] = SYSCALL_GETSOCKOPT,
 #endif
 };
@@ -159,13 +160,41 @@ static __noinline void close_entered(__u64 fd)
 		unix_closing(sk);
 }
 
+#define SELECT_WORDS 8 /* of a set that are looked at: 512 descriptors */
+
+static __always_inline __u32 bits_of(__u64 set, __u64 count)
+{
+	__u32 bits = 0;
+	__u64 word;
+
+	for (__u32 i = 0; i < SELECT_WORDS && set; i++) {
+		if (count <= i * 64)
+			break;
+		if (bpf_probe_read_user(&word, sizeof(word), (void *)(set + i * 8)))
+			return POLL_OWN_MAX + 1;
+		if (count < (i + 1) * 64)
+			word &= (1ULL << (count & 63)) - 1;
+		bits += __builtin_popcountll(word);
+	}
+	return bits;
+}
+
+/* Does it wait for so few as a poll that is none of a loop? On return its sets say what is ready only. */
+static __noinline bool selects_few(__u64 count, __u64 reads, __u64 writes)
+{
+	if (count > SELECT_WORDS * 64)
+		return false;
+	return bits_of(reads, count) + bits_of(writes, count) <= POLL_OWN_MAX;
+}
+
 TRACEPOINT(sys_enter)
 int BPF_PROG(sys_enter, struct pt_regs *regs, long number)
 {
 	__u32 kind = kind_of(number);
 	struct thread_state *thread;
 
-	if (!is_write(kind) && kind != SYSCALL_CLOSE && kind != SYSCALL_CONNECT)
+	if (!is_write(kind) && kind != SYSCALL_CLOSE && kind != SYSCALL_CONNECT &&
+	    kind != SYSCALL_SELECT)
 		return 0;
 	thread = thread_selected(bpf_get_current_pid_tgid());
 	if (!thread)
@@ -175,6 +204,16 @@ int BPF_PROG(sys_enter, struct pt_regs *regs, long number)
 		close_entered(REGISTER(regs, di));
 #else
 		close_entered(REGISTER(regs, regs[0]));
+#endif
+		return 0;
+	}
+	if (kind == SYSCALL_SELECT) {
+#if defined(__TARGET_ARCH_x86)
+		thread->selects_few =
+			selects_few(REGISTER(regs, di), REGISTER(regs, si), REGISTER(regs, dx));
+#else
+		thread->selects_few = selects_few(REGISTER(regs, regs[0]), REGISTER(regs, regs[1]),
+						  REGISTER(regs, regs[2]));
 #endif
 		return 0;
 	}
@@ -447,8 +486,10 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
 	thread = thread_selected(bpf_get_current_pid_tgid());
 	if (!thread)
 		return 0;
-	if (kind == SYSCALL_WAIT) {
-		cause_waited(thread);
+	if (kind == SYSCALL_WAIT || kind == SYSCALL_SELECT) {
+		if (kind == SYSCALL_WAIT || !thread->selects_few)
+			cause_waited(thread);
+		thread->selects_few = 0;
 		return 0;
 	}
 #if defined(__TARGET_ARCH_x86)

@@ -95,7 +95,8 @@ export const RUNTIMES: readonly Runtime[] = [
   {
     ...PLAIN,
     name: 'bun',
-    exe: /^bun$/,
+    // npm's package has it by that name on Linux, too.
+    exe: /^bun(?:\.exe)?$/,
     language: 'nodejs',
     runtimeName: 'bun',
     valueOptions: words('-r --preload --cwd --env-file --config -c'),
@@ -165,6 +166,15 @@ export const RUNTIMES: readonly Runtime[] = [
       '--additionalprobingpath --additional-deps --depsfile --runtimeconfig --fx-version --roll-forward',
     ),
     subcommands: words('exec'),
+    extension: /\.(?:dll|exe)$/,
+  },
+  {
+    ...PLAIN,
+    name: 'mono',
+    exe: /^mono(?:-sgen|-boehm)?(?:-?\d.*)?$/,
+    language: 'dotnet',
+    runtimeName: 'mono',
+    valueOptions: words('--config'),
     extension: /\.(?:dll|exe)$/,
   },
   {

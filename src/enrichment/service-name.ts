@@ -97,7 +97,10 @@ function nameByTitle(context: Context, exe: string): string {
   // `nginx: worker process`: the executable says the same, unless it is a runtime's or unknown.
   if (context.runtime === null && exePath !== '') return '';
   const word = title.split(/[\s:]/, 1)[0] as string;
-  return baseName(word) === exe || word.startsWith('-') || word.startsWith('/') ? '' : word;
+  if (baseName(word) === exe || word.startsWith('-')) return '';
+  // The script that a runtime was started as (Perl writes it there), if it is not the runtime.
+  if (word.startsWith('/')) return runtimeOf(baseName(word)) === null ? baseName(word) : '';
+  return word;
 }
 
 function nameByTitleKind(context: Context, kind: TitleKind, text: string): string {

@@ -191,6 +191,9 @@ export class Exchange {
   declare loopGrade: 'slice' | 'loop';
   /** CLIENT: other threads may have given to the loop what it was sent for. */
   declare isShared: boolean;
+  /** SERVER: the last such call that it may have made; CLIENT: the one before. */
+  lastShared: Exchange | null = null;
+  declare sharedBefore: Exchange | null;
   /** CLIENT: from the request to it, its loop was at nothing else: no call can have been put off meanwhile. */
   declare isStraight: boolean;
   /** CLIENT: nothing that the program does for itself, by timers, can have put off a call before this one. */
@@ -317,6 +320,7 @@ class Call extends Exchange {
   override start = 0;
   override isStarted = false;
   override isShared = false;
+  override sharedBefore: Exchange['sharedBefore'] = null;
   override isBetween = false;
   override isAsked = false;
   override isAwaited = false;

@@ -63,11 +63,9 @@ export class Answers {
   }
 
   /** The thread has done nothing but this between the request and its response: so it has asked for that, too. */
-  onServed(request: Exchange, call: Exchange, tid: number): void {
-    for (let one: Exchange | null = call; one !== null; one = one.after) {
-      if (one.supposed?.request !== request || one.tid !== tid || one.responseTid !== tid) continue;
-      one.isAnswered = one.isBetween = true;
-    }
+  onServed(request: Exchange, tid: number): void {
+    for (let call = request.lastShared; call !== null; call = call.sharedBefore)
+      if (call.tid === tid && call.responseTid === tid) call.isAnswered = call.isBetween = true;
   }
 
   /** A response is given when what was taken was another request's. */

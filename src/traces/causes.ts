@@ -551,7 +551,10 @@ export class Causes {
   /** One descriptor has set the loop to work, and another thread may have, too: that shows by what is answered then. */
   #supposeShared(exchange: Exchange, work: ProcessWork): void {
     const isNever = work.serving === 1 && exchange.peerCalls?.hasOwnCalls === true;
-    exchange.supposed = { request: exchange.cause as Exchange, needsTrust: work.serving > 1, isNever };
+    const request = exchange.cause as Exchange;
+    exchange.supposed = { request, needsTrust: work.serving > 1, isNever };
+    exchange.sharedBefore = request.lastShared;
+    request.lastShared = exchange;
   }
 
   /** A loop gives the response to a request: what was it at? */
@@ -629,8 +632,7 @@ export class Causes {
     request.isOwnAnswer = true;
     const { tid } = connection;
     request.isOneAtATime = true;
-    const call = this.#callOf(this.#take);
-    if (call?.isShared) this.#answers.onServed(request, call, tid);
+    this.#answers.onServed(request, tid);
     this.#claims.grant(request, call => {
       if (call.causeGrade !== 'thread') {
         work.hasOrphans = true;

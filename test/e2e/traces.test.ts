@@ -315,6 +315,23 @@ test('a loop that other threads give work to: its calls are not those of the req
     assertRight('posts', judgement.calls.get('posts'), 8 * REQUESTS, 0);
   }));
 
+test('a thread that waits by select for what it has asked for is still at its request; a loop by select is not', () =>
+  withChain(async (chain, receiver) => {
+    await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2', SPREAD_MS: '8' } });
+    const calls = ['leaf', 'leaf'];
+    await chain.add('thread', { kind: 'native', calls, env: { SOURCE: 'stages.c', WAIT: 'select' } });
+    await chain.add('loop', { kind: 'native', calls, env: { SOURCE: 'loop.c', MODE: 'select' } });
+    const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
+    for (const name of ['thread', 'loop']) await chain.load(name, 1, 2 * REQUESTS, 8);
+    await arrive(chain, receiver, ['thread', 'loop'], 4 * REQUESTS);
+    await agent.stop();
+    const judgement = judgeSpans(chain, receiver.spans(), '');
+    // Elsewhere it is not known how many a select is of.
+    const floor = /socket calls by syscall/.test(agent.child.stderr) ? FLOOR : 0;
+    assertRight('thread', judgement.calls.get('thread'), 4 * REQUESTS, floor);
+    assertRight('loop', judgement.calls.get('loop'), 4 * REQUESTS, 0);
+  }));
+
 test('tasks of asyncio: their calls are joined with the request that they serve, and with no other', () =>
   withChain(async (chain, receiver) => {
     await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });

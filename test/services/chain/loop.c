@@ -1,7 +1,8 @@
 /*
  * A link of a chain, see node.mjs: in C, a loop on one thread, which first reads all that has come, then does what follows from it. MODE: `reverse`,
  * the latest first; `posts`, other threads (THREADS) prepare each step for a while and put it into the loop's queue, which need not be woken for that
- * while it is awake; then the first SPIN microseconds after it has read something it looks there, too, as one that has more to do.
+ * while it is awake; then the first SPIN microseconds after it has read something it looks there, too, as one that has more to do;
+ * `select`, it waits by select.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,7 +31,8 @@ struct channel {
 };
 static struct channel *idle[NEXT_MAX];
 static int next_ports[NEXT_MAX], next_count, loop, bell;
-static int is_reverse, posts;
+static int is_reverse, posts, selects;
+static struct channel *channels[FD_SETSIZE]; /* with `select`, by descriptor */
 static atomic_int is_asleep;
 
 static struct queue {
@@ -63,6 +66,7 @@ static void watch(struct channel *channel)
 	int one = 1;
 
 	setsockopt(channel->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	channels[channel->fd] = channel;
 	epoll_ctl(loop, EPOLL_CTL_ADD, channel->fd, &event);
 }
 
@@ -109,6 +113,7 @@ static int take(struct channel *channel)
 	char *end;
 
 	if (got <= 0) {
+		channels[channel->fd] = NULL;
 		close(channel->fd);
 		return 0;
 	}
@@ -181,6 +186,26 @@ static void run_prepared(long spin)
 	} while (now_us() < end);
 }
 
+static int select_for(struct epoll_event *events, int listener)
+{
+	int count = 0, most = listener;
+	fd_set set;
+
+	FD_ZERO(&set);
+	FD_SET(listener, &set);
+	for (int fd = 0; fd < FD_SETSIZE; fd++)
+		if (channels[fd]) {
+			FD_SET(fd, &set);
+			most = fd > most ? fd : most;
+		}
+	if (select(most + 1, &set, NULL, NULL, NULL) < 0)
+		return -1;
+	for (int fd = 0; fd <= most && count < READY_MAX; fd++)
+		if (FD_ISSET(fd, &set))
+			events[count++].data.ptr = fd == listener ? NULL : channels[fd];
+	return count;
+}
+
 /* Nothing is in the queue when it falls asleep; who puts something in then rings the bell. */
 static int wait_for(struct epoll_event *events)
 {
@@ -207,6 +232,7 @@ int main(void)
 
 	is_reverse = !strcmp(mode, "reverse");
 	posts = !strcmp(mode, "posts");
+	selects = !strcmp(mode, "select");
 	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	for (char *url = strtok(next, ","); url; url = strtok(NULL, ","))
 		next_ports[next_count++] = atoi(strrchr(url, ':') + 1);
@@ -221,7 +247,7 @@ int main(void)
 	sem_init(&jobs, 0, 0);
 	for (int i = 0; posts && i < atoi(getenv("THREADS") ? getenv("THREADS") : "4"); i++)
 		pthread_create(&thread, NULL, prepare, (void *)(size_t)i);
-	while ((count = wait_for(events)) >= 0) {
+	while ((count = selects ? select_for(events, listener) : wait_for(events)) >= 0) {
 		struct channel *ready[READY_MAX];
 		int complete = 0, is_rung = 0;
 		uint64_t rings;

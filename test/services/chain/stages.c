@@ -6,7 +6,7 @@
  * `latest`, likewise, the latest step first;
  * `caller`, one thread makes all calls;
  * `steal`, the thread that has taken a request does another's calls while its own are being made.
- * THREADS: how many.
+ * THREADS: how many. WAIT=select: a response is waited for by select.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -38,7 +39,7 @@ static struct queue {
 	struct step steps[4096];
 	unsigned head, tail;
 } work = { .lock = PTHREAD_MUTEX_INITIALIZER }, calls = { .lock = PTHREAD_MUTEX_INITIALIZER };
-static int next_ports[NEXT_MAX], next_count, loop, is_latest;
+static int next_ports[NEXT_MAX], next_count, loop, is_latest, selects;
 static const char *mode;
 static __thread int kept[NEXT_MAX];
 
@@ -88,6 +89,12 @@ static void call(struct request *request, int index)
 	snprintf(text, sizeof(text), "GET %s.%d HTTP/1.1\r\nHost: leaf\r\n\r\n", request->path, index + 1);
 	say(kept[index], text);
 	for (;;) {
+		fd_set set;
+
+		FD_ZERO(&set);
+		FD_SET(kept[index], &set);
+		if (selects && select(kept[index] + 1, &set, NULL, NULL, NULL) < 0)
+			perror("select");
 		got = read(kept[index], text + have, sizeof(text) - 1 - have);
 		if (got <= 0)
 			break;
@@ -208,6 +215,7 @@ int main(void)
 	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	mode = getenv("MODE") ? getenv("MODE") : "blocking";
 	is_latest = !strcmp(mode, "latest");
+	selects = getenv("WAIT") != NULL;
 	sem_init(&work.count, 0, 0);
 	sem_init(&calls.count, 0, 0);
 	for (char *url = strtok(next, ","); url; url = strtok(NULL, ","))

@@ -84,7 +84,11 @@ const CASES: readonly Case[] = [
   { exe: NODE, line: '', name: 'shop', more: title('shop') },
   { exe: NODE, line: '', name: 'shop', more: { ...title('next-server (v14.2.3)'), ...inShop } },
   { exe: '/usr/bin/deno', line: 'deno run --allow-net orders.ts', name: 'orders' },
+  { exe: '/usr/bin/perl', line: '', name: 'twiggy', more: title('/usr/bin/twiggy ') },
+  { exe: '/usr/bin/perl', line: '', name: 'perl', more: title('/usr/bin/perl5.36 ') },
   { exe: '/usr/bin/bun', line: 'bun run orders.ts', name: 'orders' },
+  { exe: '/app/node_modules/bun/bin/bun.exe', line: 'bun run orders.ts', name: 'orders' },
+  { exe: '/usr/bin/mono-sgen', line: '/usr/bin/mono --config etc.config orders.exe', name: 'orders' },
   // Java
   { exe: JAVA, line: 'java -jar shop.jar', name: 'shop' },
   {
