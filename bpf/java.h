@@ -129,7 +129,7 @@ static __noinline void java_employs(struct thread_state *waker, struct thread_st
 	woken->has_job = JOB_NONE;
 	if (java_serves(woken))
 		return;
-	job = java_job(waker);
+	job = is_carrier() ? NULL : java_job(waker);
 	if (job)
 		java_takes_job(woken, job);
 	else if (waker->cause.flags & CAUSE_LOOPS)
