@@ -192,6 +192,8 @@ static __always_inline void cause_connects(struct thread_state *thread, struct c
 {
 	__u32 how = CAUSE_DIRECT | CAUSE_RESUMED;
 
+	if (thread->context)
+		python_connects(thread);
 	c->cause = thread->cause;
 	c->asked_slice = slice_name(thread);
 	c->asked_timers = thread->timers;

@@ -33,9 +33,8 @@ static __always_inline struct thread_state *greenlet_thread(void)
 #define GREENLET_OF_OBJECT 32
 /* Bytes of a greenlet::Greenlet among which its PythonState is. */
 #define GREENLET_STATE_MAX 256
-/* PyMethodObject.im_self, PyCFunctionObject.m_self; PyTupleObject.ob_item. */
+/* PyMethodObject.im_self, PyCFunctionObject.m_self. */
 #define PY_METHOD_SELF 24
-#define PY_TUPLE_ITEMS 24
 
 /* The one at hand, if another one has started it, and it is at that one's request. */
 static __noinline struct routine *greenlet_started(struct thread_state *thread)

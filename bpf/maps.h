@@ -395,6 +395,7 @@ struct routine {
 			__u64 called_ns; /* turn of the loop in which one that it has started called first */
 			__u32 is_work; /* an item of an executor's */
 			__u32 name; /* of a job, and of those within it */
+			__u32 connects; /* futures that asyncio sets for itself, as the task has connected and not yet sent */
 		};
 		struct { /* a goroutine, see bpf/go_channel.h */
 			struct event_cause item; /* what it took out of a channel last; CAUSE_ITEM: for certain it is at that */

@@ -14,6 +14,149 @@ static __always_inline bool python_is_free(struct future *future, __u64 context)
 	return future->is_relayed && (!task || is_over(&task->request));
 }
 
+/* A task has set a future, which sets another one to work: the one that started it, then
+ * what it has called so far is what that has waited for (Starlette's middleware). */
+static __noinline void python_reports(struct future *future, __u64 context)
+{
+	struct routine *setter = python_same(future->setter, future->setter_born, &future->request);
+	struct routine *task = routine_find(context), *first;
+	bool by_item = is_item(future->setter), is_same;
+
+	is_same = task && task->request.flags & CAUSE_TAKEN &&
+		  is_same_take(&future->request, &task->request);
+	if (by_item && is_same) {
+		item_has_told(future, setter);
+	} else if (by_item) {
+		first = future_first(future);
+		if (first)
+			first->strayed = 1;
+		if (task && task->request.flags & CAUSE_TAKEN)
+			python_strays(task);
+	} else if (is_same && setter && setter->starter == context &&
+		   setter->starter_born == task->born && setter->writes == future->writes &&
+		   !setter->calling) {
+		python_ends(setter, future->setter);
+	}
+}
+
+/* A future (FutureObj of _asynciomodule.c): its first callback, with the context that it will
+ * run in, and a list of pairs like that, or NULL. */
+struct py_future {
+	__u64 references, type, loop;
+	__u64 callback, context;
+	__u64 callbacks;
+	__u64 outcome[3];
+	struct {
+		__u32 low, high;
+	} state[4];
+};
+
+/* fut_state, which is the low half of one of four words, from 3.8 to 3.13; what is in the others at rest,
+ * a pointer or 0, is neither of these. */
+#define FUTURE_CANCELLED 1
+#define FUTURE_FINISHED 2
+#define FUTURE_STATES 4
+
+/* PyListObject.ob_size, ob_item. */
+#define PY_LIST_SIZE 16
+#define FUTURE_CALLBACKS_MAX 4
+
+/* How the name of what gather() returns begins, in memory's order: it may be awaited later. */
+#define NAME_GATHERIN 0x697265687461475fULL
+
+/* What a callback does, the task does that it was made by. */
+static __always_inline void python_serves_others(struct routine *setter)
+{
+	struct routine *starter = setter->is_named ? NULL : python_starter(setter);
+
+	setter->serves_others = 1;
+	if (starter)
+		starter->serves_others = 1;
+}
+
+/* The future sets one to work that waits in this context, by this callback. If that is at another
+ * request: who serves whom? Whose turn it is at a client's connections has got nothing
+ * else. Whoever waits for anything but its turn may have got what was done for it, by one
+ * that answers for itself, too; unless it was answered before. */
+static __noinline void python_crosses(struct future *future, __u64 context, __u64 callback)
+{
+	struct routine *setter = routine_find(future->setter), *task = routine_find(context), *first;
+	bool has_answered;
+	__u32 waits;
+
+	if (!task || !(task->request.flags & CAUSE_TAKEN) ||
+	    is_same_take(&future->request, &task->request))
+		return;
+	has_answered = is_over(&task->request);
+	if (future->is_relayed && has_answered)
+		return;
+	waits = python_waits(callback);
+	if (waits == WAIT_OF_POOL)
+		return;
+	first = future_first(future);
+	if (first)
+		first->strayed = 1;
+	python_strays(task);
+	if (setter && waits == WAIT_UNKNOWN && !has_answered)
+		python_serves_others(setter);
+}
+
+static __always_inline bool future_is_done(struct py_future *set)
+{
+	for (int i = 0; i < FUTURE_STATES; i++)
+		if (set->state[i].low == FUTURE_CANCELLED || set->state[i].low == FUTURE_FINISHED)
+			return true;
+	return false;
+}
+
+/* Nobody waits for the future, so far, or too many do: it may be for whoever. Those that
+ * asyncio sets at once, as it has connected, are its own; so are those of callbacks (a connection
+ * is closed). */
+static __noinline void python_keeps(struct future *future, __u64 type)
+{
+	struct routine *setter = routine_find(future->setter);
+	__u64 name = 0, text = 0;
+
+	if (!setter || (setter->is_copy && !setter->is_named))
+		return;
+	if (setter->connects) {
+		setter->connects--;
+		return;
+	}
+	if (future->is_relayed ||
+	    bpf_probe_read_user(&name, sizeof(name), (void *)(type + PY_TYPE_NAME)) ||
+	    bpf_probe_read_user(&text, sizeof(text), (void *)name) || text == NAME_GATHERIN)
+		return;
+	python_strays(setter);
+	python_serves_others(setter);
+}
+
+/* A task at a request sets the future: whom does that set to work? */
+static __noinline void python_sets(struct future *future, __u64 address)
+{
+	struct py_future set = {};
+	__u64 list[2] = {}, pair[2] = {}, tuple = 0;
+
+	if (bpf_probe_read_user(&set, sizeof(set), (void *)address))
+		return;
+	if (set.callbacks)
+		bpf_probe_read_user(list, sizeof(list), (void *)(set.callbacks + PY_LIST_SIZE));
+	if (list[0] > FUTURE_CALLBACKS_MAX || (!set.callback && !list[0])) {
+		if (!future_is_done(&set))
+			python_keeps(future, set.type);
+		return;
+	}
+	if (set.callback)
+		python_crosses(future, set.context, set.callback);
+	for (__u32 i = 0; i < FUTURE_CALLBACKS_MAX; i++) {
+		if (list[0] <= i ||
+		    bpf_probe_read_user(&tuple, sizeof(tuple), (void *)(list[1] + i * 8)) ||
+		    bpf_probe_read_user(pair, sizeof(pair), (void *)(tuple + PY_TUPLE_ITEMS)))
+			return;
+		python_crosses(future, pair[1], pair[0]);
+	}
+}
+
 /* The future that a callback is called with has been set, and has set the context to
  * work; or it is a task, which has ended. */
 static __noinline void python_wakes(struct thread_state *thread, __u64 context, __u64 address)
@@ -41,17 +184,21 @@ static __noinline void python_wakes(struct thread_state *thread, __u64 context, 
 	bpf_map_delete_elem(&futures, &key);
 }
 
+/* TaskStepMethWrapper.sw_task */
+#define PY_STEP_TASK 16
+
 /* A context is run for the first time by the first step of its task: an object that
- * names the task behind its own two words. */
+ * names the task behind its own two words. Other callbacks have no task. */
 static __noinline void python_names(struct routine *task, __u64 context, __u64 step)
 {
 	struct future future = { .context = context };
 	struct routine_key key;
 	__u64 address = 0;
 
-	task->is_named = 1;
-	if (bpf_probe_read_user(&address, sizeof(address), (void *)(step + 16)) || !address)
+	if (bpf_probe_read_user(&address, sizeof(address), (void *)(step + PY_STEP_TASK)) ||
+	    !is_task(address))
 		return;
+	task->is_named = 1;
 	key = routine_key_of(address);
 	if (bpf_map_update_elem(&futures, &key, &future, BPF_ANY))
 		count_loss(LOSS_THREADS_FULL);
@@ -206,6 +353,8 @@ int python_future_set(struct pt_regs *ctx)
 		future.setter_born = by_item ? setter->starter_born : setter->born;
 		future.writes = setter->writes;
 		future.is_relayed = thread->has_arrived;
+		if (!by_item)
+			python_sets(&future, ARGUMENT1(ctx));
 	}
 	future.turn_ns = thread->waited_ns;
 	if (bpf_map_update_elem(&futures, &key, &future, BPF_ANY))

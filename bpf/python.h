@@ -244,6 +244,18 @@ static __always_inline void python_calls(struct thread_state *thread, struct rou
 	}
 }
 
+/* sock_connect() sets one at once where that is done, and a StreamWriter has one. */
+#define PY_OWN_FUTURES 2
+
+/* A task connects. */
+static __noinline void python_connects(struct thread_state *thread)
+{
+	struct routine *task = thread->runs_greenlets ? NULL : routine_find(python_context(thread));
+
+	if (task)
+		task->connects = PY_OWN_FUTURES;
+}
+
 /* Somebody who was started for the request goes on for nobody who waits for him. */
 static __always_inline void python_strays(struct routine *task)
 {
@@ -357,6 +369,7 @@ static __noinline __u32 python_writes(struct thread_state *thread, struct connec
 	if (is_client(c)) {
 		thread->has_called = 1;
 		task->writes++;
+		task->connects = 0;
 		python_calls(thread, task, context);
 	}
 	flags = CAUSE_TASK | CAUSE_TAKEN | name;
@@ -404,34 +417,6 @@ static __noinline void item_has_told(struct future *future, struct routine *item
 		__sync_fetch_and_add(&first->telling, -1);
 	if (item)
 		item->has_ended = 1;
-}
-
-/* A task has set a future, which sets another one to work: the one that started it, then
- * what it has called so far is what that has waited for (Starlette's middleware); or one at
- * another request, and who serves whom? */
-static __noinline void python_reports(struct future *future, __u64 context)
-{
-	struct routine *setter = python_same(future->setter, future->setter_born, &future->request);
-	struct routine *task = routine_find(context);
-	bool is_at_none = !task || !(task->request.flags & CAUSE_TAKEN), by_item;
-	struct routine *first;
-
-	by_item = is_item(future->setter);
-	if (is_at_none && !by_item)
-		return;
-	if (is_at_none || !is_same_take(&future->request, &task->request)) {
-		first = future_first(future);
-		if (first)
-			first->strayed = 1;
-		if (task && !is_at_none)
-			python_strays(task);
-		return;
-	}
-	if (by_item)
-		item_has_told(future, setter);
-	else if (setter && setter->starter == context && setter->starter_born == task->born &&
-		 setter->writes == future->writes && !setter->calling)
-		python_ends(setter, future->setter);
 }
 
 /* The thread wakes up a loop. */

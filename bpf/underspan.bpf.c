@@ -30,6 +30,7 @@
 #include "socket_call.h"
 #include "uvloop.h"
 #include "python_queue.h"
+#include "python_await.h"
 #include "python_job.h"
 #include "java.h"
 #include "iov_iter.h"

@@ -29,6 +29,7 @@ struct uv_handle {
 /* PyTypeObject.tp_name; PyTupleObject: ob_size, ob_item. */
 #define PY_TYPE_NAME 24
 #define PY_TUPLE_SIZE 16
+#define PY_TUPLE_ITEMS 24
 
 /* UVHandle (handles/handle.pxd): _handle, behind the table of methods. uv_stream_t of
  * libuv 1: io_watcher.fd. */

@@ -332,13 +332,31 @@ test('a thread that waits by select for what it has asked for is still at its re
     assertRight('loop', judgement.calls.get('loop'), 4 * REQUESTS, 0);
   }));
 
+test('FastAPI: who waits for its turn in a pool of httpx, or for a thread, serves its own request; calls of workers are never another’s', () =>
+  withChain(async (chain, receiver) => {
+    await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
+    const floors = { turns: FLOOR, def: FLOOR, workers: 0, looks: 0, swap: 0 };
+    for (const MODE of Object.keys(floors)) {
+      const env = { MODE: MODE === 'turns' ? '' : MODE, SOCKETS: MODE === 'looks' ? '1' : '' };
+      await chain.add(MODE, { kind: 'asgi', calls: ['leaf', 'leaf'], env });
+    }
+    const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
+    // More than anyio has threads.
+    for (const name of Object.keys(floors)) await chain.load(name, 1, 2 * REQUESTS, 50);
+    await arrive(chain, receiver, Object.keys(floors), 4 * REQUESTS);
+    const losses = `${await agent.losses()}\n${agent.child.describe()}`;
+    await agent.stop();
+    const { calls } = judgeSpans(chain, receiver.spans(), '');
+    for (const [name, floor] of Object.entries(floors)) assertRight(name, calls.get(name), 4 * REQUESTS, floor, losses);
+  }));
+
 test('tasks of asyncio: their calls are joined with the request that they serve, and with no other', () =>
   withChain(async (chain, receiver) => {
     await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
     const tasks = { turns: '', parallel: 'parallel', handler: 'handler', late: 'late', workers: 'workers' };
     const blocking = { threads: 'threads', executor: 'executor', threadWorker: 'thread_worker', tokens: 'tokens' };
     const own = { ...tasks, ...blocking, relay: 'relay', yields: 'relay_yield', answerers: 'answerers' };
-    const looks = { batch: 'batch', looks: 'workers_yield' };
+    const looks = { batch: 'batch', looks: 'workers_yield', swap: 'swap', early: 'early' };
     const uv = { uvRequests: 'protocol', uvTurns: '', uvLate: 'late', uvTokens: 'tokens' };
     const modes = { ...own, ...looks, ...uv };
     for (const [name, MODE] of Object.entries(modes)) {
@@ -362,6 +380,8 @@ test('tasks of asyncio: their calls are joined with the request that they serve,
       'answerers',
       'batch',
       'looks',
+      'swap',
+      'early',
       'threadWorker',
       'tokens',
       'uvLate',

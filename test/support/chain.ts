@@ -32,6 +32,7 @@ export type LinkKind =
   | 'php'
   | 'apache'
   | 'asyncio'
+  | 'asgi'
   | 'waitress'
   | 'leaders'
   | 'program'
@@ -183,6 +184,8 @@ async function commandOf(
     }
     case 'asyncio':
       return [options.PYTHON ?? '/usr/bin/python3', [path.join(SERVICES, 'asyncio_link.py')]];
+    case 'asgi':
+      return [options.PYTHON ?? process.env.CHAIN_PYTHON ?? '/usr/bin/python3', [path.join(SERVICES, 'asgi_link.py')]];
     case 'waitress':
       return [options.PYTHON ?? '/usr/bin/python3', [path.join(SERVICES, 'waitress_link.py')]];
     case 'native':

@@ -437,6 +437,8 @@ export const SCENARIOS: readonly Scenario[] = [
     ['tasks that take the latest request', 'servers'],
     ['a thread that comes and goes', 'thread_worker'],
     ['functions that make the latest call', 'tokens'],
+    ['tasks that make the latest call in turn', 'swap'],
+    ['a worker that is waited for by one, and not by the others', 'early'],
   ].map(([what, MODE = '']) => ({
     name: `asyncio, ${what}`,
     links: { leaf: LEAF, asyncio: { kind: 'asyncio' as const, calls: ['leaf', 'leaf'], env: { MODE } } },
@@ -461,6 +463,32 @@ export const SCENARIOS: readonly Scenario[] = [
     concurrency: [10],
     requests: 100,
   },
+  ...[
+    ['two calls', '', ALL],
+    ['two calls below middleware', 'middleware', ALL],
+    ['two calls at once below middleware', 'parallel', ALL],
+    ['two calls below middleware, a pool of two connections', 'middleware', ALL, '2'],
+    ['two calls below middleware, streams', 'streams', ALL],
+    ['a worker that comes and goes, below middleware', 'workers', ALL],
+    ['a worker that comes and goes, below middleware, a pool of two connections', 'workers', ALL, '2'],
+    ['a worker that looks for more, below middleware', 'looks', ALL, '1'],
+    ['tasks that make the latest call in turn, below middleware', 'swap', ALL],
+    ['functions that block', 'def', ALL],
+    ['functions that block, below middleware', 'def_middleware', ALL],
+    ['functions that block and use an executor', 'jobs', ALL],
+  ].map(([what, MODE, concurrency, SOCKETS = '']) => ({
+    name: `FastAPI, ${what}`,
+    links: {
+      leaf: LEAF,
+      asgi: {
+        kind: 'asgi' as const,
+        calls: ['leaf', 'leaf'],
+        env: { MODE: MODE as string, SOCKETS: SOCKETS as string },
+      },
+    },
+    concurrency: concurrency as readonly number[],
+    requests: 100,
+  })),
   {
     name: 'waitress, two calls',
     links: { leaf: LEAF, waitress: { kind: 'waitress', calls: ['leaf', 'leaf'] } },

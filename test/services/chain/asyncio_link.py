@@ -11,7 +11,8 @@ same, but that one yields before it waits for the response (as that middleware d
 but who waits yields first, and then looks by a timer whether it is done;
 `threads`, functions that block, on threads (as in FastAPI); `thread_worker`, one such function, which a request starts and which
 serves others, too, until nobody has anything for it to do; `executor`, functions that block, by run_in_executor; `tokens`,
-one for each call, that makes the latest one which anybody waits for; `answerers`, a task that a request starts and that serves
+one for each call, that makes the latest one which anybody waits for; `swap`, the task of the connection, three at a time, and
+the latest call that anybody waits for; `early`, as `workers`, but who starts it waits for its end, and the others look later; `answerers`, a task that a request starts and that serves
 others, too, the latest first, until there are none; `batch`, the same, but it answers when it has made the calls for all that
 were there; `pool`, tasks that were there before, and take the latest call; `servers`, such tasks that take the latest request
 and answer it; `buffers`, a task for each connection, which waits for a future that passes the reader's on, and takes requests out of
@@ -33,6 +34,7 @@ pools = {}
 limit = asyncio.Semaphore(SOCKETS) if SOCKETS else None
 jobs = collections.deque()
 job_came = asyncio.Event()
+turns = asyncio.Semaphore(3)
 tasks = set()
 workers = []
 queue = None
@@ -171,7 +173,34 @@ async def serve_in_pool():
         await answer(*await queue.get())
 
 
+async def by_early_job(address, path):
+    """By the time that it is waited for it may be done; who has started the worker waits for its end."""
+    done = asyncio.get_running_loop().create_future()
+    jobs.append((address, path, done))
+    mine = None
+    if not workers:
+        mine = start(drain_jobs())
+        workers.append(mine)
+    else:
+        await asyncio.sleep(0.004)
+    if mine:
+        await mine
+    await done
+
+
+async def by_swap(address, path):
+    done = asyncio.get_running_loop().create_future()
+    jobs.append((address, path, done))
+    async with turns:
+        address, path, other = jobs.pop()
+        await call(address, path)
+        other.set_result(None)
+    await done
+
+
 BY = {
+    "early": by_early_job,
+    "swap": by_swap,
     "pool": by_pool,
     "executor": by_executor,
     "tokens": by_token,
