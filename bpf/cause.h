@@ -223,6 +223,8 @@ static __always_inline void cause_of_write(struct thread_state *thread, struct c
 		cause->flags |= c->handed_name;
 	if (has_units(thread)) {
 		unit_tells(thread, request);
+	} else if (thread->runs_tasks) {
+		tokio_writes(thread, c, request);
 	} else if (thread->runs_routines) {
 		if (!c->handed.flags && request->flags & CAUSE_ITEM)
 			cause_calls(thread);
@@ -288,6 +290,8 @@ static __always_inline void cause_taken(struct thread_state *thread, struct conn
 	cause->generation = c->generation;
 	cause->seq = seq;
 	cause->flags = (cause->flags & CAUSE_OF_THREAD) | CAUSE_TAKEN | flags | cause_sole(thread);
+	if (thread->task && !(flags & CAUSE_ENDED))
+		tokio_reads(thread, c);
 	if (thread->context && !(flags & CAUSE_ENDED))
 		python_takes(thread, c);
 	if (thread->has_ids)
@@ -470,6 +474,8 @@ static __always_inline void cause_keep(__u32 tid)
 		thread->has_job = JOB_NONE;
 		thread->has_request = thread->has_units = 0;
 		thread->runs_greenlets = 0;
+		thread->runs_tasks = 0;
+		thread->task = 0;
 		if (thread->has_ids)
 			node_forgets(thread);
 	}

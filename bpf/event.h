@@ -110,6 +110,9 @@ enum event_cause_start {
 	CAUSE_START_SHIFT = 16,
 };
 
+/* CAUSE_TASK and CAUSE_CAME, of `request`: a thread runs tasks of tokio (bpf/tokio.h). Without CAUSE_TAKEN,
+ * nobody knows for which request. Above CAUSE_START_SHIFT the number of the waking by a task at the request, 0: that one itself. */
+
 /* CAUSE_CAME and CAUSE_INHERITED, of `request`: a thread of Java does what another one has set
  * it to work for, that is at the request; without CAUSE_TAKEN, one that is not known, not before
  * `generation`, in microseconds modulo 2^32. With CAUSE_DIRECT: whoever sends it, the thread at
@@ -183,7 +186,8 @@ enum event_stat {
 	STAT_PROMISES = 14, /* of Node.js, settled where they are followed */
 	STAT_THREAD_PARKS = 15, /* waits of Java's threads where these are followed */
 	STAT_REQUEST_STEPS = 16, /* times that nginx went on with a request, where that is followed */
-	STAT_COUNT = 17,
+	STAT_TOKIO_STEPS = 17, /* turns of tasks of tokio where these are followed */
+	STAT_COUNT = 18,
 };
 
 struct event_header {
@@ -381,12 +385,13 @@ struct work_event {
 	__u16 outcome; /* enum event_work */
 };
 
-/* A thread that serves a request, and waits, is woken because of a response. */
+/* A thread that serves a request, and waits, is woken because of a response; or a response has come to a task of tokio that
+ * is at a request. */
 struct wake_event {
 	struct event_header header;
 	struct event_cause cause; /* the response: what the waker had taken last, or had come to */
 	struct event_cause request;
-	__u64 parked_ns; /* when it began to wait */
+	__u64 parked_ns; /* when it began to wait, 0: a task */
 	__u64 woken_ns; /* when it had been woken before, 0: never */
 	__u32 pid;
 	__u32 tid; /* of the thread that is woken */
@@ -511,6 +516,7 @@ struct settings {
 	__u32 judges_exec; /* some selector looks at processes: a new program is captured until it is judged */
 	__u32 ignores_items; /* queues of Python are followed no more: what a thread took out last says nothing */
 	__u32 ignores_tasks; /* nor are contexts and greenlets: what a thread was in last says nothing */
+	__u32 ignores_tokio; /* nor are tasks of tokio */
 };
 
 /* Value of `local_ports` and `peer_ports` (hash by port): selectors that name it. */

@@ -202,6 +202,7 @@ struct thread_state {
 	__u8 has_job; /* likewise: `job` is what it was woken for, enum job_state */
 	__u8 has_permit; /* likewise: it was woken before it began to wait, and will not */
 	__u8 selects_few; /* it is in a select of so few descriptors that it is none of a loop */
+	__u8 runs_tasks; /* of tokio: it has run one */
 	struct tls_call tls;
 	struct call_start call;
 	union {
@@ -227,6 +228,7 @@ struct thread_state {
 		__u64 outer_context; /* of Python: the one before: it may have run that one */
 		__u64 looked_up; /* of libuv: struct addrinfo, and above LOOKED_SHIFT how it got there */
 	};
+	__u64 task; /* of tokio, see bpf/tokio.h: the one that is run, 0: none */
 	__u64 parked_ns; /* of Java: when it began to wait last */
 	__u64 woken_ns; /* likewise: when it was woken last while it served a request */
 } __attribute__((aligned(64)));
@@ -407,6 +409,13 @@ struct routine {
 			__u32 is_blurred; /* it took what nobody is known to have put in for a request */
 			__u32 has_called; /* while at the item */
 			__u32 has_passed; /* likewise: given something on, or started a goroutine, which may be its task */
+		};
+		struct { /* a task of tokio, see bpf/tokio.h */
+			struct event_cause asked; /* what it was set to work for last, until it has called; CAUSE_WAITED: for several */
+			struct event_cause response; /* because of which it is run */
+			struct event_cause next_response; /* because of which it will be */
+			__u32 is_woken; /* and has not been run since */
+			__u32 wakings; /* of others, while at its own request */
 		};
 		struct { /* what lies in a channel, or a WaitGroup; with is_shared: a channel */
 			__u64 giver; /* goroutine */

@@ -31,15 +31,6 @@ static __always_inline __u64 item_of(__u64 object)
 	return object | 1;
 }
 
-/* Has the request been answered, or has more been read behind it? */
-static __noinline bool is_over(struct event_cause *request)
-{
-	struct connection *c = connection_at(request->slot);
-
-	return !(request->flags & CAUSE_TAKEN) || !c || c->generation != request->generation ||
-	       c->direction != DIRECTION_INGRESS || c->run.end_seq != request->seq;
-}
-
 /* What a thread is at that has entered no context, if that is certain and not over. */
 static __noinline struct event_cause *request_at_hand(struct thread_state *thread)
 {

@@ -44,6 +44,15 @@ static __always_inline void routine_forget(__u64 address)
 	bpf_map_delete_elem(&routines, &key);
 }
 
+/* Has the request been answered, or has more been read behind it? */
+static __noinline bool is_over(struct event_cause *request)
+{
+	struct connection *c = bpf_map_lookup_elem(&connections, &request->slot);
+
+	return !(request->flags & CAUSE_TAKEN) || !c || c->generation != request->generation ||
+	       c->direction != DIRECTION_INGRESS || c->run.end_seq != request->seq;
+}
+
 /* The goroutine works on an item from now on: bpf/go_channel.h. */
 static __noinline void go_works(struct routine *routine, struct event_cause *request, bool is_sure)
 {

@@ -141,6 +141,8 @@ static __noinline struct thread_state *thread_classify(__u64 pid_tgid, __u32 epo
 		thread->context = thread->outer_context = thread->item = 0;
 		thread->runs_greenlets = 0;
 	}
+	if (s->ignores_tokio)
+		thread->task = 0;
 	return thread;
 }
 

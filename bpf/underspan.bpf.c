@@ -19,6 +19,7 @@
 #include "routine.h"
 #include "unit.h"
 #include "python.h"
+#include "tokio.h"
 #include "node.h"
 #include "cause.h"
 #include "connection.h"
@@ -54,6 +55,7 @@
 #include "uvloop.bpf.c"
 #include "greenlet.bpf.c"
 #include "java.bpf.c"
+#include "tokio.bpf.c"
 
 /* The probe-read helpers are for GPL-compatible programs only. */
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

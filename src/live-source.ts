@@ -58,6 +58,7 @@ const LIBRARY_TEXTS: Readonly<Record<LibraryReport['kind'], readonly [string, st
   greenlets: ['greenlets', 'followed'],
   'wake-ups': ['wake-ups of threads', 'followed'],
   requests: ['requests', 'followed'],
+  tokio: ['tasks of tokio', 'followed'],
 };
 
 /** All threads of this process; none if the mounted /proc is that of another pid namespace, where their ids are others'. */

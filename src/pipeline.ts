@@ -180,7 +180,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       limits: this.traceLimits,
       find: (slot, generation) => this.connections.find(slot, generation),
       mayHandOver: exchange => languageOf(exchange.service) === 'java',
-      isMultiplexed: exchange => MULTIPLEXED.has(languageOf(exchange.service)),
+      isMultiplexed: ({ service }) => MULTIPLEXED.has(languageOf(service)) || runsRustTasks(service),
       onHandOver: options.onHandOver,
     });
     this.correlator = new Correlator(this.#ids, this.traceLimits, new Propagation(options.propagators));
@@ -720,8 +720,17 @@ function serverEvidence({ parentEvidence }: Exchange): 'header' | 'sequence' | '
 }
 
 function languageOf(service: Service | null): string {
-  const language = service?.attributes.find(([key]) => key === 'telemetry.sdk.language')?.[1];
-  return typeof language === 'string' ? language : '';
+  return textOf(service, 'telemetry.sdk.language');
+}
+
+/** A Rust program whose threads run tasks by turns, whether or not these can be followed (src/discovery/tokio-tasks.ts). */
+function runsRustTasks(service: Service | null): boolean {
+  return languageOf(service) === 'rust' && textOf(service, 'process.runtime.name') !== '';
+}
+
+function textOf(service: Service | null, attribute: string): string {
+  const text = service?.attributes.find(([key]) => key === attribute)?.[1];
+  return typeof text === 'string' ? text : '';
 }
 
 function roleName(role: number): 'client' | 'server' | 'unknown' {

@@ -160,6 +160,7 @@ const PROBED = {
   greenlets: ['greenlets', 'are followed'],
   'wake-ups': ['wake-ups of threads', 'are followed'],
   requests: ['requests', 'are followed'],
+  tokio: ['tasks of tokio', 'are followed'],
 } as const;
 const OUTSIDE = 'encrypted connections are seen from outside only';
 const SAID: Readonly<Record<string, string>> = {

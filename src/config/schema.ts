@@ -141,7 +141,7 @@ export const CONFIG_SCHEMA = {
           default: 50000,
           min: 0,
           max: 1_000_000_000,
-          help: 'Steps a second on one CPU that programs may take where these are followed: values that go through channels of Go, or queues of Python, steps of asyncio tasks, switches of greenlets, requests that nginx goes on with. Each costs the program some 3 us. Beyond that they are followed no more, and their calls have a parent only where little is going on; 0: never followed.',
+          help: 'Steps a second on one CPU that programs may take where these are followed: values that go through channels of Go, or queues of Python, steps of asyncio tasks, switches of greenlets, requests that nginx goes on with, turns of tasks of tokio. Each costs the program some 3 us. Beyond that they are followed no more, and their calls have a parent only where little is going on; 0: never followed.',
         },
         drain_interval_ms: {
           type: 'integer',

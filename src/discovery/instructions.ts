@@ -241,6 +241,49 @@ export function entrySiteOf(code: Uint8Array, architecture: Architecture, hasRet
   return -1;
 }
 
+const RDI = 7;
+
+/** May an instruction change the register of a C function's first argument? What is not known may. */
+function changesFirst(code: Uint8Array, from: number): boolean {
+  let at = from;
+  while (code[at] === 0x66 || code[at] === 0x2e || code[at] === 0xf0) at++; // operand size, cs, lock
+  let rex = 0;
+  if (((code[at] as number) & 0xf0) === 0x40) rex = code[at++] as number;
+  const opcode = code[at] as number;
+  const [second, modrm] =
+    opcode === 0x0f ? [code[at + 1] as number, code[at + 2] as number] : [0, code[at + 1] as number];
+  const reg = ((modrm >> 3) & 7) + ((rex & 4) << 1);
+  const rm = (modrm & 7) + ((rex & 1) << 3);
+  const isMemory = modrm >> 6 !== 3;
+  if (second === 0x1f) return false; // nop
+  if (second === 0xb1) return !isMemory && rm === RDI; // cmpxchg
+  if (second === 0xc1) return reg === RDI || (!isMemory && rm === RDI); // xadd
+  if (second >= 0x90 && second <= 0x9f) return !isMemory && rm === RDI; // setcc
+  if (second !== 0) return true;
+  if (opcode === 0xa8 || opcode === 0xa9 || opcode === 0x84 || opcode === 0x85) return false; // test
+  if (opcode >= 0x38 && opcode <= 0x3d) return false; // cmp
+  if (opcode === 0x8b || opcode === 0x8d || opcode === 0x33 || opcode === 0x2b || opcode === 0x03) return reg === RDI;
+  if (opcode === 0x80 || opcode === 0x81 || opcode === 0x83) return !isMemory && rm === RDI;
+  if (opcode === 0x89 || opcode === 0x31 || opcode === 0x21 || opcode === 0x09 || opcode === 0x01)
+    return !isMemory && rm === RDI;
+  if (opcode === 0xc1 || opcode === 0xd1 || opcode === 0xf6 || opcode === 0xf7) return !isMemory && rm === RDI;
+  if (opcode >= 0xb8 && opcode <= 0xbf) return (opcode & 7) + ((rex & 1) << 3) === RDI; // mov immediate
+  return true;
+}
+
+/** The like for programs that read nothing but the first argument, through more of what compilers put before. */
+export function firstArgumentSiteOf(code: Uint8Array, architecture: Architecture): number {
+  if (architecture === 'arm64') return 0;
+  for (let at = 0, count = 0; at < code.length && count < 12; count++) {
+    const bytes = instructionBytes(code, at);
+    if (bytes === UNKNOWN) return -1;
+    if (isEmulated(code, at)) return at;
+    if (changesFirst(code, at)) return -1;
+    at += bytes;
+  }
+  return -1;
+}
+
 /** The first instruction of a function that the kernel emulates, up to where it may first turn off; -1 if there is none. */
 export function emulatedSiteOf(code: Uint8Array, architecture: Architecture): number {
   if (architecture === 'arm64') return 0;

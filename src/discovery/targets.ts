@@ -15,6 +15,7 @@ import { executorPlaces, QUEUE_MODULE, queuePlaces } from './python-queues.js';
 import { TASK_SYMBOLS, taskPlaces } from './python-tasks.js';
 import { rustlsPlaces } from './rustls.js';
 import { ALL_SYMBOLS, BUFFER_PROBE, type LibraryProbe, TLS_LIBRARIES } from './tls-libraries.js';
+import { tokioPlaces } from './tokio-tasks.js';
 
 export interface Attachment {
   readonly program: string;
@@ -39,6 +40,7 @@ export interface Target {
     | 'greenlets'
     | 'wake-ups'
     | 'requests'
+    | 'tokio'
     | 'buffer';
   readonly library: string;
   readonly attachments: readonly Attachment[];
@@ -84,6 +86,7 @@ export function targetsIn(executable: Executable): readonly Target[] {
     ...executorsIn(executable, symbols),
     ...greenletsIn(executable, symbols),
     ...wakeUpsIn(executable, symbols),
+    ...tokioIn(executable),
   ];
 }
 
@@ -243,6 +246,13 @@ function wakeUpsIn(executable: Executable, symbols: Symbols): readonly Target[] 
   const isRefused = typeof places === 'string';
   const attachments = isRefused ? [] : places;
   return [{ kind: 'wake-ups', library: 'Java', attachments, detail: isRefused ? places : '' }];
+}
+
+function tokioIn(executable: Executable): readonly Target[] {
+  const places = tokioPlaces(executable, ARCHITECTURE);
+  if (places === null) return [];
+  const isRefused = typeof places === 'string';
+  return [{ kind: 'tokio', library: 'Rust', attachments: isRefused ? [] : places, detail: isRefused ? places : '' }];
 }
 
 function executorsIn(executable: Executable, symbols: Symbols): readonly Target[] {

@@ -47,6 +47,8 @@ export interface ProcessFacts {
   readonly netns: number;
   /** `telemetry.sdk.language` of the program, '' unknown or without a value in the conventions. */
   readonly language: string;
+  /** What runs its tasks, of a program in Rust; '' unknown, or of another language. */
+  readonly runtimeName: string;
   /** Name that the program gives (service-name.ts), '' until it has been worked out. */
   readonly program: string;
 }
@@ -71,6 +73,7 @@ export function unknownFacts(pid: number): ProcessFacts {
     pod: null,
     netns: 0,
     language: '',
+    runtimeName: '',
     program: '',
   };
 }

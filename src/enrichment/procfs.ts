@@ -45,6 +45,11 @@ export class ProcfsSource implements ProcessFactsSource {
     const exePath = this.reader.link(`${directory}/exe`).replace(/ \(deleted\)$/, '');
     const exeName = exePath.slice(exePath.lastIndexOf('/') + 1).replace(/^memfd:/, '') || stat.comm;
     const cgroup = parseCgroup(this.reader.text(`${directory}/cgroup`, 16384) ?? '');
+    const known = runtimeOf(exeName)?.language ?? '';
+    const { language, runtimeName } =
+      known !== '' || exePath === ''
+        ? { language: known, runtimeName: '' }
+        : this.#languages.detect(`${directory}/exe`);
     const uid = parseUid(this.reader.text(`${directory}/status`, 8192) ?? '');
     return {
       pid,
@@ -61,7 +66,8 @@ export class ProcfsSource implements ProcessFactsSource {
       containerId: cgroup.containerId,
       pod: cgroup.podUid === '' ? null : (this.#pods?.find(cgroup.containerId) ?? null),
       netns: parseNamespace(this.reader.link(`${directory}/ns/net`)),
-      language: runtimeOf(exeName)?.language || (exePath === '' ? '' : this.#languages.detect(`${directory}/exe`)),
+      language,
+      runtimeName,
       program: '',
     };
   }

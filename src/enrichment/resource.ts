@@ -61,7 +61,7 @@ function setProcess(attributes: AttributeList, facts: ProcessFacts, keepArgs: bo
   attributes.set('process.owner', facts.owner);
   attributes.set(
     'process.runtime.name',
-    runtimeOf(facts.exeName)?.runtimeName ?? (facts.language === 'go' ? 'go' : ''),
+    runtimeOf(facts.exeName)?.runtimeName ?? (facts.language === 'go' ? 'go' : facts.runtimeName),
   );
 }
 

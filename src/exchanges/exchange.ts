@@ -238,6 +238,8 @@ export class Exchange {
   /** CLIENT: and it waits for the response; or has had a thread of the client's do so. */
   declare isAwaited: boolean;
   declare isPassed: boolean;
+  /** Of a request that a task of tokio serves: numbers of wakings for which a call has been made; null: none has. */
+  wakings: number[] | null = null;
   /** No other request was being served when it was sent. */
   declare isAlone: boolean;
   /** SERVER: the thread that gives the response was at it all the time. */

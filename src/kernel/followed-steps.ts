@@ -11,11 +11,21 @@ import {
   STAT_REQUEST_STEPS,
   STAT_TASK_STEPS,
   STAT_THREAD_PARKS,
+  STAT_TOKIO_STEPS,
 } from '../records/records.gen.js';
 import type { KernelFilter } from './kernel-filter.js';
 import type { Kernel } from './loader.js';
 
-export const STEP_KINDS = ['channels', 'tasks', 'greenlets', 'queues', 'promises', 'wake-ups', 'requests'] as const;
+export const STEP_KINDS = [
+  'channels',
+  'tasks',
+  'greenlets',
+  'queues',
+  'promises',
+  'wake-ups',
+  'requests',
+  'tokio',
+] as const;
 export type StepKind = (typeof STEP_KINDS)[number];
 
 interface Kind {
@@ -66,6 +76,14 @@ const KINDS: Readonly<Record<StepKind, Kind>> = {
     leaves: ['requests'],
     loss: 'calls that wait for a timer, a name or a lock have no parent',
   },
+  tokio: {
+    group: 'tokio tasks',
+    stat: STAT_TOKIO_STEPS,
+    name: 'tasks of tokio',
+    steps: 'turns a second are taken by them',
+    leaves: ['tokio'],
+    loss: 'their calls have no parent',
+  },
   tasks: {
     group: 'asyncio tasks',
     stat: STAT_TASK_STEPS,
@@ -93,7 +111,9 @@ const KINDS: Readonly<Record<StepKind, Kind>> = {
 };
 
 export interface FollowedStepsOptions {
-  readonly kernel: Pick<Kernel, 'detachGroup'> & { readonly filter: Pick<KernelFilter, 'ignoreItems' | 'ignoreTasks'> };
+  readonly kernel: Pick<Kernel, 'detachGroup'> & {
+    readonly filter: Pick<KernelFilter, 'ignoreItems' | 'ignoreTasks' | 'ignoreTokio'>;
+  };
   /** Steps a second on one CPU. */
   readonly limit: number;
   readonly onStopped: (kinds: readonly StepKind[], text: string) => void;
@@ -136,6 +156,7 @@ export class FollowedSteps {
     const { name, steps, leaves, loss } = KINDS[kind];
     for (const one of leaves) kernel.detachGroup(KINDS[one].group);
     if (leaves.includes('tasks')) kernel.filter.ignoreTasks();
+    if (leaves.includes('tokio')) kernel.filter.ignoreTokio();
     if (leaves.includes('queues')) kernel.filter.ignoreItems();
     const rate = `${Math.round(perSecond)} ${steps} on one CPU, ${limit} may (kernel.max_followed_steps)`;
     onStopped(leaves, `${name} are followed no more, ${loss}: ${rate}`);

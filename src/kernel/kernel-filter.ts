@@ -112,6 +112,12 @@ export class KernelFilter {
     this.bumpSelection();
   }
 
+  /** Nor does what task of tokio they were in: likewise. */
+  ignoreTokio(): void {
+    this.#settings[SETTINGS_OFFSETS.ignoresTokio / 4] = 1;
+    this.bumpSelection();
+  }
+
   /** Captured bytes of each run from its next change of direction on. */
   setHeadBytes(bytes: number): void {
     this.#settings[SETTINGS_OFFSETS.headBytes / 4] = bytes;

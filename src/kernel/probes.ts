@@ -325,6 +325,21 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
     loss: 'calls of Java that one thread hands to another are not joined with the request that caused them',
   },
   {
+    name: 'tokio tasks',
+    ways: [
+      way(
+        'uprobe',
+        ...['run', 'idle', 'polled', 'ended', 'wake', 'start', 'local'].map(name => ({
+          name: `tokio_${name}`,
+          isForFiles: true,
+        })),
+      ),
+    ],
+    isRequired: false,
+    isLate: true,
+    loss: 'calls of tasks of tokio (Rust) are not joined with the request that caused them',
+  },
+  {
     name: 'greenlets',
     ways: [
       way(

@@ -1774,7 +1774,7 @@ export class FrameReaderCursor {
 
 /** struct counters */
 export class CountersCursor {
-  static readonly SIZE = 272;
+  static readonly SIZE = 280;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1786,13 +1786,13 @@ export class CountersCursor {
   /** Offset of 17 elements. */
   readonly lossesOffset = 0;
 
-  /** Offset of 17 elements. */
+  /** Offset of 18 elements. */
   readonly statsOffset = 136;
 }
 
 /** struct settings */
 export class SettingsCursor {
-  static readonly SIZE = 40;
+  static readonly SIZE = 44;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1840,6 +1840,10 @@ export class SettingsCursor {
   get ignoresTasks(): number {
     return this.view.getUint32(this.at + 36, true);
   }
+
+  get ignoresTokio(): number {
+    return this.view.getUint32(this.at + 40, true);
+  }
 }
 
 export const SETTINGS_OFFSETS = {
@@ -1853,6 +1857,7 @@ export const SETTINGS_OFFSETS = {
   judgesExec: 28,
   ignoresItems: 32,
   ignoresTasks: 36,
+  ignoresTokio: 40,
 } as const;
 
 export const EVENT_DATA = 1;
@@ -2090,7 +2095,8 @@ export const STAT_GREENLET_SWITCHES = 13;
 export const STAT_PROMISES = 14;
 export const STAT_THREAD_PARKS = 15;
 export const STAT_REQUEST_STEPS = 16;
-export const STAT_COUNT = 17;
+export const STAT_TOKIO_STEPS = 17;
+export const STAT_COUNT = 18;
 /** Names of enum event_stat, without prefix. */
 export const EVENT_STAT_NAMES: Readonly<Record<number, string>> = {
   0: 'calls',
@@ -2110,7 +2116,8 @@ export const EVENT_STAT_NAMES: Readonly<Record<number, string>> = {
   14: 'promises',
   15: 'thread_parks',
   16: 'request_steps',
-  17: 'count',
+  17: 'tokio_steps',
+  18: 'count',
 };
 
 /** Where the fields of the records lie: written into recordings. */

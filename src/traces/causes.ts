@@ -69,6 +69,8 @@ const CAUSE_CERTAIN = CAUSE_GUARDED | CAUSE_SOLE;
 const SHARED = CAUSE_SHARED | CAUSE_GUARDED;
 /** Of a thread that another one has set to work. */
 const HANDED = CAUSE_CAME | CAUSE_INHERITED;
+/** Of one that runs tasks of tokio. */
+const TOKIO = CAUSE_TASK | CAUSE_CAME;
 const LOOP_AT = CAUSE_LOOPS | CAUSE_TAKEN | CAUSE_GUARDED;
 /** What is sent was made when the loop was at that: it cannot have been put off before. */
 const MADE = CAUSE_RESUMED | CAUSE_SOLE;
@@ -77,6 +79,8 @@ const DIRECT = CAUSE_DIRECT | CAUSE_GUARDED;
 /** Calls of one request that become its children: a request that lasts for ever (a subscription) makes no endless trace. */
 const MAX_CALLS = 1024;
 const MAX_CLOSED = 1024;
+/** Of one request that brought about calls. */
+const MAX_WAKINGS = 256;
 /** Calls of a connection that are kept. */
 const MAX_RESPONDED = 64;
 /** A call waits for its request's response this long at most to become its child. */
@@ -356,6 +360,10 @@ export class Causes {
       this.#setCause(exchange, this.#requestOf(this.#request) ?? (isFirst ? connection.connectFor : null), 'task');
       return;
     }
+    if ((flags & TOKIO) === TOKIO) {
+      this.#findOfTokio(exchange, work);
+      return;
+    }
     if ((flags & (CAUSE_TASK | CAUSE_TAKEN)) === CAUSE_TASK) {
       // A task that is at nobody's request, or at several: what the loop's thread is at, is not what the task is at.
       work.hasOrphans = true;
@@ -409,6 +417,15 @@ export class Causes {
     const asker = isFirst ? connection.askedFor : this.#requestOf(this.#request);
     if (asker !== null) this.#setCause(exchange, asker, 'thread');
     else if ((this.#request.flags & CAUSE_TAKEN) === 0) exchange.askedFromUs = this.#request.generation;
+  }
+
+  /** Whom the task that sends was set to work for; whether that is true shows when the response has been taken. */
+  #findOfTokio(exchange: Exchange, work: ProcessWork): void {
+    const request = this.#requestOf(this.#request);
+    work.noteCall(exchange.peerCalls as CallCount, false);
+    if (request === null || !mayCallFor(request, this.#request.flags >>> CAUSE_START_SHIFT)) return;
+    this.#setCause(exchange, request, 'task');
+    exchange.isHanded = exchange.cause !== null;
   }
 
   /** The request that the task was set to work by, or that it was started for. */
@@ -606,6 +623,11 @@ export class Causes {
   #judgeThread(connection: Connection, request: Exchange, work: ProcessWork): void {
     const { flags } = this.#request;
     if ((flags & (CAUSE_ROUTINE | CAUSE_TOLD)) !== 0) return;
+    if ((flags & TOKIO) === TOKIO) {
+      request.isOneAtATime = request.isOwnAnswer = this.#requestOf(this.#request) === request;
+      this.#claims.refuse(request);
+      return;
+    }
     if ((flags & CAUSE_TASK) !== 0) {
       if (this.#requestOf(this.#request) === request) this.#judgeTask(request, flags);
       else {
@@ -720,6 +742,15 @@ function isBehind(connection: Connection, seq: number, start: number): boolean {
 /** The request that the loop is at when it has taken the response of this call. */
 function requestAt({ cause, supposed, amid }: Exchange): Exchange | null {
   return cause ?? supposed?.request ?? amid;
+}
+
+/** Has the waking of that number (0: none was needed) brought about no call so far? */
+function mayCallFor(request: Exchange, waking: number): boolean {
+  if (waking === 0) return true;
+  request.wakings ??= [];
+  if (request.wakings.length >= MAX_WAKINGS || request.wakings.includes(waking)) return false;
+  request.wakings.push(waking);
+  return true;
 }
 
 /** Is it for a request that is being served? */

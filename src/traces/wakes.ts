@@ -65,12 +65,14 @@ export class Wakes {
     if (call === undefined) return;
     if (request !== null && request === call.asker) call.isAskerWoken = true;
     if (request === null || (call.request !== null && call.request !== request)) {
+      if (isOfTask(client) && !call.isStray) call.askers.noteWoken(false);
       call.isStray = true;
       return;
     }
     if (call.request !== null) return;
     call.request = request;
     call.overNs = 0;
+    if (isOfTask(client) && request !== call.asker) call.askers.noteWoken(false);
     const { requestFirstNs } = client;
     const isAfter = requestFirstNs > request.requestTakenNs && requestFirstNs > wokenNs;
     const waitsSinceUs = (Math.floor(parkedNs / 1000) - client.askedFromUs) % MICROS;
@@ -97,6 +99,10 @@ export class Wakes {
     this.#calls.delete(client);
     client.trace.waiting--;
     const { asker, askers, request, isStray, isInTime } = call;
+    if (isOfTask(client)) {
+      this.#decideOfTask(client, call);
+      return;
+    }
     if (!client.isAsked) askers.noteAwaited(request !== null);
     if (isStray || (asker !== null && request !== null)) askers.noteWoken(!isStray && request === asker && isInTime);
     if (client.isAsked) {
@@ -122,6 +128,19 @@ export class Wakes {
     client.causeGrade = 'thread';
     this.#adopt(client, request, 'thread');
   }
+
+  /** Both are known of a task. Where requests do each other's jobs, responses wake others than those that have asked, too. */
+  #decideOfTask(client: Exchange, { asker, askers, request, isStray, isInTime }: HandedCall): void {
+    const isIts = request !== null && request === asker && isInTime && !isStray;
+    if (isIts) askers.noteWoken(true);
+    const isBelieved = isIts && request.isOneAtATime && !askers.areDoubted;
+    this.#adopt(client, isBelieved ? request : null, isBelieved ? 'task' : 'none');
+  }
+}
+
+/** Of a task of tokio (bpf/tokio.h), not of a thread of Java. */
+function isOfTask({ causeGrade }: Exchange): boolean {
+  return causeGrade === 'task';
 }
 
 /** Whoever waits for a call answers after that. */

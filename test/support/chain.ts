@@ -2,7 +2,7 @@
 // (/c/7 calls /c/7.1, /c/7.2 ...), so every span's right parent is known from its path alone, which Underspan never looks at
 // for that. In: which links, and how they call. Out: running services, load, and a judgement of the spans.
 import { randomUUID } from 'node:crypto';
-import { chmodSync, copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { Child, freePort, isListening, processTree, runCommand, temporaryDirectory, until } from './processes.js';
@@ -37,6 +37,8 @@ export type LinkKind =
   | 'leaders'
   | 'program'
   | 'native'
+  | 'rust'
+  | 'actix'
   | ProxyKind;
 
 export interface LinkOptions {
@@ -68,6 +70,7 @@ const VIRTUAL_SINCE = 21;
 /** By source and flags of the build. */
 const nativeBinaries = new Map<string, Promise<string>>();
 const goBinaries = new Map<string, Promise<string>>();
+let rustBinaries: Promise<string> | null = null;
 let javaClasses: Promise<string> | null = null;
 /** Of Java with libraries, by folder. */
 const jvmClasses = new Map<string, Promise<string>>();
@@ -106,6 +109,33 @@ async function compileNative(source: string, libraries: string): Promise<string>
   const build = await runCommand(compiler, args, { timeoutMs: 240_000 });
   if (build.exitCode !== 0) throw new Error(`${compiler} failed: ${build.describe()}`);
   return binary;
+}
+
+/** With crates that cargo fetches; the folder of its binaries, and of the same without symbols below `stripped`. */
+async function compileRust(): Promise<string> {
+  const target = path.resolve('build/services/chain-rust');
+  const manifest = path.join(SERVICES, 'rust', 'Cargo.toml');
+  const build = await runCommand('cargo', ['build', '--release', '--locked', '--manifest-path', manifest], {
+    env: { CARGO_TARGET_DIR: target },
+    timeoutMs: 900_000,
+  });
+  if (build.exitCode !== 0) throw new Error(`cargo build failed: ${build.describe()}`);
+  const binaries = path.join(target, 'release');
+  const stripped = path.join(binaries, 'stripped');
+  mkdirSync(stripped, { recursive: true });
+  for (const name of ['tokio-link', 'actix-link']) {
+    // As packages of Debian are: without the compiler's name, too.
+    const args = [
+      '--strip-all',
+      '--remove-section=.comment',
+      '-o',
+      path.join(stripped, name),
+      path.join(binaries, name),
+    ];
+    const strip = await runCommand('strip', args, { timeoutMs: 60_000 });
+    if (strip.exitCode !== 0) throw new Error(`strip failed: ${strip.describe()}`);
+  }
+  return binaries;
 }
 
 async function compileJava(): Promise<string> {
@@ -203,6 +233,10 @@ async function commandOf(
       return [await goBinary('go.go', options.BUILD ?? ''), []];
     case 'hands':
       return [await goBinary('go_hands.go', ''), []];
+    case 'rust':
+    case 'actix':
+      rustBinaries ??= compileRust();
+      return [path.join(await rustBinaries, options.STRIPPED ?? '', kind === 'rust' ? 'tokio-link' : 'actix-link'), []];
     case 'java':
       javaClasses ??= compileJava();
       return ['java', ['-Xmx128m', '-cp', await javaClasses, 'Chain']];

@@ -654,6 +654,62 @@ export const SCENARIOS: readonly Scenario[] = [
     concurrency: ALL,
     requests: 100,
   },
+  ...(
+    [
+      ['axum and reqwest', ALL, {}],
+      ['axum and reqwest, one thread', ALL, { RUNTIME: 'current' }],
+      ['axum and reqwest, stripped', ALL, { STRIPPED: 'stripped' }],
+      ['axum and reqwest, one thread, stripped', ALL, { RUNTIME: 'current', STRIPPED: 'stripped' }],
+      ['hyper, a connection for each call', ALL, { SERVER: 'hyper', CLIENT: 'hyper' }],
+      ['hyper, a connection for each call, stripped', ALL, { SERVER: 'hyper', CLIENT: 'hyper', STRIPPED: 'stripped' }],
+      ['calls at once in one task', ALL, { MODE: 'join' }],
+      ['a task for each call', ALL, { MODE: 'spawn' }],
+      ['sleeps before the calls', ALL, { THINK_MS: '5' }],
+      ['ureq on threads that may block', ALL, { CLIENT: 'ureq' }],
+      ['ureq on threads that may block, stripped', ALL, { CLIENT: 'ureq', STRIPPED: 'stripped' }],
+      ['calls after the response', [1, 10], { MODE: 'late' }],
+      ['workers behind a channel', ALL, { MODE: 'queue' }],
+      [
+        'workers behind a channel, one thread, stripped',
+        ALL,
+        { MODE: 'queue', RUNTIME: 'current', STRIPPED: 'stripped' },
+      ],
+      ['workers that the first request starts', ALL, { MODE: 'first' }],
+      ['workers that take the latest job', ALL, { MODE: 'stack' }],
+      ['a task that calls by itself', ALL, { CLIENT: 'raw' }],
+      ['a worker that answers when it has made the next call', ALL, { MODE: 'delay' }],
+      ['a worker that answers when it has called for several', ALL, { MODE: 'batch' }],
+      ['a task that writes for everybody', ALL, { MODE: 'actor' }],
+      ['a semaphore of two', ALL, { MODE: 'limit' }],
+      ['a lock', ALL, { MODE: 'lock' }],
+      ['a pool of two connections', ALL, { MODE: 'pool' }],
+      [
+        'a pool of two connections, one thread, stripped',
+        ALL,
+        { MODE: 'pool', RUNTIME: 'current', STRIPPED: 'stripped' },
+      ],
+      ['calls of its own from a timer', [1, 10], { TICK_MS: '2' }],
+      ['calls of its own from a timer, one thread', [1, 10], { TICK_MS: '2', RUNTIME: 'current' }],
+    ] as const
+  ).map(([what, concurrency, env]) => ({
+    name: `rust, ${what}`,
+    links: { leaf: LEAF, rust: { kind: 'rust' as const, calls: ['leaf', 'leaf'], env } },
+    concurrency,
+    requests: 100,
+  })),
+  ...(
+    [
+      ['actix-web and awc, two threads', { THREADS: '2' }],
+      ['actix-web and awc, one thread', { THREADS: '1' }],
+      ['actix-web and awc, calls at once', { MODE: 'join' }],
+      ['actix-web and awc, stripped', { STRIPPED: 'stripped' }],
+    ] as const
+  ).map(([what, env]) => ({
+    name: `rust, ${what}`,
+    links: { leaf: LEAF, rust: { kind: 'actix' as const, calls: ['leaf', 'leaf'], env } },
+    concurrency: ALL,
+    requests: 100,
+  })),
   {
     name: 'the long chain',
     links: {

@@ -52,6 +52,7 @@ test('a process is read from the files of its folder', context => {
     pod: null,
     netns: 4026531999,
     language: 'python',
+    runtimeName: '',
     program: '',
   });
   assert.deepEqual(source.pids(), [42]);

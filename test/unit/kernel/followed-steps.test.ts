@@ -11,6 +11,7 @@ import {
   STAT_REQUEST_STEPS,
   STAT_TASK_STEPS,
   STAT_THREAD_PARKS,
+  STAT_TOKIO_STEPS,
 } from '../../../src/records/records.gen.js';
 
 const SECOND = 1e9;
@@ -23,6 +24,7 @@ const STATS = {
   promises: STAT_PROMISES,
   'wake-ups': STAT_THREAD_PARKS,
   requests: STAT_REQUEST_STEPS,
+  tokio: STAT_TOKIO_STEPS,
 } as const;
 
 /** What is done when so many steps have been counted, of each kind on each CPU. */
@@ -30,7 +32,11 @@ function follow(limit: number) {
   const done: string[] = [];
   const kernel = {
     detachGroup: (name: string) => done.push(`detach ${name}`),
-    filter: { ignoreItems: () => done.push('ignore items'), ignoreTasks: () => done.push('ignore tasks') },
+    filter: {
+      ignoreItems: () => done.push('ignore items'),
+      ignoreTasks: () => done.push('ignore tasks'),
+      ignoreTokio: () => done.push('ignore tokio'),
+    },
   };
   const onStopped = (kinds: readonly StepKind[], text: string): void => void done.push(`${kinds}: ${text}`);
   const followed = new FollowedSteps({ kernel, limit, onStopped }, 100 * SECOND);
@@ -56,6 +62,15 @@ test('wake-ups of threads of Java are left by themselves', () => {
   assert.deepEqual(look({ 'wake-ups': [1001], tasks: [10] }, 1), [
     'detach java wake-ups',
     'wake-ups: wake-ups of Java are followed no more, calls below work that they hand over have no parent: 1001 waits a second are begun by its threads on one CPU, 1000 may (kernel.max_followed_steps)',
+  ]);
+});
+
+test('tasks of tokio are left by themselves, and what threads were in is believed no more', () => {
+  const look = follow(1000);
+  assert.deepEqual(look({ tokio: [1001], tasks: [10] }, 1), [
+    'detach tokio tasks',
+    'ignore tokio',
+    'tokio: tasks of tokio are followed no more, their calls have no parent: 1001 turns a second are taken by them on one CPU, 1000 may (kernel.max_followed_steps)',
   ]);
 });
 
