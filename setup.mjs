@@ -91,6 +91,12 @@ const BACKENDS = [
 ];
 const TRACES = [
   ...TEST,
+  { has: 'c++', packages: ['g++'] },
+  { has: '/usr/include/boost/asio.hpp', packages: ['libboost-dev'] },
+  { has: '/usr/include/microhttpd.h', packages: ['libmicrohttpd-dev'] },
+  { has: '/usr/include/x86_64-linux-gnu/curl/curl.h', packages: ['libcurl4-openssl-dev'] },
+  { has: 'escript', packages: ['erlang-base'] },
+  { has: '/usr/share/doc/erlang-inets', packages: ['erlang-inets'] },
   { has: 'starman', packages: ['starman'] },
   { has: 'twiggy', packages: ['twiggy'] },
   { has: '/usr/share/doc/libanyevent-http-perl', packages: ['libanyevent-http-perl'] },

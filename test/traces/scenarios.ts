@@ -17,6 +17,7 @@ export interface Scenario {
 const LEAF: LinkOptions = { kind: 'go', env: { THINK_MS: '2' } };
 /** Its answers overtake each other. */
 const SPREAD: LinkOptions = { kind: 'go', env: { THINK_MS: '2', SPREAD_MS: '8' } };
+const LIBRARIES: Readonly<Record<string, string>> = { 'microhttpd.c': '-lmicrohttpd -lcurl' };
 const ALL = [1, 10, 50];
 const think = { THINK_MS: '5' };
 
@@ -269,6 +270,11 @@ export const SCENARIOS: readonly Scenario[] = [
     ['a loop that does the latest first', 'loop.c', 'reverse', ALL],
     ['a loop, each step prepared by other threads', 'loop.c', 'posts', ALL],
     ['a loop by select', 'loop.c', 'select', ALL],
+    ['Boost.Asio', 'asio.cpp', '', ALL],
+    ['Boost.Asio, calls prepared by other threads', 'asio.cpp', 'pool', ALL],
+    ['libmicrohttpd, a thread for a connection', 'microhttpd.c', 'connection', ALL],
+    ['libmicrohttpd, loops on four threads', 'microhttpd.c', 'epoll', ALL],
+    ['libmicrohttpd, one thread that calls for all', 'microhttpd.c', 'multi', ALL],
     ['threads, one for a request', 'stages.c', 'blocking', ALL],
     ['threads that do the next step of any request', 'stages.c', 'stages', ALL],
     ['threads that do the latest step of any request', 'stages.c', 'latest', ALL],
@@ -280,7 +286,7 @@ export const SCENARIOS: readonly Scenario[] = [
       native: {
         kind: 'native' as const,
         calls: ['leaf', 'leaf'],
-        env: { SOURCE, MODE, SPIN: '300' } as Record<string, string>,
+        env: { SOURCE, MODE, LIBRARIES: LIBRARIES[SOURCE as string] ?? '', SPIN: '300' } as Record<string, string>,
       },
     },
     concurrency: concurrency as readonly number[],
@@ -299,6 +305,7 @@ export const SCENARIOS: readonly Scenario[] = [
     ['Ruby, async, a pool of two connections', 'ruby @SERVICES@/ruby_link.rb', { SERVER: 'async', SOCKETS: '2' }],
     ['Ruby, Unicorn', 'unicorn -l 127.0.0.1:@PORT@ @SERVICES@/rack_link.ru', {}],
     ['Ruby, Thin with threads', 'thin -R @SERVICES@/rack_link.ru -a 127.0.0.1 -p @PORT@ --threaded start', {}],
+    ['Erlang, httpc', 'escript @SERVICES@/link.erl', {}],
     [
       'PHP, its own server, calls at once',
       'php -S 127.0.0.1:@PORT@ @SERVICES@/multi.php',

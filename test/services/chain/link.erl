@@ -1,8 +1,9 @@
+#!/usr/bin/env escript
 %% A link of a chain, see node.mjs, for Erlang: a process for each connection, calls by httpc, whose processes share a pool of connections. SOCKETS: its size.
 -module(link).
--export([main/0]).
+-export([main/1]).
 
-main() ->
+main(_) ->
     {ok, _} = application:ensure_all_started(inets),
     Most = list_to_integer(os:getenv("SOCKETS", "100")),
     ok = httpc:set_options([{max_sessions, Most}, {max_keep_alive_length, 0}, {max_pipeline_length, 0}, {pipeline_timeout, 0}]),
