@@ -3,9 +3,9 @@
 // the one that serves it was woken, nobody else was, and that one had set the thread to work, or, if that is not known, began to wait
 // when that was done; and if the program's calls have shown that responses wake those that have asked for them, or no other
 // request is served and nothing speaks against it. Where permits or locks are waited for, or one call is made for several, others are woken.
-// A call for which the request's own thread has taken the connection out of a pool, or a thread of the client's that it has set to work
-// for that, is the request's if its response comes before that one's and wakes that thread; or, if that thread is known to wait for it, or
-// responses have woken those who had asked for them, if nobody else is woken.
+// A call for which the request's own thread has taken the connection out of a pool is the request's if its response comes before that
+// one's and wakes that thread; or, if that thread is known to wait for it, if nobody else is woken. One for which a thread of the client's
+// has done so that was set to work is the request's of who had set it to work, if its response wakes that one's thread and nobody else's.
 import type { Exchange } from '../exchanges/exchange.js';
 import type { Askers } from './askers.js';
 import type { Adopt } from './claims.js';
@@ -105,9 +105,13 @@ export class Wakes {
     }
     if (!client.isAsked) askers.noteAwaited(request !== null);
     if (isStray || (asker !== null && request !== null)) askers.noteWoken(!isStray && request === asker && isInTime);
+    if (client.isPassed) {
+      const isAgreed = request !== null && request === asker && isInTime && !isStray && askers.wakeFirst;
+      this.#settle(client, isAgreed && isAnsweredFirst(client, asker) ? asker : null);
+      return;
+    }
     if (client.isAsked) {
-      const isBelieved = client.isAwaited || (client.isPassed && askers.wakeFirst);
-      const isOthers = !isBelieved || request !== null || isStray;
+      const isOthers = !client.isAwaited || request !== null || isStray;
       const isIts = (call.isAskerWoken || !isOthers) && isAnsweredFirst(client, asker);
       this.#settle(client, isIts ? asker : null);
       return;

@@ -604,6 +604,16 @@ export const SCENARIOS: readonly Scenario[] = [
     requests: 100,
     before: 40,
   })),
+  ...['url', 'jdk', 'jdk-async'].map(CLIENT => ({
+    name: `java, virtual threads, ${CLIENT}`,
+    links: {
+      leaf: LEAF,
+      java: { kind: 'jvm' as const, calls: ['leaf', 'leaf'], env: { SERVER: 'tomcat', CLIENT, VIRTUAL: '1' } },
+    },
+    concurrency: ALL,
+    requests: 100,
+    before: 40,
+  })),
   ...[
     ['RestClient', {}],
     ['RestClient, in a pool of its own', { MODE: 'submit' }],

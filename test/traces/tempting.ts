@@ -27,6 +27,7 @@ export const TEMPTING: Readonly<Record<string, readonly string[]>> = {
     'uvloop, a worker that answers when it has called for several',
     'asyncio, a worker that answers when it has called for several',
     'java, a call for several requests',
+    'java, a call that two requests share',
     'go, workers that collect items',
     'go, workers that answer for several at once',
     'go, a call for each five items',
@@ -49,6 +50,9 @@ export const TEMPTING: Readonly<Record<string, readonly string[]>> = {
     'node, a queue of ten that a slow timer uses, too',
     'java, permits that not all wait for',
     'java, permits that nobody waits for',
+    'java, calls that the next one sends',
+    'java, calls that the next one has sent',
+    'java, jobs of which the latest is taken first',
   ],
   'a worker or a timer of the program calls for whom it likes': [
     'nginx with Lua, calls that a timer makes',
