@@ -17,6 +17,7 @@ export const TEMPTING: Readonly<Record<string, readonly string[]>> = {
     'Ruby, WEBrick, a call after the response',
     'java, a call after the response, and calls of its own',
     'go, workers that call after the answer',
+    'rust, calls after the response',
   ],
   'one call is for several requests, or its answer comes with others': [
     'node, a call for several requests, from a timer',
@@ -31,6 +32,7 @@ export const TEMPTING: Readonly<Record<string, readonly string[]>> = {
     'go, workers that collect items',
     'go, workers that answer for several at once',
     'go, a call for each five items',
+    'rust, a worker that answers when it has called for several',
   ],
   'a queue, a lock or a pool of the program decides whose call is next': [
     'node, a pool of two connections that its timer uses, too',
@@ -89,5 +91,8 @@ export const TEMPTING: Readonly<Record<string, readonly string[]>> = {
     'go, workers that answer each second time in another order',
     'go, a dispatcher that gives the latest first',
     'go, a channel that only wakes',
+    'rust, workers that the first request starts',
+    'rust, workers that take the latest job',
+    'rust, a worker that answers when it has made the next call',
   ],
 };

@@ -8,7 +8,9 @@ import {
   CAUSE_INHERITED,
   CAUSE_RESUMED,
   CAUSE_SOLE,
+  CAUSE_START_SHIFT,
   CAUSE_TAKEN,
+  CAUSE_TASK,
   WORK_RETURNED,
   WORK_STRAYED,
 } from '../../../src/records/records.gen.js';
@@ -316,6 +318,41 @@ test("what a client's thread asks for that a request's has set to work is for th
     expected.push(at > 6 && at < 9 ? `/${at}.1 < /${at} (thread)` : `/${at}.1`);
   }
   assert.deepEqual(parents(harness.finish()), expected.sort());
+});
+
+test('a call that a task of tokio was woken for is for the request whose task its response wakes, alone, and once for each waking', () => {
+  const TASK = CAUSE_TASK | CAUSE_CAME;
+  for (const [what, expected] of [
+    ['both agree', ['/x < /a (task)']],
+    ['another one is woken', ['/x']],
+    ['two are woken', ['/x']],
+    ['nobody is woken', ['/x']],
+    ['nobody has woken it', ['/x']],
+    ['the same waking again', ['/x < /a (task)', '/y']],
+    ['two wakings', ['/x < /a (task)', '/y < /a (task)']],
+    ['another task answers', ['/x']],
+  ] as const) {
+    const { harness, selector, pooled, first, second, call, by } = javaThreads();
+    const { tape } = harness;
+    first.read(ask('/a'));
+    second.read(ask('/b'));
+    for (const tid of [1, 2]) tape.thread(tid).request.flags |= TASK;
+    const make = (path: string, waking: number): void => {
+      const flags = what === 'nobody has woken it' ? TASK : TASK | CAUSE_TAKEN | (waking << CAUSE_START_SHIFT);
+      pooled.request = { ...tape.thread(1).request, flags };
+      by(call, 3).wrote(ask(path));
+      by(call, 4).read(responseText(200));
+      if (what !== 'another one is woken' && what !== 'nobody is woken') tape.woken(PID, 1, selector, 0);
+      if (what === 'another one is woken' || what === 'two are woken') tape.woken(PID, 2, selector, 0);
+    };
+    make('/x', 1);
+    if (what === 'the same waking again') make('/y', 1);
+    if (what === 'two wakings') make('/y', 2);
+    if (what === 'another task answers') tape.thread(1).request = { ...tape.thread(2).request };
+    first.wrote(responseText(200));
+    second.wrote(responseText(200));
+    assert.deepEqual(parents(harness.finish()), [...expected], what);
+  }
 });
 
 test('a request that was answered causes nothing any more', () => {
