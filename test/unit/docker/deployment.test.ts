@@ -340,7 +340,10 @@ describe('systemd', () => {
       encoding: 'utf8',
     });
     rmSync(folder, { recursive: true });
-    assert.deepEqual([verified.status, verified.stdout + verified.stderr], [0, '']);
+    // Of units that other packages have brought it says something, too.
+    const isOurs = (line: string): boolean => line !== '' && !/^\/(?:usr\/)?lib\/systemd\//.test(line);
+    const said = (verified.stdout + verified.stderr).split('\n').filter(isOurs);
+    assert.deepEqual([verified.status, said], [0, []]);
     assert.equal(rated.status, 0, rated.stdout.split('\n').at(-2));
   });
 
