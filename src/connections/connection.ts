@@ -117,6 +117,8 @@ export class Connection {
   takerTid = 0;
   peerCalls: CallCount | null = null;
   connectFor: Exchange | null = null;
+  /** The one that is not idle meanwhile: connectFor, or what is supposed to be that. */
+  connectCaller: Exchange | null = null;
   /** Of a server, from its first request on: is its client observed on this host? */
   clientSight: ClientSight | null = null;
   /** Its loop was watched, or had nothing else to do, when it connected; but for what other threads may have given to it. */
@@ -176,8 +178,9 @@ export class Connection {
 
   /** The request that this session's socket was opened for is what the session is for, if it has sent nothing so far. */
   takeConnect(carrier: Connection): void {
-    if (this.exchangeCount > 0 || this.connectFor !== null) return;
+    if (this.exchangeCount > 0 || this.connectFor !== null || this.connectCaller !== null) return;
     this.connectFor = carrier.connectFor;
+    this.connectCaller = carrier.connectCaller;
     this.connectSupposed = carrier.connectSupposed;
     this.connectAfter = carrier.connectAfter;
     this.connectAmid = carrier.connectAmid;
@@ -185,6 +188,7 @@ export class Connection {
     this.isConnectShared = carrier.isConnectShared;
     this.isConnectStraight = carrier.isConnectStraight;
     this.isConnectClear = carrier.isConnectClear;
+    carrier.connectCaller = null;
     carrier.connectFor = carrier.connectSupposed = carrier.connectAfter = carrier.connectAmid = null;
   }
 

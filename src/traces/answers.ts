@@ -11,6 +11,10 @@ import type { ProcessWork } from './process-work.js';
 /** What a call may be for. */
 export interface Supposition {
   readonly request: Exchange;
+  /** Nothing but the request's bytes had set the loop to work, which may have set others to work; else others may have put it off. */
+  readonly isStraight: boolean;
+  /** Somebody else may have made the call: not so if whoever is served has a call under way already. */
+  readonly needsAnswer: boolean;
   /** It takes more to believe it than the response: nothing of other requests may have been put off. */
   readonly needsTrust: boolean;
   /** It may be the program's own, and as the only request is served, no response can show that. */
@@ -19,6 +23,7 @@ export interface Supposition {
 
 interface SupposedCall extends OnProbation {
   readonly work: ProcessWork;
+  readonly needsAnswer: boolean;
   readonly needsTrust: boolean;
   readonly isNever: boolean;
 }
@@ -32,10 +37,13 @@ export class Answers {
   readonly #calls: Probation<SupposedCall>;
 
   constructor(adopt: Adopt) {
-    const isIts = ({ client, work, needsTrust, isNever }: SupposedCall): boolean =>
-      client.isAnswered && !isNever && (!needsTrust || client.isBetween || work.keepsApart);
-    const mayBeYet = ({ client, work, isNever }: SupposedCall): boolean =>
-      client.isAnswered && !isNever && !work.keepsApart && work.mayKeepApart;
+    // Of several calls at once the last one's response leads to the answer: of the others it counts that they lead to no other one.
+    const isAnswered = ({ client, server, work, needsAnswer }: SupposedCall): boolean =>
+      client.isAnswered || (!needsAnswer && work.keepsApart && work.hasAnswered(server, client.requestTakenNs));
+    const isIts = (call: SupposedCall): boolean =>
+      !call.isNever && isAnswered(call) && (!call.needsTrust || call.client.isBetween || call.work.keepsApart);
+    const mayBeYet = ({ client, work, needsAnswer, isNever }: SupposedCall): boolean =>
+      !isNever && (client.isAnswered || !needsAnswer) && work.mayKeepApart && !(needsAnswer && work.keepsApart);
     this.#calls = new Probation({
       adopt,
       afterNs: PROBATION_NS,
@@ -46,9 +54,10 @@ export class Answers {
     });
   }
 
-  add(client: Exchange, { request, needsTrust, isNever }: Supposition, work: ProcessWork): void {
+  add(client: Exchange, supposition: Supposition, work: ProcessWork): void {
+    const { request, needsAnswer, needsTrust, isNever } = supposition;
     client.causeGrade = 'slice';
-    this.#calls.add({ client, server: request, work, needsTrust, isNever });
+    this.#calls.add({ client, server: request, work, needsAnswer, needsTrust, isNever });
   }
 
   /** The response to `request` is given when the one to `call` has been read. */

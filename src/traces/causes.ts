@@ -163,13 +163,15 @@ export class Causes {
     connection.connectSupposed = isTold ? null : this.#supposed;
     connection.connectAfter = isTold ? null : this.#after;
     connection.connectAmid = isTold ? null : this.#amid;
+    const { connectSupposed } = connection;
+    connection.connectCaller = request ?? (connectSupposed?.isStraight === true ? connectSupposed.request : null);
+    if (connection.connectCaller !== null) work.engage(connection.connectCaller);
     if (request === null) return;
     connection.connectFor = request;
     connection.isConnectCertain = isTold || this.#isCertain;
     connection.isConnectShared = !isTold && this.#isShared;
     connection.isConnectStraight = !isTold && this.#isStraight;
     connection.isConnectClear = !isTold && this.#isClear;
-    work.engage(request);
   }
 
   /** What is known of the work on an item. */
@@ -226,8 +228,10 @@ export class Causes {
     work.callBegins(exchange.peerCalls);
     // First, else the connection that was opened for this very call would look like a second call beside it.
     this.#disengage(connection);
-    if (exchange.cause !== null) work.engage(exchange.cause);
-    else if (exchange.supposed !== null) exchange.supposed.request.callCount++;
+    const { supposed } = exchange;
+    if (exchange.cause === null && supposed !== null) supposed.request.callCount++;
+    const caller = callerOf(exchange);
+    if (caller !== null) work.engage(caller);
   }
 
   /** The request's head was seen, and no header of it says where it belongs. */
@@ -330,13 +334,15 @@ export class Causes {
     if (exchange.isReleased || exchange.peerCalls === null) return;
     exchange.isReleased = true;
     work.callResponds(exchange.peerCalls);
-    if (exchange.cause !== null) work.release(exchange.cause);
+    const caller = callerOf(exchange);
+    if (caller !== null) work.release(caller);
   }
 
   #disengage(connection: Connection): void {
-    if (connection.connectFor === null) return;
-    this.#works.get(connection.pid)?.release(connection.connectFor);
     connection.connectFor = null;
+    if (connection.connectCaller === null) return;
+    this.#works.get(connection.pid)?.release(connection.connectCaller);
+    connection.connectCaller = null;
   }
 
   /** Do connections stay with the thread that took from them first? */
@@ -549,10 +555,12 @@ export class Causes {
       else if (call.causeGrade === 'loop') this.#isCertain = false;
       this.#isStraight = !isResumed && call.isStraight && call.loopCause === request && (flags & DIRECT) === DIRECT;
     }
-    if (this.#isStraight) return request;
+    // What was taken may have set to work who waits in the program for whatever comes (a rendezvous).
+    if (this.#isStraight && ((flags & CAUSE_GUARDED) === 0 || work.isAlone(request))) return request;
     // What was made for a request may be for all who come later, too: an interval.
     const isMade = isResumed && (flags & (CAUSE_SOLE | CAUSE_DIRECT)) !== 0;
-    if (!isMade && work.isSole(request, connection.peerCalls, isResumed, this.#isClear)) return request;
+    if (!this.#isStraight && !isMade && work.isSole(request, connection.peerCalls, isResumed, this.#isClear))
+      return request;
     this.#suppose(request, flags, connection, work);
     return null;
   }
@@ -562,14 +570,20 @@ export class Causes {
     if (request === null || !request.isServing || request.isAnswering || (flags & CAUSE_GUARDED) === 0) return;
     if (request.callCount >= MAX_CALLS) return;
     const mayBeOwn = (flags & MADE) !== MADE && (peerCalls?.hasOwnCalls === true || !this.#isClear);
-    this.#supposed = { request, needsTrust: work.serving > 1, isNever: mayBeOwn && work.serving === 1 };
+    this.#supposed = {
+      request,
+      isStraight: this.#isStraight,
+      needsAnswer: !this.#isStraight || work.hasIdleBeside(request),
+      needsTrust: work.serving > 1,
+      isNever: mayBeOwn && work.serving === 1,
+    };
   }
 
   /** One descriptor has set the loop to work, and another thread may have, too: that shows by what is answered then. */
   #supposeShared(exchange: Exchange, work: ProcessWork): void {
     const isNever = work.serving === 1 && exchange.peerCalls?.hasOwnCalls === true;
     const request = exchange.cause as Exchange;
-    exchange.supposed = { request, needsTrust: work.serving > 1, isNever };
+    exchange.supposed = { request, isStraight: false, needsAnswer: true, needsTrust: work.serving > 1, isNever };
     exchange.sharedBefore = request.lastShared;
     request.lastShared = exchange;
   }
@@ -751,6 +765,11 @@ function mayCallFor(request: Exchange, waking: number): boolean {
   if (request.wakings.length >= MAX_WAKINGS || request.wakings.includes(waking)) return false;
   request.wakings.push(waking);
   return true;
+}
+
+/** The request that is not idle while this call is under way. */
+function callerOf({ cause, supposed }: Exchange): Exchange | null {
+  return cause ?? (supposed?.isStraight === true ? supposed.request : null);
 }
 
 /** Is it for a request that is being served? */

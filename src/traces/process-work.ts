@@ -60,6 +60,8 @@ export class CallCount {
 export class ProcessWork {
   /** Requests being served. */
   serving = 0;
+  /** Those of them that have no response yet, in the order in which they came. */
+  readonly #unanswered = new Set<Exchange>();
   /** Of those: nothing sent yet, nobody called that has not responded. */
   idle = 0;
   /** Its loops are watched: what is said of calls is certain. */
@@ -160,12 +162,14 @@ export class ProcessWork {
     this.#served++;
     this.serving++;
     this.idle++;
+    this.#unanswered.add(request);
   }
 
   /** Its response has begun. */
   answer(request: Exchange): void {
     if (!request.isServing || request.isAnswering) return;
     request.isAnswering = true;
+    this.#unanswered.delete(request);
     if (request.calls === 0) this.idle--;
   }
 
@@ -212,13 +216,28 @@ export class ProcessWork {
     if (peer !== this.#calls) peer.end();
   }
 
+  /** Whoever else is served has a call under way, and only one at a time. */
+  isAlone(request: Exchange): boolean {
+    return this.serving === 1 || (!this.hasIdleBeside(request) && !this.#hasParallelCalls);
+  }
+
+  /** Somebody else is served who has no call under way. */
+  hasIdleBeside({ calls, isAnswering }: Exchange): boolean {
+    return this.idle > (calls === 0 && !isAnswering ? 1 : 0);
+  }
+
+  /** Is nobody without a response who was served before `request`, and may have made a call at `ns`? */
+  hasAnswered(request: Exchange, ns: number): boolean {
+    for (const one of this.#unanswered) if (one !== request) return one.requestTakenNs > ns;
+    return true;
+  }
+
   /**
    * Nobody but `request` can be the one that calls `peer` now. `isResumed`: other work of the program's may be limited, too.
    * `isClear`: the program has not done anything for itself, by a timer, since its queues were empty.
    */
   isSole(request: Exchange, peer: CallCount, isResumed: boolean, isClear: boolean): boolean {
-    const own = request.calls === 0 && !request.isAnswering ? 1 : 0;
-    const areOthersBusy = this.serving === 1 || (this.idle === own && !this.#hasParallelCalls);
+    const areOthersBusy = this.isAlone(request);
     const isUnlimited = this.#calls.isBelowPeak && peer.isBelowPeak;
     if (areOthersBusy && (isUnlimited || (isClear && !peer.hasOwnCalls))) return true;
     return isUnlimited && !isResumed && this.#sinceOrphan >= ORPHANS_PAST;

@@ -56,15 +56,17 @@ test('calls become children of the request that caused them, and of no other', (
     await chain.add('node', { kind: 'node', calls: ['leaf', 'gunicorn'], env: { TICK_MS: '5' } });
     await chain.add('nginx', { kind: 'nginx', calls: ['node'] });
     const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
+    // Enough at a time to show that Node.js keeps them apart.
     await chain.load('nginx', 1, REQUESTS / 2, 1);
-    await chain.load('nginx', 1 + REQUESTS / 2, REQUESTS / 2, 6);
+    await chain.load('nginx', 1 + REQUESTS / 2, 2 * REQUESTS, 6);
+    const count = 2.5 * REQUESTS;
     await sleep(1000);
     await agent.stop();
     const { calls, requests, background } = judgeSpans(chain, receiver.spans(), 'nginx');
     const made = { nginx: 1, gunicorn: 2, cgi: 1, go: 2 };
-    for (const [name, times] of Object.entries(made)) assertRight(name, calls.get(name), times * REQUESTS);
-    assertRight('node', calls.get('node'), 2 * REQUESTS, FLOOR_OF_TIMERS);
-    assertRight('requests', requests, 8 * REQUESTS);
+    for (const [name, times] of Object.entries(made)) assertRight(name, calls.get(name), times * count);
+    assertRight('node', calls.get('node'), 2 * count, FLOOR_OF_TIMERS);
+    assertRight('requests', requests, 8 * count);
     assert.equal(background.wrong, 0, background.examples.join('\n'));
     assert.ok(background.right > 0, 'calls from a timer were seen');
   }));
@@ -99,6 +101,22 @@ test('nginx: what waits for a timer, a name, a subrequest, a connection or a loc
       assertRight(name, calls.get(name), times * REQUESTS, FLOOR, agent.child.describe());
     assert.equal(background.wrong, 0, background.examples.join('\n'));
     assert.ok(background.right > 0, 'calls from a timer were seen');
+  }));
+
+test('Node.js: what waits for the next request is not for that one', () =>
+  withChain(async (chain, receiver) => {
+    await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
+    const tempting = ['relay', 'rare'];
+    for (const MODE of tempting) await chain.add(MODE, { kind: 'queues', calls: ['leaf', 'leaf'], env: { MODE } });
+    const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
+    for (const name of tempting) await chain.load(name, 1, 2 * REQUESTS, 4);
+    await arrive(chain, receiver, tempting, 4 * REQUESTS);
+    await agent.stop();
+    const { calls } = judgeSpans(chain, receiver.spans(), '');
+    for (const name of tempting) {
+      const verdict = calls.get(name);
+      assert.equal(verdict?.wrong, 0, verdict?.examples.join('\n') ?? agent.child.describe());
+    }
   }));
 
 test('connections of pools that are older than the agent answer calls, and bring no requests', () =>

@@ -198,9 +198,9 @@ async function commandOf(
 ): Promise<readonly [string, readonly string[]]> {
   switch (kind) {
     case 'node':
-      return [process.execPath, [path.join(SERVICES, 'node.mjs')]];
+      return [options.NODE ?? process.execPath, [path.join(SERVICES, options.SCRIPT ?? 'node.mjs')]];
     case 'queues':
-      return [process.execPath, [path.join(SERVICES, 'node_queues.mjs')]];
+      return [options.NODE ?? process.execPath, [path.join(SERVICES, 'node_queues.mjs')]];
     case 'dns':
       return [process.execPath, [path.join(SERVICES, 'dns.mjs')]];
     case 'gunicorn':

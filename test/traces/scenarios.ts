@@ -251,6 +251,9 @@ export const SCENARIOS: readonly Scenario[] = [
     ['a queue of ten that a slow timer uses, too', 'own', [10], '10', '97'],
     ['calls after the response', 'late', [1, 10], ''],
     ['a thread that calls', 'worker', [1, 10], ''],
+    ['requests that wait for the next one', 'meet', [2, 10], ''],
+    ['calls that the next request sets off', 'relay', [2, 10, 50], ''],
+    ['a request in twenty that waits for the next one', 'rare', [2, 10], ''],
   ].map(([what, MODE, concurrency, LIMIT, PERIOD_MS = '3']) => ({
     name: `node, ${what}`,
     links: {

@@ -76,6 +76,8 @@ const both = (one, other) => () => {
   other();
 };
 let waiting = [];
+let waiter = null;
+let count = 0;
 let timer = null;
 let shared = null;
 const bus = new EventEmitter().setMaxListeners(0);
@@ -126,6 +128,44 @@ const MODES = {
     };
     timer ??= setTimeout(one, 1);
   }),
+  // A request waits until the next one comes, and both call then.
+  async meet(urls) {
+    if (waiter !== null) waiter();
+    else {
+      await new Promise(resolve => {
+        waiter = resolve;
+        setTimeout(resolve, 20);
+      });
+    }
+    waiter = null;
+    await inTurn(urls);
+  },
+  // Each one's calls are made when the next one comes, or 30 ms have passed.
+  async relay(urls) {
+    const before = waiter;
+    const mine = new Promise(resolve => {
+      waiter = resolve;
+      setTimeout(resolve, 30);
+    });
+    before?.();
+    await mine;
+    await inTurn(urls);
+  },
+  // Each 20th one waits for the next, and pauses before it answers; all others call at once.
+  async rare(urls) {
+    if (waiter !== null) {
+      waiter();
+      waiter = null;
+    } else if (++count % 20 === 0) {
+      await new Promise(resolve => {
+        waiter = resolve;
+      });
+      await inTurn(urls);
+      await sleep(30);
+      return;
+    }
+    await Promise.all(urls.map(url => call(url)));
+  },
   // -- calls for several requests, or for none
   async batch(urls) {
     for (const url of urls) await new Promise(resolve => together(url, resolve, flush => setTimeout(flush, 2)));
