@@ -180,6 +180,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       limits: this.traceLimits,
       find: (slot, generation) => this.connections.find(slot, generation),
       mayHandOver: exchange => languageOf(exchange.service) === 'java',
+      mayMeet: exchange => languageOf(exchange.service) === 'nodejs',
       isMultiplexed: ({ service }) => MULTIPLEXED.has(languageOf(service)) || runsRustTasks(service),
       onHandOver: options.onHandOver,
     });

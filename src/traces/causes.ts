@@ -52,6 +52,8 @@ export interface CausesOptions {
   readonly find: (slot: number, generation: number) => Connection | null;
   /** Does the program run many tasks on few threads? Then a thread tells nothing. */
   readonly isMultiplexed: (exchange: Exchange) => boolean;
+  /** Does its loop run a program that may let a request wait for the next one, and go on when that comes (a rendezvous)? */
+  readonly mayMeet?: ((exchange: Exchange) => boolean) | undefined;
   /** Is it of a runtime whose calls that are nobody's are made by threads of its own for others? */
   readonly mayHandOver?: ((exchange: Exchange) => boolean) | undefined;
   /**
@@ -201,7 +203,7 @@ export class Causes {
   onClosed(connection: Connection): void {
     this.#disengage(connection);
     const call = connection.matcher?.lastResponded ?? null;
-    if (call === null || call.cause === null) return;
+    if (call === null || (call.cause === null && call.supposed === null)) return;
     this.#closed.delete(connection.slot);
     this.#closed.set(connection.slot, connection);
     if (this.#closed.size > MAX_CLOSED) this.#closed.delete(this.#closed.keys().next().value as number);
@@ -556,13 +558,19 @@ export class Causes {
       this.#isStraight = !isResumed && call.isStraight && call.loopCause === request && (flags & DIRECT) === DIRECT;
     }
     // What was taken may have set to work who waits in the program for whatever comes (a rendezvous).
-    if (this.#isStraight && ((flags & CAUSE_GUARDED) === 0 || work.isAlone(request))) return request;
+    if (this.#isStraight && (!this.#mayMeet(request, flags, work) || work.isAlone(request))) return request;
     // What was made for a request may be for all who come later, too: an interval.
     const isMade = isResumed && (flags & (CAUSE_SOLE | CAUSE_DIRECT)) !== 0;
     if (!this.#isStraight && !isMade && work.isSole(request, connection.peerCalls, isResumed, this.#isClear))
       return request;
     this.#suppose(request, flags, connection, work);
     return null;
+  }
+
+  #mayMeet(request: Exchange, flags: number, work: ProcessWork): boolean {
+    if ((flags & CAUSE_GUARDED) === 0) return false;
+    work.mayMeet ??= this.#options.mayMeet?.(request) !== false;
+    return work.mayMeet;
   }
 
   /** The loop is at this request, and may send what another one, or the program itself, has put off. */

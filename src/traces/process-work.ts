@@ -76,6 +76,8 @@ export class ProcessWork {
   isMultiplexed: boolean | null = null;
   /** What its threads call for nobody that is known, they may call for others; null: not asked yet. */
   mayHandOver: boolean | null = null;
+  /** Its program may let a request wait for the next one, and go on when that comes; null: not asked yet. */
+  mayMeet: boolean | null = null;
   /** Threads take each other's connections over: what one did last says nothing of what it does next. */
   isMigrating = false;
   /** The thread that took a request first, and how many were taken by the thread that its connection was taken by before. */
