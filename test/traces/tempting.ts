@@ -36,6 +36,9 @@ export const TEMPTING: Readonly<Record<string, readonly string[]>> = {
   ],
   'a queue, a lock or a pool of the program decides whose call is next': [
     'node, a pool of two connections that its timer uses, too',
+    'node, requests that wait for the next one',
+    'node, calls that the next request sets off',
+    'node, a request in twenty that waits for the next one',
     'node, a queue of jobs, some of which pause',
     'node, a queue of promises',
     'node, a queue of promises that hands on an x-request-id that two requests have',
