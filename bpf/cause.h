@@ -246,16 +246,16 @@ static __always_inline void cause_of_write(struct thread_state *thread, struct c
 	}
 }
 
-/* What one descriptor has set the loop to work for, as far as is known. Another thread may put
- * something into its queues, too: while it is awake, that needs no descriptor (Boost.Asio). */
-static __always_inline __u32 cause_sole(struct thread_state *thread)
+/* What one descriptor has set the loop to work for, as far as is known: flags of the thread's cause go
+ * in. Another thread may put something into its queues, too: while it is awake, that needs no
+ * descriptor (Boost.Asio). A function of its own, for the verifier: where it knows which of the values
+ * comes out, it walks all that follows once for each. */
+__noinline int sole_flags(__u32 flags)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct signal_struct *group;
 
-	if (!thread->sole)
-		return 0;
-	if (thread->cause.flags & CAUSE_GUARDED)
+	if (flags & CAUSE_GUARDED)
 		return CAUSE_SOLE;
 	group = KERNEL_READ(struct task_struct, task, signal);
 	return KERNEL_READ(struct signal_struct, group, live.counter) > 1 ? CAUSE_SOLE | CAUSE_SHARED :
@@ -289,7 +289,8 @@ static __always_inline void cause_taken(struct thread_state *thread, struct conn
 	cause->slot = slot;
 	cause->generation = c->generation;
 	cause->seq = seq;
-	cause->flags = (cause->flags & CAUSE_OF_THREAD) | CAUSE_TAKEN | flags | cause_sole(thread);
+	cause->flags = (cause->flags & CAUSE_OF_THREAD) | CAUSE_TAKEN | flags |
+		       (thread->sole ? sole_flags(cause->flags) : 0);
 	if (thread->task && !(flags & CAUSE_ENDED))
 		tokio_reads(thread, c);
 	if (thread->context && !(flags & CAUSE_ENDED))

@@ -7,8 +7,8 @@ import { Kernel } from '../../src/kernel/loader.js';
 import { initialPid } from '../../src/own-pid.js';
 
 const MOST_INSTRUCTIONS: Readonly<Record<string, number>> = {
-  sys_enter: 1500,
-  sys_exit: 12400,
+  sys_enter: 2020,
+  sys_exit: 17500,
   sk_data_ready: 280,
   inet_sock_set_state: 5000,
   tcp_destroy_sock: 2800,
