@@ -221,6 +221,7 @@ export class Causes {
     exchange.work = work;
     if (exchange.kind === KIND_SERVER) {
       this.#noteTaker(connection, exchange, work);
+      work.mayMeet ??= this.#options.mayMeet?.(exchange) !== false;
       work.serve(exchange);
       return;
     }
@@ -558,19 +559,14 @@ export class Causes {
       this.#isStraight = !isResumed && call.isStraight && call.loopCause === request && (flags & DIRECT) === DIRECT;
     }
     // What was taken may have set to work who waits in the program for whatever comes (a rendezvous).
-    if (this.#isStraight && (!this.#mayMeet(request, flags, work) || work.isAlone(request))) return request;
+    const mayMeet = (flags & CAUSE_GUARDED) !== 0 && work.mayMeet === true;
+    if (this.#isStraight && (!mayMeet || work.isAlone(request))) return request;
     // What was made for a request may be for all who come later, too: an interval.
     const isMade = isResumed && (flags & (CAUSE_SOLE | CAUSE_DIRECT)) !== 0;
     if (!this.#isStraight && !isMade && work.isSole(request, connection.peerCalls, isResumed, this.#isClear))
       return request;
     this.#suppose(request, flags, connection, work);
     return null;
-  }
-
-  #mayMeet(request: Exchange, flags: number, work: ProcessWork): boolean {
-    if ((flags & CAUSE_GUARDED) === 0) return false;
-    work.mayMeet ??= this.#options.mayMeet?.(request) !== false;
-    return work.mayMeet;
   }
 
   /** The loop is at this request, and may send what another one, or the program itself, has put off. */

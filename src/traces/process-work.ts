@@ -60,7 +60,7 @@ export class CallCount {
 export class ProcessWork {
   /** Requests being served. */
   serving = 0;
-  /** Those of them that have no response yet, in the order in which they came. */
+  /** Those of them that have no response yet, in the order in which they came; kept where requests may wait for each other (mayMeet). */
   readonly #unanswered = new Set<Exchange>();
   /** Of those: nothing sent yet, nobody called that has not responded. */
   idle = 0;
@@ -164,14 +164,14 @@ export class ProcessWork {
     this.#served++;
     this.serving++;
     this.idle++;
-    this.#unanswered.add(request);
+    if (this.mayMeet === true) this.#unanswered.add(request);
   }
 
   /** Its response has begun. */
   answer(request: Exchange): void {
     if (!request.isServing || request.isAnswering) return;
     request.isAnswering = true;
-    this.#unanswered.delete(request);
+    if (this.mayMeet === true) this.#unanswered.delete(request);
     if (request.calls === 0) this.idle--;
   }
 
