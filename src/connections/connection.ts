@@ -10,10 +10,10 @@ import {
   DIRECTION_INGRESS,
   ROLE_UNKNOWN,
 } from '../records/records.gen.js';
-import type { Supposition } from '../traces/answers.js';
 import type { ClientSight } from '../traces/client-sight.js';
 import type { TraceContext } from '../traces/context.js';
 import type { CallCount } from '../traces/process-work.js';
+import type { Slice } from '../traces/slice.js';
 import { Stream } from './stream.js';
 import { TcpFacts } from './tcp-facts.js';
 import type { TlsWatch } from './tls-watch.js';
@@ -113,26 +113,17 @@ export class Connection {
   exchangeCount = 0;
   /** No request of it has gone unseen: `exchangeCount` is how many there were. */
   isEachSeen = true;
-  /** The thread that took the last request; calls of the process to this peer; the request that it was opened for. */
+  /** The thread that took the last request; calls of the process to this peer; what it was opened for, until it is used. */
   takerTid = 0;
   peerCalls: CallCount | null = null;
-  connectFor: Exchange | null = null;
-  /** The one that is not idle meanwhile: connectFor, or what is supposed to be that. */
+  openedFor: Slice | null = null;
+  /** The one that is not idle meanwhile: whom it was opened for, or is supposed to be. */
   connectCaller: Exchange | null = null;
   /** Of a server, from its first request on: is its client observed on this host? */
   clientSight: ClientSight | null = null;
-  /** Its loop was watched, or had nothing else to do, when it connected; but for what other threads may have given to it. */
-  isConnectCertain = false;
-  isConnectShared = false;
-  /** Exchange.isStraight and .isClear of what it was opened for. */
-  isConnectStraight = false;
-  isConnectClear = false;
-  /** What it may have been opened for instead, after which call; a loop's calls on it that have been responded to lately. */
-  connectSupposed: Supposition | null = null;
   /** The request for which another thread of Java, that is not the one that sends, has connected. */
   askedFor: Exchange | null = null;
-  connectAfter: Exchange | null = null;
-  connectAmid: Exchange | null = null;
+  /** Calls of a loop on it that have been responded to lately. */
   responded: Exchange[] = [];
   connectTrace: TraceContext | null = null;
   connectSpan0 = 0;
@@ -146,6 +137,11 @@ export class Connection {
   constructor(slot: number, generation: number) {
     this.slot = slot;
     this.generation = generation;
+  }
+
+  /** What is sent first on a connection that the process has opened itself. */
+  get isFirstCall(): boolean {
+    return this.exchangeCount === 1 && this.connectNs > 0;
   }
 
   get isOpaque(): boolean {
@@ -178,18 +174,10 @@ export class Connection {
 
   /** The request that this session's socket was opened for is what the session is for, if it has sent nothing so far. */
   takeConnect(carrier: Connection): void {
-    if (this.exchangeCount > 0 || this.connectFor !== null || this.connectCaller !== null) return;
-    this.connectFor = carrier.connectFor;
+    if (this.exchangeCount > 0 || (this.openedFor?.request ?? null) !== null || this.connectCaller !== null) return;
+    this.openedFor = carrier.openedFor;
     this.connectCaller = carrier.connectCaller;
-    this.connectSupposed = carrier.connectSupposed;
-    this.connectAfter = carrier.connectAfter;
-    this.connectAmid = carrier.connectAmid;
-    this.isConnectCertain = carrier.isConnectCertain;
-    this.isConnectShared = carrier.isConnectShared;
-    this.isConnectStraight = carrier.isConnectStraight;
-    this.isConnectClear = carrier.isConnectClear;
-    carrier.connectCaller = null;
-    carrier.connectFor = carrier.connectSupposed = carrier.connectAfter = carrier.connectAmid = null;
+    carrier.openedFor = carrier.connectCaller = null;
   }
 
   noteEnd(end: ConnectionEnd, ns: number): void {

@@ -7,15 +7,12 @@ import { type CauseGrade, type Exchange, KIND_CLIENT, KIND_SERVER } from '../exc
 import {
   CAUSE_CAME,
   CAUSE_DIRECT,
-  CAUSE_ENDED,
   CAUSE_GUARDED,
   CAUSE_INHERITED,
   CAUSE_ITEM,
   CAUSE_LOOPS,
-  CAUSE_QUIET,
   CAUSE_RESUMED,
   CAUSE_ROUTINE,
-  CAUSE_SHARED,
   CAUSE_SOLE,
   CAUSE_START_SHIFT,
   CAUSE_STRAYED,
@@ -26,19 +23,20 @@ import {
   CAUSE_WOKEN,
   type ConnectionOpenedEventCursor,
   type DataEventCursor,
-  DIRECTION_INGRESS,
   type WakeEventCursor,
   WORK_RETURNED,
   type WorkEventCursor,
 } from '../records/records.gen.js';
-import { Answers, type Supposition } from './answers.js';
+import { Answers } from './answers.js';
 import { Claims } from './claims.js';
 import { HandOvers } from './hand-overs.js';
 import { Lineages } from './lineages.js';
 import { type CallCount, ProcessWork } from './process-work.js';
+import { isForOpen, isStillAt, requestAt, Slice } from './slice.js';
 import { Take } from './take.js';
+import { type FindConnection, Taken } from './taken.js';
 import { TaskAnswers } from './task-answers.js';
-import type { TraceLimits } from './trace-limits.js';
+import { MAX_CALLS, type TraceLimits } from './trace-limits.js';
 import { Wakes } from './wakes.js';
 
 /** From the strongest to the weakest. */
@@ -49,7 +47,7 @@ export type CauseThreshold = CauseGrade | 'none';
 export interface CausesOptions {
   readonly threshold: CauseThreshold;
   readonly limits: TraceLimits;
-  readonly find: (slot: number, generation: number) => Connection | null;
+  readonly find: FindConnection;
   /** Does the program run many tasks on few threads? Then a thread tells nothing. */
   readonly isMultiplexed: (exchange: Exchange) => boolean;
   /** Does its loop run a program that may let a request wait for the next one, and go on when that comes (a rendezvous)? */
@@ -63,24 +61,10 @@ export interface CausesOptions {
   readonly onHandOver?: ((pid: number, isSure: boolean) => void) | undefined;
 }
 
-/** Requests that a process of several loops has to take on the thread of the connection's last one, before its slices count. */
-const PINNED_MIN = 32;
-/** Of a loop's slice: nothing but the take can have set the thread to work. */
-const CAUSE_CERTAIN = CAUSE_GUARDED | CAUSE_SOLE;
-/** Of those: it is known what set it to work, and not whether other threads have, too. */
-const SHARED = CAUSE_SHARED | CAUSE_GUARDED;
 /** Of a thread that another one has set to work. */
 const HANDED = CAUSE_CAME | CAUSE_INHERITED;
 /** Of one that runs tasks of tokio. */
 const TOKIO = CAUSE_TASK | CAUSE_CAME;
-const LOOP_AT = CAUSE_LOOPS | CAUSE_TAKEN | CAUSE_GUARDED;
-/** What is sent was made when the loop was at that: it cannot have been put off before. */
-const MADE = CAUSE_RESUMED | CAUSE_SOLE;
-/** A response was taken when the loop had turned to nothing else since it had asked for it. */
-const DIRECT = CAUSE_DIRECT | CAUSE_GUARDED;
-/** Calls of one request that become its children: a request that lasts for ever (a subscription) makes no endless trace. */
-const MAX_CALLS = 1024;
-const MAX_CLOSED = 1024;
 /** Of one request that brought about calls. */
 const MAX_WAKINGS = 256;
 /** Calls of a connection that are kept. */
@@ -110,23 +94,16 @@ export class Causes {
   readonly #taskAnswers: TaskAnswers;
   readonly #answers: Answers;
   readonly #wakes: Wakes;
-  /** Connections of calls by slot that ended lately: work that was given away when the response was read may still go on. */
-  readonly #closed = new Map<number, Connection>();
+  readonly #taken: Taken;
   /** Of the record at hand: the thread's last take, and its last from a connection that it has not opened itself. */
   readonly #take = new Take();
   readonly #request = new Take();
-  /** Of what #ofSlice found last: Exchange.isStraight, .isClear, .amid, .supposed and .after; is it known what set the loop to work, and
-   *  may other threads have done so? */
-  #isCertain = false;
-  #isShared = false;
-  #isStraight = false;
-  #isClear = false;
-  #supposed: Supposition | null = null;
-  #after: Exchange | null = null;
-  #amid: Exchange | null = null;
+  /** Of the record at hand, where it is an event loop's. */
+  readonly #slice = new Slice();
 
   constructor(options: CausesOptions) {
     this.#options = options;
+    this.#taken = new Taken(options.find);
     const adopt = (client: Exchange, server: Exchange | null, grade: CauseGrade | 'none'): void =>
       this.#adopt(client, server, grade);
     this.#taskAnswers = new TaskAnswers(adopt);
@@ -156,24 +133,16 @@ export class Causes {
     const take = new Take();
     take.set(event.causeSlot, event.causeGeneration, event.causeSeq, event.causeFlags);
     if ((take.flags & (HANDED | CAUSE_TASK)) === HANDED) {
-      connection.askedFor = this.#requestOf(take);
+      connection.askedFor = this.#taken.requestOf(take);
       return;
     }
     const work = this.#workOf(connection.pid);
-    const isTold = (take.flags & CAUSE_TOLD) !== 0;
-    const request = isTold ? this.#requestOf(take) : this.#ofSlice(take, connection, work);
-    connection.connectSupposed = isTold ? null : this.#supposed;
-    connection.connectAfter = isTold ? null : this.#after;
-    connection.connectAmid = isTold ? null : this.#amid;
-    const { connectSupposed } = connection;
-    connection.connectCaller = request ?? (connectSupposed?.isStraight === true ? connectSupposed.request : null);
+    const slice = new Slice();
+    if ((take.flags & CAUSE_TOLD) !== 0) slice.told(this.#taken.requestOf(take));
+    else slice.readConnect(take, connection, work, this.#taken);
+    connection.openedFor = slice;
+    connection.connectCaller = slice.caller;
     if (connection.connectCaller !== null) work.engage(connection.connectCaller);
-    if (request === null) return;
-    connection.connectFor = request;
-    connection.isConnectCertain = isTold || this.#isCertain;
-    connection.isConnectShared = !isTold && this.#isShared;
-    connection.isConnectStraight = !isTold && this.#isStraight;
-    connection.isConnectClear = !isTold && this.#isClear;
   }
 
   /** What is known of the work on an item. */
@@ -189,10 +158,10 @@ export class Causes {
   /** Who serves a request has waited, and was woken because a call's response had been taken. */
   onWake(event: WakeEventCursor): void {
     this.#take.set(event.causeSlot, event.causeGeneration, event.causeSeq, event.causeFlags);
-    const call = this.#callOf(this.#take);
+    const call = this.#taken.callOf(this.#take);
     if (call === null) return;
     this.#request.set(event.requestSlot, event.requestGeneration, event.requestSeq, event.requestFlags);
-    const request = this.#requestOf(this.#request);
+    const request = this.#taken.requestOf(this.#request);
     if (call.isHanded || call.isAsked) this.#wakes.onWoken(call, request, event.parkedNs, event.wokenNs);
     else if (call.cause !== null) {
       call.askers?.noteWoken(call.cause === request);
@@ -204,9 +173,7 @@ export class Causes {
     this.#disengage(connection);
     const call = connection.matcher?.lastResponded ?? null;
     if (call === null || (call.cause === null && call.supposed === null)) return;
-    this.#closed.delete(connection.slot);
-    this.#closed.set(connection.slot, connection);
-    if (this.#closed.size > MAX_CLOSED) this.#closed.delete(this.#closed.keys().next().value as number);
+    this.#taken.keepClosed(connection);
   }
 
   /** The process has ended, or runs another program. */
@@ -225,7 +192,7 @@ export class Causes {
       work.serve(exchange);
       return;
     }
-    exchange.peerCalls = connection.peerCalls ??= work.peer(peerKey(connection));
+    exchange.peerCalls = work.peerOf(connection);
     exchange.askers = exchange.peerCalls.askers;
     this.#findCause(connection, exchange, work);
     work.callBegins(exchange.peerCalls);
@@ -342,7 +309,7 @@ export class Causes {
   }
 
   #disengage(connection: Connection): void {
-    connection.connectFor = null;
+    connection.openedFor = null;
     if (connection.connectCaller === null) return;
     this.#works.get(connection.pid)?.release(connection.connectCaller);
     connection.connectCaller = null;
@@ -364,9 +331,9 @@ export class Causes {
       return;
     }
     if ((flags & CAUSE_TOLD) !== 0) {
-      const isFirst = connection.exchangeCount === 1 && connection.connectNs > 0;
       exchange.isTold = true;
-      this.#setCause(exchange, this.#requestOf(this.#request) ?? (isFirst ? connection.connectFor : null), 'task');
+      const opener = connection.isFirstCall ? (connection.openedFor?.request ?? null) : null;
+      this.#setCause(exchange, this.#taken.requestOf(this.#request) ?? opener, 'task');
       return;
     }
     if ((flags & TOKIO) === TOKIO) {
@@ -414,7 +381,7 @@ export class Causes {
   #findOfJob(connection: Connection, exchange: Exchange, work: ProcessWork): void {
     const isAsked = (this.#request.flags & CAUSE_DIRECT) !== 0;
     const isTelling = !work.isInterleaved && !this.#isMultiplexed(exchange, work);
-    if (isAsked && isTelling) this.#setCause(exchange, this.#requestOf(this.#request), 'thread');
+    if (isAsked && isTelling) this.#setCause(exchange, this.#taken.requestOf(this.#request), 'thread');
     work.noteCall(exchange.peerCalls as CallCount, exchange.cause !== null);
     exchange.isAsked = exchange.cause !== null;
     exchange.isAwaited = (this.#request.flags & CAUSE_SOLE) !== 0;
@@ -422,15 +389,14 @@ export class Causes {
     if (isAsked || !isTelling) return;
     exchange.isHanded = true;
     exchange.isAlone = work.serving === 1;
-    const isFirst = connection.exchangeCount === 1 && connection.connectNs > 0;
-    const asker = isFirst ? connection.askedFor : this.#requestOf(this.#request);
+    const asker = connection.isFirstCall ? connection.askedFor : this.#taken.requestOf(this.#request);
     if (asker !== null) this.#setCause(exchange, asker, 'thread');
     else if ((this.#request.flags & CAUSE_TAKEN) === 0) exchange.askedFromUs = this.#request.generation;
   }
 
   /** Whom the task that sends was set to work for; whether that is true shows when the response has been taken. */
   #findOfTokio(exchange: Exchange, work: ProcessWork): void {
-    const request = this.#requestOf(this.#request);
+    const request = this.#taken.requestOf(this.#request);
     work.noteCall(exchange.peerCalls as CallCount, false);
     if (request === null || !mayCallFor(request, this.#request.flags >>> CAUSE_START_SHIFT)) return;
     this.#setCause(exchange, request, 'task');
@@ -440,7 +406,7 @@ export class Causes {
   /** The request that the task was set to work by, or that it was started for. */
   #findOfTask(exchange: Exchange): void {
     const { flags } = this.#request;
-    this.#setCause(exchange, this.#requestOf(this.#request), 'task');
+    this.#setCause(exchange, this.#taken.requestOf(this.#request), 'task');
     if (exchange.cause === null) return;
     exchange.start = flags >>> CAUSE_START_SHIFT;
     if ((flags & CAUSE_ITEM) !== 0) exchange.item = exchange.start;
@@ -453,24 +419,28 @@ export class Causes {
     const take = this.#take;
     if ((take.flags & CAUSE_LOOPS) === 0) return;
     if ((take.flags & CAUSE_GUARDED) !== 0) work.watch();
-    const isFirst = connection.exchangeCount === 1 && connection.connectNs > 0;
-    const request = isFirst ? connection.connectFor : this.#ofSlice(take, connection, work);
-    const isCertain = isFirst ? connection.isConnectCertain : this.#isCertain;
-    exchange.isShared = isCertain && (isFirst ? connection.isConnectShared : this.#isShared);
-    exchange.loopGrade = isCertain && !exchange.isShared ? 'slice' : 'loop';
+    const isFirst = connection.isFirstCall;
+    let slice = isFirst ? connection.openedFor : null;
+    if (slice === null) {
+      slice = this.#slice;
+      if (isFirst) slice.clear();
+      else slice.read(take, connection, work, this.#taken);
+    }
+    const { request } = slice;
+    exchange.isShared = slice.isCertain && slice.isShared;
+    exchange.loopGrade = slice.isCertain && !exchange.isShared ? 'slice' : 'loop';
     if (exchange.cause === null || exchange.cause === request) exchange.loopCause = request;
-    exchange.isStraight = isFirst ? connection.isConnectStraight : this.#isStraight;
-    exchange.isClear = isFirst ? connection.isConnectClear : this.#isClear;
-    exchange.supposed = isFirst ? connection.connectSupposed : this.#supposed;
-    exchange.after = isFirst ? connection.connectAfter : this.#after;
-    exchange.amid = isFirst ? connection.connectAmid : this.#amid;
-    connection.connectSupposed = connection.connectAfter = connection.connectAmid = null;
+    exchange.isStraight = slice.isStraight;
+    exchange.isClear = slice.isClear;
+    exchange.supposed = slice.supposed;
+    exchange.after = slice.after;
+    exchange.amid = slice.amid;
   }
 
   /** The request that the goroutine took, or that the one took which started it. */
   #findOfRoutine(exchange: Exchange, work: ProcessWork): void {
     const { flags } = this.#request;
-    const request = this.#requestOf(this.#request);
+    const request = this.#taken.requestOf(this.#request);
     if ((flags & CAUSE_ITEM) !== 0) {
       this.#setCause(exchange, request, 'goroutine');
       if (exchange.cause !== null) exchange.item = flags >>> CAUSE_START_SHIFT;
@@ -481,21 +451,17 @@ export class Causes {
       if (work.orphaned()) this.#options.onHandOver?.(exchange.pid, true);
       return;
     }
-    if (request === null && start > 0 && this.#isOpen(this.#request)) work.addWorker(start);
+    if (request === null && start > 0 && this.#taken.isOpen(this.#request)) work.addWorker(start);
     this.#setCause(exchange, request, 'goroutine');
     if (exchange.cause !== null) exchange.start = start;
     else if (work.orphaned()) this.#options.onHandOver?.(exchange.pid, true);
   }
 
-  /** Is the connection still there on which the request came? */
-  #isOpen({ slot, generation }: Take): boolean {
-    return this.#options.find(slot, generation)?.isSynced === true;
-  }
-
   /** The response of a call has set the thread to work, which another one has read: is it at the request that the call is for? */
   #noteReturn(tid: number): void {
-    const call = this.#callOf(this.#take);
-    if (call !== null && call.cause !== null && call.cause === this.#requestOf(this.#request)) call.returnedTid = tid;
+    const call = this.#taken.callOf(this.#take);
+    if (call !== null && call.cause !== null && call.cause === this.#taken.requestOf(this.#request))
+      call.returnedTid = tid;
   }
 
   #setCause(exchange: Exchange, request: Exchange | null, grade: CauseGrade): void {
@@ -508,14 +474,14 @@ export class Causes {
   /** The request that the parent process's thread had taken last when it forked this one. */
   #ofFork(): Exchange | null {
     if ((this.#request.flags & CAUSE_WAITED) !== 0) return null;
-    return this.#requestOf(this.#request);
+    return this.#taken.requestOf(this.#request);
   }
 
   /** The request that the thread took or came to last, if it has not waited for several descriptors since. */
   #ofThread(exchange: Exchange, work: ProcessWork): Exchange | null {
     if (work.isInterleaved || this.#isMultiplexed(exchange, work) || (this.#request.flags & CAUSE_WAITED) !== 0)
       return null;
-    const request = this.#requestOf(this.#request);
+    const request = this.#taken.requestOf(this.#request);
     if (request === null || request.pid !== exchange.pid) return null;
     return (request.tid === exchange.tid) === ((this.#request.flags & CAUSE_CAME) === 0) ? request : null;
   }
@@ -523,64 +489,6 @@ export class Causes {
   #isMultiplexed(exchange: Exchange, work: ProcessWork): boolean {
     work.isMultiplexed ??= this.#options.isMultiplexed(exchange);
     return work.isMultiplexed;
-  }
-
-  /** Whatever the loop's thread has taken last, it is still at that. */
-  #ofSlice(take: Take, connection: Connection, work: ProcessWork): Exchange | null {
-    const { flags } = take;
-    this.#isStraight = this.#isClear = false;
-    this.#isCertain = (flags & CAUSE_CERTAIN) !== 0;
-    this.#isShared = (flags & SHARED) === CAUSE_SHARED;
-    this.#supposed = this.#after = this.#amid = null;
-    if ((flags & CAUSE_LOOPS) === 0 || (flags & CAUSE_TAKEN) === 0) return null;
-    if ((flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED | CAUSE_CAME)) !== 0) return null;
-    if (work.isMigrating || (work.hasManyTakers && work.pinned < PINNED_MIN)) return null;
-    const isResumed = (flags & CAUSE_RESUMED) !== 0;
-    connection.peerCalls ??= work.peer(peerKey(connection));
-    let request = this.#requestOf(take);
-    if (request !== null) {
-      this.#isStraight = !isResumed;
-      this.#isClear = true;
-    } else {
-      const call = this.#callOf(take);
-      // The program's queues were empty when that call was sent, and its timers have not run since.
-      const isQuiet = (flags & CAUSE_QUIET) !== 0 || (flags & CAUSE_GUARDED) === 0;
-      this.#isClear = (flags & MADE) === MADE || (call?.isClear === true && isQuiet);
-      // Else what a loop calls for itself, one after the other, would hang together for ever.
-      if (call !== null && isForOpen(call)) this.#after = call;
-      if (call !== null && call.cause === null) this.#suppose(call.supposed?.request ?? null, flags, connection, work);
-      request = call?.cause ?? null;
-      this.#amid = call === null ? null : requestAt(call);
-      if (call === null || request === null || !request.isServing || call.causeGrade === 'thread') return null;
-      if (call.causeGrade === 'task' && call.loopCause === null) return null;
-      // Whose it is, is no better known than whose that one was.
-      if (call.isShared) this.#isShared = true;
-      else if (call.causeGrade === 'loop') this.#isCertain = false;
-      this.#isStraight = !isResumed && call.isStraight && call.loopCause === request && (flags & DIRECT) === DIRECT;
-    }
-    // What was taken may have set to work who waits in the program for whatever comes (a rendezvous).
-    const mayMeet = (flags & CAUSE_GUARDED) !== 0 && work.mayMeet === true;
-    if (this.#isStraight && (!mayMeet || work.isAlone(request))) return request;
-    // What was made for a request may be for all who come later, too: an interval.
-    const isMade = isResumed && (flags & (CAUSE_SOLE | CAUSE_DIRECT)) !== 0;
-    if (!this.#isStraight && !isMade && work.isSole(request, connection.peerCalls, isResumed, this.#isClear))
-      return request;
-    this.#suppose(request, flags, connection, work);
-    return null;
-  }
-
-  /** The loop is at this request, and may send what another one, or the program itself, has put off. */
-  #suppose(request: Exchange | null, flags: number, { peerCalls }: Connection, work: ProcessWork): void {
-    if (request === null || !request.isServing || request.isAnswering || (flags & CAUSE_GUARDED) === 0) return;
-    if (request.callCount >= MAX_CALLS) return;
-    const mayBeOwn = (flags & MADE) !== MADE && (peerCalls?.hasOwnCalls === true || !this.#isClear);
-    this.#supposed = {
-      request,
-      isStraight: this.#isStraight,
-      needsAnswer: !this.#isStraight || work.hasIdleBeside(request),
-      needsTrust: work.serving > 1,
-      isNever: mayBeOwn && work.serving === 1,
-    };
   }
 
   /** One descriptor has set the loop to work, and another thread may have, too: that shows by what is answered then. */
@@ -595,10 +503,9 @@ export class Causes {
   /** A loop gives the response to a request: what was it at? */
   #judgeLoop(request: Exchange, work: ProcessWork): void {
     const take = this.#take;
-    const isKnown = (take.flags & LOOP_AT) === LOOP_AT || (take.flags & SHARED) === CAUSE_SHARED;
-    if (!isKnown || (take.flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED)) !== 0) return;
-    const taken = this.#requestOf(take);
-    const call = taken === null ? this.#callOf(take) : null;
+    if (!isStillAt(take)) return;
+    const taken = this.#taken.requestOf(take);
+    const call = taken === null ? this.#taken.callOf(take) : null;
     // Of calls that may be anybody's it shows nothing.
     const isGuessed = (take.flags & CAUSE_GUARDED) === 0 && call !== null && !call.isShared;
     const at = taken ?? (call === null || isGuessed ? null : requestAt(call));
@@ -606,48 +513,17 @@ export class Causes {
     else if (at !== null && call !== null) this.#answers.onAnswer(request, call, work);
   }
 
-  /** The one request that was taken there and has not been answered; null if there are several. */
-  #requestOf(take: Take): Exchange | null {
-    if ((take.flags & CAUSE_TAKEN) === 0) return null;
-    const connection = this.#options.find(take.slot, take.generation);
-    const matcher = connection?.matcher ?? null;
-    if (connection === null || matcher === null || !connection.isSynced) return null;
-    if (connection.requestDirection !== DIRECTION_INGRESS) return null;
-    const request = matcher.soleRequest;
-    return request !== null && isBehind(connection, take.seq, request.requestStart) ? request : null;
-  }
-
-  /** The call whose response was taken there. */
-  #callOf(take: Take): Exchange | null {
-    const connection = this.#options.find(take.slot, take.generation) ?? this.#closedOne(take);
-    const matcher = connection?.matcher ?? null;
-    if (connection === null || matcher === null || !connection.isSynced) return null;
-    if (connection.requestDirection === DIRECTION_INGRESS) return null;
-    const call = matcher.lastResponded;
-    if (call !== null && isBehind(connection, take.seq, call.responseStart)) return call;
-    for (let at = connection.responded.length - 1; at >= 0; at--) {
-      const one = connection.responded[at] as Exchange;
-      if (isBehind(connection, take.seq, one.responseStart)) return one;
-    }
-    return null;
-  }
-
-  #closedOne({ slot, generation }: Take): Connection | null {
-    const connection = this.#closed.get(slot);
-    return connection?.generation === generation ? connection : null;
-  }
-
   /** A thread gives the response to a request: was it at that request all the time? */
   #judgeThread(connection: Connection, request: Exchange, work: ProcessWork): void {
     const { flags } = this.#request;
     if ((flags & (CAUSE_ROUTINE | CAUSE_TOLD)) !== 0) return;
     if ((flags & TOKIO) === TOKIO) {
-      request.isOneAtATime = request.isOwnAnswer = this.#requestOf(this.#request) === request;
+      request.isOneAtATime = request.isOwnAnswer = this.#taken.requestOf(this.#request) === request;
       this.#claims.refuse(request);
       return;
     }
     if ((flags & CAUSE_TASK) !== 0) {
-      if (this.#requestOf(this.#request) === request) this.#judgeTask(request, flags);
+      if (this.#taken.requestOf(this.#request) === request) this.#judgeTask(request, flags);
       else {
         this.#claims.refuse(request);
         if ((flags & CAUSE_TAKEN) !== 0) this.#noteHandOver(request.pid, work);
@@ -656,7 +532,7 @@ export class Causes {
       return;
     }
     if (connection.tid !== request.tid && (flags & CAUSE_CAME) === 0) this.#noteHandOver(request.pid, work);
-    const last = this.#requestOf(this.#request);
+    const last = this.#taken.requestOf(this.#request);
     if (last !== null && last !== request && last.pid === request.pid && last.tid === connection.tid) {
       if ((this.#request.flags & CAUSE_LOOPS) === 0) work.isInterleaved = true;
     }
@@ -751,17 +627,6 @@ export class Causes {
   }
 }
 
-/** Is the byte at stream position `start` among those up to sequence number `seq`? */
-function isBehind(connection: Connection, seq: number, start: number): boolean {
-  const { ingress } = connection;
-  return ingress.hasSeq && ingress.position + ((seq - ingress.nextSeq) | 0) > start;
-}
-
-/** The request that the loop is at when it has taken the response of this call. */
-function requestAt({ cause, supposed, amid }: Exchange): Exchange | null {
-  return cause ?? supposed?.request ?? amid;
-}
-
 /** Has the waking of that number (0: none was needed) brought about no call so far? */
 function mayCallFor(request: Exchange, waking: number): boolean {
   if (waking === 0) return true;
@@ -776,17 +641,8 @@ function callerOf({ cause, supposed }: Exchange): Exchange | null {
   return cause ?? (supposed?.isStraight === true ? supposed.request : null);
 }
 
-/** Is it for a request that is being served? */
-function isForOpen({ cause, supposed }: Exchange): boolean {
-  return (cause ?? supposed?.request)?.isServing === true;
-}
-
 /** What requests that are being served have put off may be sent when the connection is used for others. */
 function noteResponded(connection: Connection, call: Exchange): void {
   connection.responded = connection.responded.filter(isForOpen).slice(1 - MAX_RESPONDED);
   if (isForOpen(call)) connection.responded.push(call);
-}
-
-function peerKey({ peer }: Connection): string {
-  return `${peer.remoteAddress}:${peer.remotePort}`;
 }

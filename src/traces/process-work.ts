@@ -7,6 +7,7 @@
 // a call under way, or if more calls have been under way at once than are now. The latter holds where calls are all that it
 // limits: not of jobs that also sleep, or read a file, and then calls come of which nobody knows whose they are. The former holds
 // where only requests wait: a program that calls for itself (a timer) may have such a call put off, too, and then both have to hold.
+import type { Connection } from '../connections/connection.js';
 import type { Exchange } from '../exchanges/exchange.js';
 import { Askers } from './askers.js';
 
@@ -100,7 +101,13 @@ export class ProcessWork {
   /** How goroutines were started that have called for one whose request had been answered: they serve several. */
   readonly workers = new Set<number>();
 
-  peer(key: string): CallCount {
+  /** Calls to the peer of that connection. */
+  peerOf(connection: Connection): CallCount {
+    connection.peerCalls ??= this.#peerAt(`${connection.peer.remoteAddress}:${connection.peer.remotePort}`);
+    return connection.peerCalls;
+  }
+
+  #peerAt(key: string): CallCount {
     let count = this.#peers.get(key);
     if (count === undefined) {
       if (this.#peers.size >= MAX_PEERS) return this.#calls;

@@ -6,6 +6,8 @@
 import type { Exchange } from '../exchanges/exchange.js';
 import type { TraceContext } from './context.js';
 
+/** Calls of one request that become its children: a request that lasts for ever (a subscription) makes no endless trace. */
+export const MAX_CALLS = 1024;
 const SLOTS = 8192;
 /** Spans above a span that are on this host and have not left. */
 const DEPTH_MAX = 1024;

@@ -1,0 +1,164 @@
+// What an event loop is at when it sends or connects, by what its thread had taken last and what has happened since (the
+// run-to-completion rule). ARCHITECTURE.md, "Parents inside a process", grades `slice` and `loop`.
+import type { Connection } from '../connections/connection.js';
+import type { Exchange } from '../exchanges/exchange.js';
+import {
+  CAUSE_CAME,
+  CAUSE_DIRECT,
+  CAUSE_ENDED,
+  CAUSE_GUARDED,
+  CAUSE_LOOPS,
+  CAUSE_QUIET,
+  CAUSE_RESUMED,
+  CAUSE_SHARED,
+  CAUSE_SOLE,
+  CAUSE_TAKEN,
+  CAUSE_WAITED,
+  CAUSE_WOKEN,
+} from '../records/records.gen.js';
+import type { Supposition } from './answers.js';
+import type { CallCount, ProcessWork } from './process-work.js';
+import type { Take } from './take.js';
+import type { Taken } from './taken.js';
+import { MAX_CALLS } from './trace-limits.js';
+
+/** Requests that a process of several loops has to take on the thread of the connection's last one, before its slices count. */
+const PINNED_MIN = 32;
+/** Nothing but the take can have set the thread to work. */
+const CERTAIN = CAUSE_GUARDED | CAUSE_SOLE;
+/** Of those: it is known what set it to work, and not whether other threads have, too. */
+const SHARED = CAUSE_SHARED | CAUSE_GUARDED;
+/** It is at something else than what it has taken. */
+const TURNED = CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED;
+/** What is sent was made when the loop was at that: it cannot have been put off before. */
+const MADE = CAUSE_RESUMED | CAUSE_SOLE;
+/** A response was taken when the loop had turned to nothing else since it had asked for it. */
+const DIRECT = CAUSE_DIRECT | CAUSE_GUARDED;
+/** A loop that is watched has taken something. */
+const WATCHED = CAUSE_LOOPS | CAUSE_TAKEN | CAUSE_GUARDED;
+
+export class Slice {
+  /** The request that it is at; null if that is not certain, or may be another one. */
+  request: Exchange | null = null;
+  /** The loop was watched, or had nothing else to do; but for what other threads may have given to it. */
+  isCertain = false;
+  isShared = false;
+  /** Exchange.isStraight, .isClear, .supposed, .after and .amid of what is sent. */
+  isStraight = false;
+  isClear = false;
+  supposed: Supposition | null = null;
+  after: Exchange | null = null;
+  amid: Exchange | null = null;
+
+  /** The request that is not idle while that is under way. */
+  get caller(): Exchange | null {
+    return this.request ?? (this.supposed?.isStraight === true ? this.supposed.request : null);
+  }
+
+  clear(): void {
+    this.request = this.supposed = this.after = this.amid = null;
+    this.isCertain = this.isShared = this.isStraight = this.isClear = false;
+  }
+
+  /** The program says itself which one it is. */
+  told(request: Exchange | null): void {
+    this.clear();
+    this.request = request;
+    this.isCertain = request !== null;
+  }
+
+  /** For a connection that is being opened: if it is not known for whom, nothing is certain of what is sent on it first. */
+  readConnect(take: Take, connection: Connection, work: ProcessWork, taken: Taken): void {
+    this.read(take, connection, work, taken);
+    if (this.request === null) this.isCertain = this.isShared = this.isStraight = this.isClear = false;
+  }
+
+  /** Whatever the loop's thread has taken last, it is still at that: what it writes on `connection` for. */
+  read(take: Take, connection: Connection, work: ProcessWork, taken: Taken): void {
+    const { flags } = take;
+    this.clear();
+    this.isCertain = (flags & CERTAIN) !== 0;
+    this.isShared = isShared(take);
+    if ((flags & CAUSE_LOOPS) === 0 || (flags & CAUSE_TAKEN) === 0) return;
+    if ((flags & (TURNED | CAUSE_CAME)) !== 0) return;
+    if (work.isMigrating || (work.hasManyTakers && work.pinned < PINNED_MIN)) return;
+    const peerCalls = work.peerOf(connection);
+    let request = taken.requestOf(take);
+    if (request !== null) {
+      this.isStraight = (flags & CAUSE_RESUMED) === 0;
+      this.isClear = true;
+    } else {
+      request = this.#afterCall(taken.callOf(take), flags, peerCalls, work);
+      if (request === null) return;
+    }
+    if (this.#isAt(request, flags, peerCalls, work)) this.request = request;
+    else this.#suppose(request, flags, peerCalls, work);
+  }
+
+  /** The request whose call's response it has taken. */
+  #afterCall(call: Exchange | null, flags: number, peerCalls: CallCount, work: ProcessWork): Exchange | null {
+    // The program's queues were empty when that call was sent, and its timers have not run since.
+    const isQuiet = (flags & CAUSE_QUIET) !== 0 || (flags & CAUSE_GUARDED) === 0;
+    this.isClear = (flags & MADE) === MADE || (call?.isClear === true && isQuiet);
+    if (call === null) return null;
+    // Else what a loop calls for itself, one after the other, would hang together for ever.
+    if (isForOpen(call)) this.after = call;
+    if (call.cause === null) this.#suppose(call.supposed?.request ?? null, flags, peerCalls, work);
+    this.amid = requestAt(call);
+    const request = call.cause;
+    if (request === null || !request.isServing || call.causeGrade === 'thread') return null;
+    if (call.causeGrade === 'task' && call.loopCause === null) return null;
+    // Whose it is, is no better known than whose that one was.
+    if (call.isShared) this.isShared = true;
+    else if (call.causeGrade === 'loop') this.isCertain = false;
+    const isResumed = (flags & CAUSE_RESUMED) !== 0;
+    this.isStraight = !isResumed && call.isStraight && call.loopCause === request && (flags & DIRECT) === DIRECT;
+    return request;
+  }
+
+  /** Is what is sent for that request, whatever else may wait in the program? */
+  #isAt(request: Exchange, flags: number, peerCalls: CallCount, work: ProcessWork): boolean {
+    // What was taken may have set to work who waits in the program for whatever comes (a rendezvous).
+    const mayMeet = (flags & CAUSE_GUARDED) !== 0 && work.mayMeet === true;
+    if (this.isStraight) return !mayMeet || work.isAlone(request);
+    // What was made for a request may be for all who come later, too: an interval.
+    const isResumed = (flags & CAUSE_RESUMED) !== 0;
+    const isMade = isResumed && (flags & (CAUSE_SOLE | CAUSE_DIRECT)) !== 0;
+    return !isMade && work.isSole(request, peerCalls, isResumed, this.isClear);
+  }
+
+  /** The loop is at this request, and may send what another one, or the program itself, has put off. */
+  #suppose(request: Exchange | null, flags: number, peerCalls: CallCount, work: ProcessWork): void {
+    if (request === null || !request.isServing || request.isAnswering || (flags & CAUSE_GUARDED) === 0) return;
+    if (request.callCount >= MAX_CALLS) return;
+    const mayBeOwn = (flags & MADE) !== MADE && (peerCalls.hasOwnCalls || !this.isClear);
+    this.supposed = {
+      request,
+      isStraight: this.isStraight,
+      needsAnswer: !this.isStraight || work.hasIdleBeside(request),
+      needsTrust: work.serving > 1,
+      isNever: mayBeOwn && work.serving === 1,
+    };
+  }
+}
+
+/** Is it known what set the loop to work, and not whether other threads have, too? */
+export function isShared({ flags }: Take): boolean {
+  return (flags & SHARED) === CAUSE_SHARED;
+}
+
+/** Is the loop still at what it has taken, as far as that can be known of it? */
+export function isStillAt(take: Take): boolean {
+  const isKnown = (take.flags & WATCHED) === WATCHED || isShared(take);
+  return isKnown && (take.flags & TURNED) === 0;
+}
+
+/** The request that the loop is at when it has taken the response of this call. */
+export function requestAt({ cause, supposed, amid }: Exchange): Exchange | null {
+  return cause ?? supposed?.request ?? amid;
+}
+
+/** Is it for a request that is being served? */
+export function isForOpen({ cause, supposed }: Exchange): boolean {
+  return (cause ?? supposed?.request)?.isServing === true;
+}
