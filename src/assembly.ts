@@ -180,8 +180,8 @@ export class Assembly {
   }
 
   /** After a batch: lets go of what has waited, hands over what is to be told to other hosts. */
-  tick(nowNs: number): void {
-    this.pipeline.tick(nowNs);
+  tick(handedNs: number, nowNs: number): void {
+    this.pipeline.tick(handedNs, nowNs);
     this.#handJoins();
   }
 

@@ -14,7 +14,7 @@ import { ProcessWatcher } from './discovery/watcher.js';
 import { readHostFacts } from './enrichment/host.js';
 import { ProcfsSource } from './enrichment/procfs.js';
 import { ClockKeeper } from './kernel/clock-keeper.js';
-import { Drain, type Drained } from './kernel/drain.js';
+import { Drain, type Drained, SPARE_BYTES } from './kernel/drain.js';
 import { FollowedSteps, STEP_KINDS, type StepKind } from './kernel/followed-steps.js';
 import { Kernel } from './kernel/loader.js';
 import { LostConnections } from './kernel/lost-connections.js';
@@ -71,6 +71,11 @@ function standBack(priority: number): void {
       // It has ended meanwhile: whoever is at it already may be put back without any privilege.
     }
   }
+}
+
+/** Of what the agent may use a quarter. */
+function spareBytes({ limits }: Config): number {
+  return limits.memoryBytes === 0 ? SPARE_BYTES : Math.min(SPARE_BYTES, limits.memoryBytes / 4);
 }
 
 interface LastWords {
@@ -137,7 +142,8 @@ export class LiveSource implements Source {
       way: config.kernel.frontEnd === 'auto' ? null : config.kernel.frontEnd,
     });
     const kernel = this.#kernel;
-    this.#drain = new Drain(kernel, config.kernel.dataRingBytes, config.kernel.controlRingBytes);
+    const { dataRingBytes, controlRingBytes } = config.kernel;
+    this.#drain = new Drain(kernel, dataRingBytes, controlRingBytes, spareBytes(config));
     this.#progress = new ProgressReader(kernel.connections);
     this.#progressSlab = new Slab(this.#progress.bytes);
     this.#lost = new LostConnections(kernel.connections);
@@ -165,11 +171,13 @@ export class LiveSource implements Source {
       },
       post,
     );
+    this.#assembly.pipeline.dispatcher.onStretch = () => this.#drain.relieve();
     this.#clock = new ClockKeeper(this.#assembly.pipeline.clock, out => kernel.clock(out));
     this.#clock.adjust();
     observeKernel(this.#assembly.counters, this.#kernelCounters, this.#assembly.pipeline);
     this.#assembly.counters.observe('underspan.ring.fill', 'data', () => this.#drain.takeDataFill());
     this.#assembly.counters.observe('underspan.ring.fill', 'control', () => this.#drain.takeControlFill());
+    this.#assembly.counters.observe('underspan.ring.fill', 'spare', () => this.#drain.takeSpareFill());
     this.#redactor = config.capture.redact ? new Redactor() : null;
     this.#recording =
       start.file === null
@@ -273,6 +281,7 @@ export class LiveSource implements Source {
     const { config } = message;
     this.#assembly.reload(config);
     this.#budget?.reload(config);
+    this.#drain.maxSpareBytes = spareBytes(config);
     const selection = this.#compile(config);
     this.#applySelection(this.#selection, selection);
     this.#selection = selection;
@@ -291,16 +300,16 @@ export class LiveSource implements Source {
     if (this.#timer !== null) clearTimeout(this.#timer);
     // What happens from here on is nobody's. The probes go last, since that takes the kernel seconds.
     const nowNs = this.#clock.now();
-    this.#pass(nowNs);
+    this.#passAll(nowNs);
     for (
       let waitedMs = 0;
       waitedMs === 0 || (this.#drain.isWaiting && waitedMs < SETTLE_MAX_MS);
       waitedMs += SETTLE_MS
     ) {
       Atomics.wait(this.#sleeper, 0, 0, SETTLE_MS);
-      this.#pass(nowNs);
+      this.#passAll(nowNs);
     }
-    this.#pass(nowNs, true);
+    this.#passAll(nowNs, true);
     this.#queryProgress(this.#clock.now());
     for (const _ of ['suspect', 'know']) this.#lookForLost(this.#clock.now());
     this.#assembly.finish();
@@ -326,7 +335,7 @@ export class LiveSource implements Source {
       this.#kernel.slots.reclaim();
       this.#queryProgress(nowNs);
     }
-    this.#assembly.tick(nowNs);
+    this.#assembly.tick(this.#handedNs, nowNs);
     this.#budget?.tick(nowNs);
     this.#watcher.flush();
     this.#tls.tick(nowNs);
@@ -342,10 +351,11 @@ export class LiveSource implements Source {
     }
     if (nowNs >= this.#nextLookNs) {
       this.#nextLookNs = nowNs + LOOK_INTERVAL_NS;
+      this.#drain.settle();
       this.#lookForLost(nowNs);
     }
     this.#idleMs = drained > 0 ? base : Math.min(IDLE_INTERVAL_MS, this.#idleMs + 1);
-    this.#timer = setTimeout(() => this.#turn(), Math.max(base, this.#idleMs));
+    this.#timer = setTimeout(() => this.#turn(), this.#drain.isBehind ? 0 : Math.max(base, this.#idleMs));
   }
 
   /**
@@ -376,6 +386,12 @@ export class LiveSource implements Source {
     const { rate, offsetSeconds, offsetNanos } = this.#assembly.pipeline.clock;
     if (!isStep && rate === rateBefore) return;
     this.#recording?.clock({ fromNs: isStep ? 0 : this.#clock.nowNs, rate, offsetSeconds, offsetNanos });
+  }
+
+  /** Until everything has been handed over that happened up to then. */
+  #passAll(nowNs: number, isLast = false): void {
+    do this.#pass(nowNs, isLast);
+    while (this.#drain.isBehind && this.#handedNs < nowNs);
   }
 
   /** The last one is recorded even if it drained nothing: what was held back is handed over by it. */

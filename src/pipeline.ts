@@ -234,16 +234,19 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.dispatcher.run(data, control, cutNs);
   }
 
-  /** After a batch: lets go of what has waited long enough. `nowNs` is boot-clock time. */
-  tick(nowNs: number): void {
+  /**
+   * After a batch: lets go of what has waited long enough. Boot-clock times: records up to `handedNs` have been handed over, and by that
+   * time is waited for records that are still to come, however late they are; for other hosts, by `nowNs`.
+   */
+  tick(handedNs: number, nowNs = handedNs): void {
     this.remoteJoins?.tick(nowNs);
-    this.causes.tick(nowNs);
-    this.#held.release(nowNs, this.#exportHeld);
-    this.tail?.release(nowNs, this.#writeHeld);
-    if (nowNs < this.#nextExpiryNs) return;
-    this.#nextExpiryNs = nowNs + EXPIRY_INTERVAL_NS;
-    this.connections.expire(nowNs - this.#options.responseTimeoutNs, nowNs);
-    this.#options.processes.expire(nowNs);
+    this.causes.tick(handedNs);
+    this.#held.release(handedNs, this.#exportHeld);
+    this.tail?.release(handedNs, this.#writeHeld);
+    if (handedNs < this.#nextExpiryNs) return;
+    this.#nextExpiryNs = handedNs + EXPIRY_INTERVAL_NS;
+    this.connections.expire(handedNs - this.#options.responseTimeoutNs, handedNs);
+    this.#options.processes.expire(handedNs);
   }
 
   /** Takes the spans that are ready as OTLP requests. */

@@ -123,6 +123,7 @@ export class BatchFeeder {
   readonly #pipeline: Pipeline;
   #data = new Slab(0);
   #control = new Slab(0);
+  #handedNs = 0;
 
   constructor(pipeline: Pipeline) {
     this.#pipeline = pipeline;
@@ -133,7 +134,8 @@ export class BatchFeeder {
     this.#control = append(this.#control, batch.control);
     this.#pipeline.process(this.#data, this.#control, batch.cutNs);
     if (batch.progress.length > 0) this.#pipeline.dispatcher.runOne(new Slab(batch.progress));
-    this.#pipeline.tick(batch.nowNs);
+    this.#handedNs = Math.max(this.#handedNs, batch.cutNs);
+    this.#pipeline.tick(Math.min(this.#handedNs, batch.nowNs), batch.nowNs);
   }
 }
 

@@ -74,13 +74,21 @@ struct object {
 	size_t load_log_bytes;
 };
 
+/* Positions count bytes ever produced: headers, records, padding. What lies between `taken` and the kernel's consumer
+ * position is in the spare room, what lies behind that in the ring. */
 struct ring {
 	unsigned long *consumer; /* one writable page */
 	const unsigned long *producer; /* one page, then the data */
 	const uint8_t *data;
+	unsigned long taken; /* up to here it was drained */
+	uint8_t *spare; /* NULL before it is needed; each position has its place in it, too */
+	bool is_spare_used; /* since it was last given back */
 	size_t size, page;
 	int fd;
 };
+
+/* Of address space; pages are used as they are needed. */
+#define SPARE_BYTES (64UL << 20)
 
 /* A verifier's log comes as one argument, and its end says why. */
 static int print(enum libbpf_print_level level, const char *format, va_list arguments)
@@ -765,26 +773,28 @@ static void unmap_finalize(napi_env env, void *data, void *hint)
 	munmap(data, (size_t)hint);
 }
 
-/* mapMemory(handle, map, bytes) -> ArrayBuffer over so many bytes of an mmapable array
- * map, 0: over all */
+/* mapMemory(handle, map, from, bytes) -> ArrayBuffer over so many bytes of an mmapable array
+ * map, from a whole page on; or as many as there are */
 static napi_value host_map_memory(napi_env env, napi_callback_info info)
 {
-	ARGUMENTS(3)
+	ARGUMENTS(4)
 	struct object *object = get_external(env, argv[0]);
 	struct bpf_map *map = get_map(env, object, argv[1]);
-	uint32_t wanted;
+	uint32_t from, wanted;
 	napi_value out;
 
-	if (!map || !get_uint32(env, argv[2], &wanted))
+	if (!map || !get_uint32(env, argv[2], &from) || !get_uint32(env, argv[3], &wanted))
 		return NULL;
 	size_t page = sysconf(_SC_PAGESIZE);
 	size_t value = (bpf_map__value_size(map) + 7) & ~(size_t)7;
-	size_t bytes = value * bpf_map__max_entries(map);
+	size_t whole = value * bpf_map__max_entries(map);
 
-	if (wanted && wanted < bytes)
-		bytes = wanted;
+	if (from & (page - 1) || from >= whole)
+		return fail(env, "mmap of a BPF map", EINVAL);
+	size_t bytes = wanted < whole - from ? wanted : whole - from;
+
 	bytes = (bytes + page - 1) & ~(page - 1);
-	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), from);
 
 	if (memory == MAP_FAILED)
 		return fail(env, "mmap of a BPF map", errno);
@@ -956,6 +966,8 @@ static void ring_finalize(napi_env env, void *data, void *hint)
 	(void)hint;
 	munmap(ring->consumer, ring->page);
 	munmap((void *)ring->producer, ring->page + ring->size);
+	if (ring->spare)
+		munmap(ring->spare, SPARE_BYTES);
 	free(ring);
 }
 
@@ -991,6 +1003,7 @@ static napi_value host_ring(napi_env env, napi_callback_info info)
 		return fail(env, "mmap of a ring", errno);
 	}
 	ring->data = (const uint8_t *)ring->producer + ring->page;
+	ring->taken = __atomic_load_n(ring->consumer, __ATOMIC_ACQUIRE);
 	napi_create_external(env, ring, ring_finalize, NULL, &out);
 	return out;
 }
@@ -1006,18 +1019,16 @@ static napi_value host_ring_position(napi_env env, napi_callback_info info)
 	return number(env, (double)__atomic_load_n(ring->producer, __ATOMIC_ACQUIRE));
 }
 
-/* ringTaken(ring) -> position up to which the ring has been drained */
+/* ringTaken(ring) -> position up to which it has been drained */
 static napi_value host_ring_taken(napi_env env, napi_callback_info info)
 {
 	ARGUMENTS(1)
 	struct ring *ring = get_external(env, argv[0]);
 
-	if (!ring)
-		return NULL;
-	return number(env, (double)__atomic_load_n(ring->consumer, __ATOMIC_ACQUIRE));
+	return ring ? number(env, (double)ring->taken) : NULL;
 }
 
-/* ringFill(ring) -> bytes produced and not yet drained */
+/* ringFill(ring) -> bytes that lie in the kernel's ring */
 static napi_value host_ring_fill(napi_env env, napi_callback_info info)
 {
 	ARGUMENTS(1)
@@ -1029,18 +1040,113 @@ static napi_value host_ring_fill(napi_env env, napi_callback_info info)
 				    __atomic_load_n(ring->consumer, __ATOMIC_ACQUIRE)));
 }
 
-static void copy_out(const struct ring *ring, uint8_t *to, unsigned long position, size_t bytes)
+/* ringSpared(ring) -> bytes that lie in its spare room */
+static napi_value host_ring_spared(napi_env env, napi_callback_info info)
 {
-	size_t at = position & (ring->size - 1);
-	size_t first = bytes < ring->size - at ? bytes : ring->size - at;
+	ARGUMENTS(1)
+	struct ring *ring = get_external(env, argv[0]);
 
-	memcpy(to, ring->data + at, first);
-	memcpy(to + first, ring->data, bytes - first);
+	if (!ring)
+		return NULL;
+	return number(env, (double)(__atomic_load_n(ring->consumer, __ATOMIC_ACQUIRE) - ring->taken));
+}
+
+/* Of a record with its header, from the header's first word. */
+static size_t padded_bytes(uint32_t length)
+{
+	length &= ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
+	return BPF_RINGBUF_HDR_SZ + ((length + 7) & ~7U);
+}
+
+/* A ring of a power of two: the bytes that begin at `position` may lie in two pieces. */
+static size_t to_end(unsigned long position, size_t size, size_t bytes)
+{
+	size_t left = size - (position & (size - 1));
+
+	return bytes < left ? bytes : left;
+}
+
+static void copy_out(const uint8_t *from, size_t size, uint8_t *to, unsigned long position, size_t bytes)
+{
+	size_t first = to_end(position, size, bytes);
+
+	memcpy(to, from + (position & (size - 1)), first);
+	memcpy(to + first, from, bytes - first);
+}
+
+static void copy_to_spare(const struct ring *ring, unsigned long position, size_t bytes)
+{
+	size_t first = to_end(position, SPARE_BYTES, bytes);
+
+	copy_out(ring->data, ring->size, ring->spare + (position & (SPARE_BYTES - 1)), position, first);
+	copy_out(ring->data, ring->size, ring->spare, position + first, bytes - first);
+}
+
+static const uint32_t *header_at(const uint8_t *from, size_t size, unsigned long position)
+{
+	return (const uint32_t *)(from + (position & (size - 1)));
+}
+
+static bool has_spare(struct ring *ring)
+{
+	if (!ring->spare) {
+		void *spare = mmap(NULL, SPARE_BYTES, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+		ring->spare = spare == MAP_FAILED ? NULL : spare;
+	}
+	return ring->spare;
+}
+
+/* ringRelieve(ring, most) -> bytes moved. Whole records, from the ring to its spare room, until `most` bytes lie there:
+ * the ring has room again before anybody has looked at them. */
+static napi_value host_ring_relieve(napi_env env, napi_callback_info info)
+{
+	ARGUMENTS(2)
+	struct ring *ring = get_external(env, argv[0]);
+	double most;
+
+	if (!ring || napi_get_value_double(env, argv[1], &most) != napi_ok)
+		return NULL;
+	unsigned long consumer = __atomic_load_n(ring->consumer, __ATOMIC_ACQUIRE);
+	unsigned long producer = __atomic_load_n(ring->producer, __ATOMIC_ACQUIRE);
+	unsigned long from = consumer;
+	size_t room = most < SPARE_BYTES ? (size_t)most : SPARE_BYTES;
+
+	if (!has_spare(ring))
+		return number(env, 0);
+	while (consumer < producer) {
+		uint32_t length =
+			__atomic_load_n(header_at(ring->data, ring->size, consumer), __ATOMIC_ACQUIRE);
+		size_t bytes = padded_bytes(length);
+
+		if (length & BPF_RINGBUF_BUSY_BIT || consumer + bytes - ring->taken > room)
+			break;
+		copy_to_spare(ring, consumer, bytes);
+		consumer += bytes;
+	}
+	if (consumer > from)
+		ring->is_spare_used = true;
+	__atomic_store_n(ring->consumer, consumer, __ATOMIC_RELEASE);
+	return number(env, (double)(consumer - from));
+}
+
+/* ringSettle(ring): its spare room is given back to the kernel, if nothing lies there. */
+static napi_value host_ring_settle(napi_env env, napi_callback_info info)
+{
+	ARGUMENTS(1)
+	struct ring *ring = get_external(env, argv[0]);
+
+	if (!ring || !ring->is_spare_used || ring->taken < __atomic_load_n(ring->consumer, __ATOMIC_ACQUIRE))
+		return NULL;
+	ring->is_spare_used = false;
+	madvise(ring->spare, SPARE_BYTES, MADV_DONTNEED);
+	return NULL;
 }
 
 /* drain(ring, slab: Uint8Array, upTo: position, passesUnwritten) -> bytes filled. Copies whole
  * records, each padded to 8 bytes, in one go: 25-35 ns a record, against microseconds
- * for a callback into JavaScript each. Stops at a record that is still being
+ * for a callback into JavaScript each. What lies in the spare room comes first. Stops at a record that is still being
  * written, at upTo, or when the slab is full. It may pass what is still being written:
  * then a header of no kind stands for it. */
 static napi_value host_drain(napi_env env, napi_callback_info info)
@@ -1057,20 +1163,21 @@ static napi_value host_drain(napi_env env, napi_callback_info info)
 	    napi_get_value_double(env, argv[2], &limit) != napi_ok ||
 	    napi_get_value_bool(env, argv[3], &passes_unwritten) != napi_ok)
 		return NULL;
+	unsigned long at = ring->taken;
 	unsigned long consumer = __atomic_load_n(ring->consumer, __ATOMIC_ACQUIRE);
 	unsigned long producer = __atomic_load_n(ring->producer, __ATOMIC_ACQUIRE);
 
 	if (limit < (double)producer)
 		producer = (unsigned long)limit;
-	while (consumer < producer) {
-		const uint32_t *header =
-			(const uint32_t *)(ring->data + (consumer & (ring->size - 1)));
-		uint32_t length = __atomic_load_n(header, __ATOMIC_ACQUIRE);
+	while (at < producer) {
+		bool is_spared = at < consumer;
+		const uint8_t *from = is_spared ? ring->spare : ring->data;
+		size_t size = is_spared ? SPARE_BYTES : ring->size;
+		uint32_t length = __atomic_load_n(header_at(from, size, at), __ATOMIC_ACQUIRE);
 
 		if (length & BPF_RINGBUF_BUSY_BIT && !passes_unwritten)
 			break;
-		size_t bytes =
-			((length & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT)) + 7) & ~7U;
+		size_t bytes = padded_bytes(length), record_bytes = bytes - BPF_RINGBUF_HDR_SZ;
 
 		if (length & BPF_RINGBUF_BUSY_BIT) {
 			if (filled + sizeof(unwritten) > room)
@@ -1078,14 +1185,16 @@ static napi_value host_drain(napi_env env, napi_callback_info info)
 			memcpy(slab + filled, &unwritten, sizeof(unwritten));
 			filled += sizeof(unwritten);
 		} else if (!(length & BPF_RINGBUF_DISCARD_BIT)) {
-			if (filled + bytes > room)
+			if (filled + record_bytes > room)
 				break;
-			copy_out(ring, slab + filled, consumer + BPF_RINGBUF_HDR_SZ, bytes);
-			filled += bytes;
+			copy_out(from, size, slab + filled, at + BPF_RINGBUF_HDR_SZ, record_bytes);
+			filled += record_bytes;
 		}
-		consumer += bytes + BPF_RINGBUF_HDR_SZ;
+		at += bytes;
 	}
-	__atomic_store_n(ring->consumer, consumer, __ATOMIC_RELEASE);
+	ring->taken = at;
+	if (at > consumer)
+		__atomic_store_n(ring->consumer, at, __ATOMIC_RELEASE);
 	return number(env, (double)filled);
 }
 
@@ -1254,6 +1363,9 @@ NAPI_MODULE_INIT()
 		{ "ringPosition", host_ring_position },
 		{ "ringTaken", host_ring_taken },
 		{ "ringFill", host_ring_fill },
+		{ "ringSpared", host_ring_spared },
+		{ "ringRelieve", host_ring_relieve },
+		{ "ringSettle", host_ring_settle },
 		{ "drain", host_drain },
 		{ "clock", host_clock },
 		{ "tickNs", host_tick_ns },

@@ -119,7 +119,7 @@ export const CONFIG_SCHEMA = {
           min: MIB,
           max: 1024 * MIB,
           isPowerOfTwo: true,
-          help: 'Ring of the records that carry captured bytes.',
+          help: 'Ring of the records that carry captured bytes. While the agent is behind, up to 64 MiB more wait in its own memory for some seconds, or a quarter of limits.memory_bytes.',
         },
         control_ring_bytes: {
           type: 'integer',

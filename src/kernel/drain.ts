@@ -3,7 +3,8 @@
 // newer waits in them for the next pass. A ring is read up to a record that is being written, and a program that can be
 // preempted (a probe of a TLS library) may take milliseconds over one: what lies behind it is not in the slab then, while
 // the other ring's records are. So long nothing new is handed over; but by the last pass of all, everything. One pass is bounded, so that the thread's other work
-// gets its turn under a flood; the rings hold what is left.
+// gets its turn under a flood. What is left lies in the rings, and where these fill meanwhile, as while the pipeline's code is cold, in
+// spare room of this process, for a while (`relieve`).
 
 import { Slab } from '../records/dispatch.js';
 import { EventHeaderCursor } from '../records/records.gen.js';
@@ -11,7 +12,7 @@ import type { Kernel } from './loader.js';
 
 const DATA_SLAB_BYTES = 4 << 20;
 const CONTROL_SLAB_BYTES = 1 << 20;
-const SLABS_PER_PASS = 8;
+const SLABS_PER_PASS = 2;
 /** Largest record (data_event and its payload), padded: less room than this in a slab means that it is full. */
 const MAX_RECORD_BYTES = 8192;
 /** A writer that is kept from its CPU for longer is not waited for: records may come without what came before them. */
@@ -19,6 +20,15 @@ const WRITER_PATIENCE_NS = 1e9;
 
 /** Of the data ring: records that take less may wait for more of them. */
 const SMALL_SHARE = 1 / 16;
+/** Of a ring: what is fuller is relieved. */
+const RELIEVED_SHARE = 1 / 4;
+/**
+ * Spare room is for a pipeline that catches up. Of one that does not it would only make the records late: after so long what may lie
+ * there becomes less, and nothing after three times that.
+ */
+const BEHIND_NS = 5e9;
+/** Of bpf/host/host.c. */
+export const SPARE_BYTES = 64 << 20;
 
 /** What a pass added to the slabs, for a recording. */
 export interface Drained {
@@ -38,13 +48,22 @@ export class Drain {
   /** The latest cut up to which everything has been handed over, and since when there is none that is newer. */
   #completeNs = 0;
   #waitsSinceNs = 0;
+  /** The last run found nothing to relieve, and what may lie in spare room since this one began. */
+  #caughtUpNs = 0;
+  #spareBytes = 0;
+  #spareFill = 0;
+  /** More was there than one pass takes. */
+  isBehind = false;
+  /** Of each ring. */
+  maxSpareBytes: number;
   readonly #kernel: Kernel;
   readonly #dataRingBytes: number;
   readonly #controlRingBytes: number;
   readonly #header = new EventHeaderCursor();
 
-  constructor(kernel: Kernel, dataRingBytes: number, controlRingBytes: number) {
+  constructor(kernel: Kernel, dataRingBytes: number, controlRingBytes: number, maxSpareBytes = SPARE_BYTES) {
     this.#kernel = kernel;
+    this.maxSpareBytes = maxSpareBytes;
     this.#dataRingBytes = dataRingBytes;
     this.#controlRingBytes = controlRingBytes;
   }
@@ -63,10 +82,52 @@ export class Drain {
     return fill;
   }
 
+  /** Likewise of the spare room of both. */
+  takeSpareFill(): number {
+    const fill = this.#spareFill;
+    this.#spareFill = 0;
+    return fill;
+  }
+
   /** There are few data records, and none of the control ring, on which probes of new processes depend. */
   get canWait(): boolean {
     const kernel = this.#kernel;
-    return kernel.fill(kernel.controlRing) === 0 && kernel.fill(kernel.dataRing) < this.#dataRingBytes * SMALL_SHARE;
+    if (kernel.fill(kernel.controlRing) > 0 || this.#spared > 0) return false;
+    return kernel.fill(kernel.dataRing) < this.#dataRingBytes * SMALL_SHARE;
+  }
+
+  get #spared(): number {
+    const kernel = this.#kernel;
+    return kernel.spared(kernel.dataRing) + kernel.spared(kernel.controlRing);
+  }
+
+  /** To be called now and then while records are worked on: rings that fill meanwhile get room. */
+  relieve(): void {
+    const kernel = this.#kernel;
+    if (kernel.fill(kernel.dataRing) > this.#dataRingBytes * RELIEVED_SHARE)
+      kernel.relieve(kernel.dataRing, this.#spareBytes);
+    if (kernel.fill(kernel.controlRing) > this.#controlRingBytes * RELIEVED_SHARE)
+      kernel.relieve(kernel.controlRing, this.#spareBytes);
+  }
+
+  /** To be called now and then: spare room that is not in use is nobody's memory. */
+  settle(): void {
+    this.#kernel.settle(this.#kernel.dataRing);
+    this.#kernel.settle(this.#kernel.controlRing);
+  }
+
+  /** How much may lie in spare room from now on. */
+  #planSpare(nowNs: number): void {
+    const kernel = this.#kernel;
+    const dataFill = kernel.fill(kernel.dataRing) / this.#dataRingBytes;
+    const controlFill = kernel.fill(kernel.controlRing) / this.#controlRingBytes;
+    const spared = this.#spared;
+    this.#dataFill = Math.max(this.#dataFill, dataFill);
+    this.#controlFill = Math.max(this.#controlFill, controlFill);
+    this.#spareFill = Math.max(this.#spareFill, spared / SPARE_BYTES);
+    if (spared === 0 && Math.max(dataFill, controlFill) < RELIEVED_SHARE) this.#caughtUpNs = nowNs;
+    const left = 1.5 - (nowNs - this.#caughtUpNs) / (2 * BEHIND_NS);
+    this.#spareBytes = this.maxSpareBytes * Math.max(0, Math.min(1, left));
   }
 
   /** A record is being written, and what comes behind it has not been handed over. */
@@ -84,8 +145,8 @@ export class Drain {
     const { data, control } = this;
     const passesUnwritten = isLast && this.isWaiting;
     let total = 0;
-    this.#dataFill = Math.max(this.#dataFill, kernel.fill(kernel.dataRing) / this.#dataRingBytes);
-    this.#controlFill = Math.max(this.#controlFill, kernel.fill(kernel.controlRing) / this.#controlRingBytes);
+    this.#planSpare(nowNs);
+    this.isBehind = false;
     const dataPosition = kernel.position(kernel.dataRing);
     const controlPosition = kernel.position(kernel.controlRing);
     for (let pass = 0; pass < SLABS_PER_PASS; pass++) {
@@ -106,7 +167,8 @@ export class Drain {
         isControlFull ? this.#lastControlNs : nowNs,
       );
       process({ data: newData, control: newControl, cutNs: this.#cut(nowNs, isWaiting, upToNs) });
-      if (!(isDataFull || isControlFull) || isWaiting) break;
+      this.isBehind = (isDataFull || isControlFull) && !isWaiting;
+      if (!this.isBehind) break;
     }
     return total;
   }

@@ -24,6 +24,9 @@ export interface ProgramInfo {
   readonly missed: number;
 }
 
+/** For mapMemory. */
+export const WHOLE_MAP = 0xffffffff;
+
 export interface Host {
   open(path: string, btfPath: string): ObjectHandle;
   /** Those of these functions that the kernel (or the BTF file) has; at most 256. */
@@ -55,8 +58,8 @@ export interface Host {
   ): void;
   detachProgram(object: ObjectHandle, program: string): void;
   log(): string;
-  /** The first so many bytes of an array, 0: all of it. */
-  mapMemory(object: ObjectHandle, map: string, bytes: number): ArrayBuffer;
+  /** So many bytes of an array, from a whole page on; or as many as there are. */
+  mapMemory(object: ObjectHandle, map: string, from: number, bytes: number): ArrayBuffer;
   mapSet(object: ObjectHandle, map: string, key: Uint8Array, value: Uint8Array): void;
   /** Pushes the numbers below `count`, the lowest last. */
   fillStack(object: ObjectHandle, map: string, count: number): void;
@@ -69,6 +72,9 @@ export interface Host {
   ringPosition(ring: RingHandle): number;
   ringTaken(ring: RingHandle): number;
   ringFill(ring: RingHandle): number;
+  ringSpared(ring: RingHandle): number;
+  ringRelieve(ring: RingHandle, most: number): number;
+  ringSettle(ring: RingHandle): void;
   drain(ring: RingHandle, slab: Uint8Array, upTo: number, passesUnwritten: boolean): number;
   clock(out: Float64Array): void;
   tickNs(): number;

@@ -1,6 +1,6 @@
 // What the programs look at and how much of it they copy: the maps and settings that they read before any other work.
 import { SETTINGS_OFFSETS } from '../records/records.gen.js';
-import type { Host, ObjectHandle } from './host.js';
+import { type Host, type ObjectHandle, WHOLE_MAP } from './host.js';
 
 const FOLLOWED = new Uint8Array([1, 0, 0, 0]);
 
@@ -21,7 +21,7 @@ export class KernelFilter {
   constructor(host: Host, maps: ObjectHandle) {
     this.#host = host;
     this.#maps = maps;
-    this.#settings = new Uint32Array(host.mapMemory(maps, 'settings', 0));
+    this.#settings = new Uint32Array(host.mapMemory(maps, 'settings', 0, WHOLE_MAP));
   }
 
   /** Which selectors a process meets; takes effect at its next system call. */

@@ -92,7 +92,9 @@ export class Kernel {
     this.#returnProbes = new Map(returns.map(({ name, section }) => [name, section.slice(RETURN_PROBE.length)]));
     this.dataRing = host.ring(maps, 'data_ring');
     this.controlRing = host.ring(maps, 'control_ring');
-    this.connections = new ConnectionMap(options.maxConnections, bytes => host.mapMemory(maps, 'connections', bytes));
+    this.connections = new ConnectionMap(options.maxConnections, (from, bytes) =>
+      host.mapMemory(maps, 'connections', from, bytes),
+    );
     this.slots = new Slots(host, maps, this.connections);
     this.filter = new KernelFilter(host, maps);
     this.filter.setHeadBytes(options.headBytes);
@@ -240,8 +242,24 @@ export class Kernel {
     return this.#host.ringTaken(ring);
   }
 
+  /** Bytes in the kernel's ring, which has room for so many less. */
   fill(ring: RingHandle): number {
     return this.#host.ringFill(ring);
+  }
+
+  /** Bytes that lie in this process's spare room for a ring; `drain` gives them before what is in the ring. */
+  spared(ring: RingHandle): number {
+    return this.#host.ringSpared(ring);
+  }
+
+  /** Moves records from a ring to its spare room, up to `most` bytes there (64 MB at most). */
+  relieve(ring: RingHandle, most: number): void {
+    this.#host.ringRelieve(ring, most);
+  }
+
+  /** Gives spare room back to the kernel that nothing lies in. */
+  settle(ring: RingHandle): void {
+    this.#host.ringSettle(ring);
   }
 
   /** The kernel's loss and activity counters, summed over the CPUs: struct counters. */

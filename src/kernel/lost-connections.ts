@@ -5,12 +5,11 @@
 import {
   CONNECTION_LOST_EVENT_OFFSETS,
   CONNECTION_OFFSETS,
-  ConnectionCursor,
   ConnectionLostEventCursor,
   EVENT_CONNECTION_LOST,
   EVENT_HEADER_OFFSETS,
 } from '../records/records.gen.js';
-import type { ConnectionView } from './connection-map.js';
+import { type ConnectionView, connectionAt } from './connection-map.js';
 
 export interface LiveConnection {
   readonly slot: number;
@@ -60,7 +59,7 @@ export class LostConnections {
   }
 
   #generationOf(slot: number): number {
-    const at = slot * ConnectionCursor.SIZE + CONNECTION_OFFSETS.generation;
+    const at = connectionAt(slot) + CONNECTION_OFFSETS.generation;
     const view = this.#map.viewOf(slot);
     return at + 4 <= view.byteLength ? view.getUint32(at, true) : 0;
   }

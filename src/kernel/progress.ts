@@ -4,13 +4,12 @@
 // ahead of the rings: a run that has moved since they were emptied is not told of, its calls may have records that are still in them.
 import {
   CONNECTION_OFFSETS,
-  ConnectionCursor,
   EVENT_HEADER_OFFSETS,
   EVENT_PROGRESS,
   PROGRESS_EVENT_OFFSETS,
   ProgressEventCursor,
 } from '../records/records.gen.js';
-import type { ConnectionView } from './connection-map.js';
+import { type ConnectionView, connectionAt } from './connection-map.js';
 
 /** What is asked about: a run that user space knows by its first call. */
 export interface ProgressQuery {
@@ -57,7 +56,7 @@ export class ProgressReader {
     if (this.length + ProgressEventCursor.SIZE > this.bytes.length) return false;
     const map = this.#connections.viewOf(query.slot);
     this.#map = map;
-    const at = query.slot * ConnectionCursor.SIZE;
+    const at = connectionAt(query.slot);
     const endSeq = map.getUint32(at + RUN_END, true);
     if (
       map.getUint32(at + CONNECTION_OFFSETS.generation, true) !== query.generation ||

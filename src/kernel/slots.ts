@@ -1,7 +1,7 @@
 // Slots of the kernel's `connections` map, as user space has a say in them: verdicts, and the end of tenants of whose end the kernel has
 // no event. In: a slot and its generation, which is the tenant; what is said of another one is ignored.
-import { CONNECTION_OFFSETS, CONNECTION_TLS, ConnectionCursor, ROLE_CLIENT } from '../records/records.gen.js';
-import type { ConnectionView } from './connection-map.js';
+import { CONNECTION_OFFSETS, CONNECTION_TLS, ROLE_CLIENT } from '../records/records.gen.js';
+import { type ConnectionView, connectionAt } from './connection-map.js';
 import type { Host, ObjectHandle } from './host.js';
 
 /** Stacks have no keys. */
@@ -40,7 +40,7 @@ export class Slots {
 
   /** User space's word on a connection; ignored if the slot has a new tenant. */
   setVerdict(slot: number, generation: number, verdict: number): void {
-    const at = slot * ConnectionCursor.SIZE;
+    const at = connectionAt(slot);
     const view = this.#connections.viewOf(slot);
     if (view.getUint32(at + CONNECTION_OFFSETS.generation, true) !== generation) return;
     view.setUint32(at + CONNECTION_OFFSETS.verdict, verdict, true);
@@ -48,7 +48,7 @@ export class Slots {
 
   /** Bytes that a connection has moved; null if the slot has another tenant. */
   bytesOf(slot: number, generation: number): { readonly ingress: number; readonly egress: number } | null {
-    const at = slot * ConnectionCursor.SIZE;
+    const at = connectionAt(slot);
     const view = this.#connections.viewOf(slot);
     if (view.getUint32(at + CONNECTION_OFFSETS.generation, true) !== generation) return null;
     const read = (offset: number): number =>
@@ -62,7 +62,7 @@ export class Slots {
    * can still be using it.
    */
   evict(slot: number, generation: number): void {
-    const at = slot * ConnectionCursor.SIZE;
+    const at = connectionAt(slot);
     const view = this.#connections.viewOf(slot);
     if (view.getUint32(at + CONNECTION_OFFSETS.generation, true) !== generation) return;
     const isSession = (view.getUint16(at + CONNECTION_OFFSETS.flags, true) & CONNECTION_TLS) !== 0;
@@ -79,7 +79,7 @@ export class Slots {
   /** Frees the slots that were evicted before the last call: to be called at intervals of milliseconds. */
   reclaim(): void {
     for (const { slot, generation } of this.#reclaimable) {
-      const at = slot * ConnectionCursor.SIZE;
+      const at = connectionAt(slot);
       const view = this.#connections.viewOf(slot);
       this.#untold += untoldRequests(view, at);
       view.setBigUint64(at + CONNECTION_OFFSETS.sk, 0n, true);

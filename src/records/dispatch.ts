@@ -122,12 +122,17 @@ export class Slab {
   }
 }
 
+/** Records between two calls of `onStretch`, less one: a power of two less one. */
+const STRETCH_MASK = 255;
+
 export class Dispatcher {
   /** Records that could not be read. */
   malformed = 0;
   records = 0;
   /** Latest time seen. */
   lastNs = 0;
+  /** Called now and then by `run`: records that come meanwhile may need room. */
+  onStretch: (() => void) | null = null;
   readonly #header = new EventHeaderCursor();
   readonly #data = new DataEventCursor();
   readonly #opened = new ConnectionOpenedEventCursor();
@@ -160,6 +165,7 @@ export class Dispatcher {
         return;
       }
       this.#step(controlNs <= dataNs ? control : data);
+      if ((this.records & STRETCH_MASK) === 0) this.onStretch?.();
     }
   }
 

@@ -9,15 +9,16 @@ import { record } from '../../support/record-builder.js';
 
 interface FakeRing {
   bytes: Uint8Array[];
-  /** Bytes that have been taken, and that are in the ring. */
+  /** Bytes that have been taken, that are there, and of these in spare room instead of the ring. */
   taken: number;
   pending: number;
+  spared: number;
   /** The record that is still being written; what lies behind it is out of reach. */
   unwritten: Uint8Array | null;
 }
 
 function fakeRing(): FakeRing {
-  return { bytes: [], taken: 0, pending: 0, unwritten: null };
+  return { bytes: [], taken: 0, pending: 0, spared: 0, unwritten: null };
 }
 
 /** Two rings of whole records; `onLook` runs before each look at one. */
@@ -46,7 +47,15 @@ class FakeKernel {
   }
 
   fill(ring: FakeRing): number {
-    return ring.pending;
+    return ring.pending - ring.spared;
+  }
+
+  spared(ring: FakeRing): number {
+    return ring.spared;
+  }
+
+  relieve(ring: FakeRing, most: number): void {
+    ring.spared = Math.max(ring.spared, Math.min(ring.pending, most));
   }
 
   drain(ring: FakeRing, slab: Uint8Array, upTo: number, passesUnwritten: boolean): number {
@@ -60,6 +69,7 @@ class FakeKernel {
       at += isUnwritten ? EventHeaderCursor.SIZE : first.length;
       ring.taken += first.length;
       ring.pending -= first.length;
+      ring.spared = Math.max(0, ring.spared - first.length);
       ring.bytes.shift();
     }
     return at;
@@ -243,4 +253,40 @@ test('the fill is the largest since it was last asked for', () => {
   drain.run(10, () => {});
   assert.deepEqual([drain.takeDataFill(), drain.takeControlFill()], [0.25, 0.5]);
   assert.deepEqual([drain.takeDataFill(), drain.takeControlFill()], [0, 0]);
+});
+
+test('a ring that fills while records are worked on is relieved; nothing is waited for meanwhile, and what was relieved comes first', () => {
+  const kernel = new FakeKernel();
+  const drain = drainOf(kernel);
+  const seen: string[] = [];
+  drain.run(1, () => {});
+  kernel.put(kernel.dataRing, 10, DATA_BYTES / 8);
+  drain.relieve();
+  assert.equal(kernel.dataRing.spared, 0);
+  kernel.put(kernel.dataRing, 20, DATA_BYTES / 4);
+  kernel.put(kernel.controlRing, 30, CONTROL_BYTES / 2);
+  drain.relieve();
+  assert.deepEqual([kernel.fill(kernel.dataRing), kernel.fill(kernel.controlRing)], [0, 0]);
+  assert.equal(drain.canWait, false);
+  kernel.put(kernel.dataRing, 40);
+  drain.run(50, ({ cutNs }) => take(drain, cutNs, seen));
+  assert.deepEqual(seen, ['data 10', 'data 20', 'control 30', 'data 40']);
+  assert.deepEqual([drain.canWait, drain.takeSpareFill() > 0, drain.takeSpareFill()], [true, true, 0]);
+});
+
+test('spare room is for a pipeline that catches up: one that stays behind gets less of it, and then none, until it has caught up', () => {
+  const kernel = new FakeKernel();
+  const drain = new Drain(kernel as unknown as Kernel, DATA_BYTES, CONTROL_BYTES, 1000);
+  const roomAt = (seconds: number): number => {
+    kernel.dataRing.spared = 0;
+    drain.run(seconds * 1e9, () => {});
+    kernel.dataRing.spared = 0;
+    kernel.dataRing.pending = DATA_BYTES;
+    drain.relieve();
+    return kernel.dataRing.spared;
+  };
+  drain.run(100e9, () => {});
+  assert.deepEqual([100, 104, 105, 110, 115, 200].map(roomAt), [1000, 1000, 1000, 500, 0, 0]);
+  kernel.dataRing.pending = 0;
+  assert.deepEqual([201].map(roomAt), [1000]);
 });
