@@ -19,7 +19,7 @@ import { FollowedSteps, STEP_KINDS, type StepKind } from './kernel/followed-step
 import { Kernel } from './kernel/loader.js';
 import { LostConnections } from './kernel/lost-connections.js';
 import { ProgressReader } from './kernel/progress.js';
-import { releaseMemory } from './memory.js';
+import { releaseMemory, spareMemory } from './memory.js';
 import type { ClockState, ToWorker, WorkerStart } from './messages.js';
 import { RecordingWriter } from './recording.js';
 import { Slab } from './records/dispatch.js';
@@ -34,6 +34,8 @@ const PROGRESS_INTERVAL_NS = 100e6;
 const CLOCK_INTERVAL_NS = 1e9;
 const LOOK_INTERVAL_NS = 1e9;
 const READY_WITHIN_NS = 2e9;
+/** What the process does not use any more is given back so long after the start, then after twice as long, and so on up to the most. */
+const SPARE_INTERVAL_NS = { first: 4e9, most: 64e9 };
 const BEAT_INTERVAL_NS = 1e9;
 /** An idle agent looks into the rings this often at most. */
 const IDLE_INTERVAL_MS = 50;
@@ -125,6 +127,8 @@ export class LiveSource implements Source {
   #isStopped = false;
   #isReady = false;
   #readyByNs = 0;
+  #nextSpareNs = Number.POSITIVE_INFINITY;
+  #spareIntervalNs = SPARE_INTERVAL_NS.first;
 
   constructor(start: WorkerStart, post: Post) {
     const { config } = start;
@@ -247,6 +251,7 @@ export class LiveSource implements Source {
     if (this.#isReady || (this.#tls.isReading && nowNs < this.#readyByNs)) return;
     this.#isReady = true;
     releaseMemory();
+    this.#nextSpareNs = nowNs + this.#spareIntervalNs;
     this.#post({ type: 'ready', probes: this.#kernel.reports, bootNs: nowNs, clock: this.#clockState() });
   }
 
@@ -263,6 +268,12 @@ export class LiveSource implements Source {
       const text = `limits.nice: ${nice} needs CAP_SYS_NICE; the pipeline keeps its ordinary priority`;
       this.#post({ type: 'log', level: 'info', key: 'nice', text });
     }
+  }
+
+  #spareMemory(nowNs: number): void {
+    spareMemory();
+    this.#spareIntervalNs = Math.min(SPARE_INTERVAL_NS.most, this.#spareIntervalNs * 2);
+    this.#nextSpareNs = nowNs + this.#spareIntervalNs;
   }
 
   #keepBudget(): BudgetKeeper {
@@ -352,6 +363,7 @@ export class LiveSource implements Source {
     if (nowNs >= this.#nextLookNs) {
       this.#nextLookNs = nowNs + LOOK_INTERVAL_NS;
       this.#drain.settle();
+      if (nowNs >= this.#nextSpareNs) this.#spareMemory(nowNs);
       this.#lookForLost(nowNs);
     }
     this.#idleMs = drained > 0 ? base : Math.min(IDLE_INTERVAL_MS, this.#idleMs + 1);

@@ -18,11 +18,19 @@ function collector(): Collect {
 }
 
 /**
- * Of this thread: a full collection; then of the whole process what malloc holds unused. Takes some 10 ms, so it is for the end
+ * Of this thread: a full collection; then `spareMemory`. Takes some 10 ms, so it is for the end
  * of the start, and for an agent above its budget.
  */
 export function releaseMemory(): void {
   collector()();
+  loadHost().releaseMemory();
+}
+
+/**
+ * Of the whole process, without a collection: what malloc holds unused, and pages of the program that were touched some time. Those
+ * that are in use come back one by one. A millisecond or two.
+ */
+export function spareMemory(): void {
   loadHost().releaseMemory();
 }
 

@@ -7,10 +7,12 @@
  * on every Node from 18 on.
  */
 #define NAPI_VERSION 8
+#define _GNU_SOURCE /* dl_iterate_phdr */
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <link.h>
 #include <linux/bpf.h>
 #include <linux/perf_event.h>
 #ifdef __GLIBC__
@@ -1296,14 +1298,42 @@ static napi_value host_programs(napi_env env, napi_callback_info info)
 	return list;
 }
 
-/* releaseMemory(): what malloc holds and nobody uses goes back to the kernel. */
+/* Pages of code and constants that were touched once are resident for ever: 43 MB of Node.js when it has started, while it
+ * runs on half of them. They come back from the page cache where they are needed, 16 at a time. What can be written to is
+ * left alone. Of the program itself, which comes first, and of a library that Node.js may be; none goes meanwhile. */
+static int unmap_program(struct dl_phdr_info *info, size_t size, void *data)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	int *count = data;
+
+	(void)size;
+	if ((*count)++ > 0 && !strstr(info->dlpi_name, "/libnode.so"))
+		return 0;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+		uintptr_t from = info->dlpi_addr + part->p_vaddr, to = from + part->p_memsz;
+
+		if (part->p_type != PT_LOAD || part->p_flags & PF_W)
+			continue;
+		from = (from + page - 1) & ~(page - 1);
+		to &= ~(page - 1);
+		if (from < to)
+			madvise((void *)from, to - from, MADV_DONTNEED);
+	}
+	return 0;
+}
+
+/* releaseMemory(): what malloc holds and nobody uses goes back to the kernel, and pages of the program that are not in use. */
 static napi_value host_release_memory(napi_env env, napi_callback_info info)
 {
+	int count = 0;
+
 	(void)env;
 	(void)info;
 #ifdef __GLIBC__
 	malloc_trim(0);
 #endif
+	dl_iterate_phdr(unmap_program, &count);
 	return NULL;
 }
 
