@@ -58,7 +58,7 @@ import { Correlator } from './traces/correlator.js';
 import { firstOf } from './traces/first-request.js';
 import { HeldExchanges } from './traces/held.js';
 import { InstrumentedServices } from './traces/instrumented.js';
-import { Propagation, type Propagator } from './traces/propagation.js';
+import { Propagation, type Propagator, type RemoteParent } from './traces/propagation.js';
 import { RemoteJoins } from './traces/remote-joins.js';
 import type { Sampling } from './traces/sampling.js';
 import type { TailSampling } from './traces/tail.js';
@@ -163,7 +163,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   readonly #ids = new IdSource();
   readonly #writer: SpanWriter;
   readonly #tlsWriter: TlsSpanWriter;
-  readonly #instrumented: InstrumentedServices | null;
+  readonly #instrumented = new InstrumentedServices(service => languageOf(service) === 'dotnet');
   readonly #held = new HeldExchanges();
   #active = 0;
   #nextExpiryNs = 0;
@@ -182,10 +182,15 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       mayHandOver: exchange => languageOf(exchange.service) === 'java',
       mayMeet: exchange => languageOf(exchange.service) === 'nodejs',
       isMultiplexed: ({ service }) => MULTIPLEXED.has(languageOf(service)) || runsRustTasks(service),
+      tellsItself: ({ service }) => this.#instrumented.has(service),
       onHandOver: options.onHandOver,
     });
-    this.correlator = new Correlator(this.#ids, this.traceLimits, new Propagation(options.propagators));
-    this.#instrumented = options.skipsInstrumented ? new InstrumentedServices() : null;
+    this.correlator = new Correlator(
+      this.#ids,
+      this.traceLimits,
+      new Propagation(options.propagators),
+      this.#instrumented,
+    );
     this.remoteJoins =
       options.joinWaitNs > 0 && options.wantsSpans ? this.#createRemoteJoins(options.joinWaitNs) : null;
     this.encoder = new TraceRequestEncoder({
@@ -364,7 +369,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     if (connection.role !== ROLE_CLIENT || connection.connectNs === 0 || connection.establishedNs === 0) return;
     const { metrics, hasConnectSpans } = this.#options;
     metrics.connect(service, (connection.establishedNs - connection.connectNs) / 1e9, '');
-    if (!hasConnectSpans || !this.#options.wantsSpans || this.#instrumented?.has(service) === true) return;
+    if (!hasConnectSpans || !this.#options.wantsSpans || this.#isSkipped(service)) return;
     const trace = this.correlator.newTrace();
     connection.connectTrace = trace;
     connection.connectSpan0 = this.#ids.nonZeroWord();
@@ -462,8 +467,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.#options.metrics.connect(service, (event.timeNs - startNs) / 1e9, errorName);
     // Name service look-ups try a unix socket that is rarely there: a number, not a span for each.
     const { hasConnectSpans, wantsSpans } = this.#options;
-    if (!hasConnectSpans || !wantsSpans || peer.transport === 'unix' || this.#instrumented?.has(service) === true)
-      return;
+    if (!hasConnectSpans || !wantsSpans || peer.transport === 'unix' || this.#isSkipped(service)) return;
     const trace = this.correlator.newTrace();
     if (!this.sampling.isSampledAlone(trace)) return;
     this.#writer.writeConnect({
@@ -573,14 +577,22 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.#options.metrics.requestStarted(exchange);
     exchange.requestId = head.traceHeaders?.requestId ?? '';
     const named = this.correlator.onHead(exchange, head);
-    if (named !== null && exchange.hasOwnHeader && this.#instrumented?.noteCall(exchange, named) === true)
+    const { skipsInstrumented } = this.#options;
+    if (named !== null && exchange.hasOwnHeader && skipsInstrumented && this.#instrumented.noteCall(exchange, named))
       this.#options.onInstrumented?.(exchange.service as Service, 'calls');
     const bringer = exchange.requestId === '' ? null : this.correlator.onRequestId(exchange);
     if (exchange.parentEvidence === '' && bringer !== null) this.causes.settleForwarded(exchange, bringer);
     else if (exchange.parentEvidence === '') this.causes.settle(exchange);
-    else if (exchange.hasOwnHeader && this.#instrumented?.tellsServed(exchange.service) !== false)
-      this.causes.settleTold(exchange);
+    else if (named !== null && exchange.hasOwnHeader) this.#onOwnHeader(exchange, named);
     this.remoteJoins?.onHead(exchange);
+  }
+
+  /** Something in the process has written the call's header. */
+  #onOwnHeader(call: Exchange, header: RemoteParent): void {
+    const tellsItself = this.#instrumented.has(call.service);
+    const brought = tellsItself ? null : this.correlator.onOwnHeader(call, header);
+    if (brought !== null) this.causes.settleBrought(call, brought);
+    else if (!this.#instrumented.tellsCallsOnly(call.service)) this.causes.settleTold(call);
   }
 
   /** Bytes of a connection whose protocol is not known. */
@@ -593,13 +605,18 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   }
 
   #noteOtlp(kind: ExchangeKind, service: Service): void {
-    if (kind === KIND_SERVER) this.#instrumented?.receives(service);
-    else if (this.#instrumented?.sends(service) === true) this.#options.onInstrumented?.(service, 'all');
+    if (kind === KIND_SERVER) this.#instrumented.receives(service);
+    else if (this.#instrumented.sends(service) && this.#options.skipsInstrumented)
+      this.#options.onInstrumented?.(service, 'all');
+  }
+
+  #isSkipped(service: Service | null): boolean {
+    return this.#options.skipsInstrumented && this.#instrumented.has(service);
   }
 
   /** Does somebody else tell this exchange? */
   #isLeftOut(exchange: Exchange): boolean {
-    return this.#instrumented?.tells(exchange) === true;
+    return this.#options.skipsInstrumented && this.#instrumented.tells(exchange);
   }
 
   /** In place of a parent that is not exported, its own. */

@@ -32,10 +32,12 @@ import { Claims } from './claims.js';
 import { HandOvers } from './hand-overs.js';
 import { Lineages } from './lineages.js';
 import { type CallCount, ProcessWork } from './process-work.js';
+import type { BroughtTrace } from './received.js';
 import { isForOpen, isStillAt, requestAt, Slice } from './slice.js';
 import { Take } from './take.js';
 import { type FindConnection, Taken } from './taken.js';
 import { TaskAnswers } from './task-answers.js';
+import { TraceCalls } from './trace-calls.js';
 import { MAX_CALLS, type TraceLimits } from './trace-limits.js';
 import { Wakes } from './wakes.js';
 
@@ -52,6 +54,8 @@ export interface CausesOptions {
   readonly isMultiplexed: (exchange: Exchange) => boolean;
   /** Does its loop run a program that may let a request wait for the next one, and go on when that comes (a rendezvous)? */
   readonly mayMeet?: ((exchange: Exchange) => boolean) | undefined;
+  /** Does its process export its own spans? Then those are the parents that its headers name. */
+  readonly tellsItself?: ((exchange: Exchange) => boolean) | undefined;
   /** Is it of a runtime whose calls that are nobody's are made by threads of its own for others? */
   readonly mayHandOver?: ((exchange: Exchange) => boolean) | undefined;
   /**
@@ -94,6 +98,7 @@ export class Causes {
   readonly #taskAnswers: TaskAnswers;
   readonly #answers: Answers;
   readonly #wakes: Wakes;
+  readonly #traceCalls: TraceCalls;
   readonly #taken: Taken;
   /** Of the record at hand: the thread's last take, and its last from a connection that it has not opened itself. */
   readonly #take = new Take();
@@ -119,6 +124,7 @@ export class Causes {
         options.onHandOver?.(client.pid, false);
     });
     this.#wakes = new Wakes(adopt);
+    this.#traceCalls = new TraceCalls((client, server) => this.#makeChild(client, server, 'header', true));
   }
 
   /** A write is at hand. */
@@ -224,9 +230,14 @@ export class Causes {
     this.#makeChild(call, request, 'header', true);
   }
 
+  /** A call with a header in the trace that one request brought. */
+  settleBrought(call: Exchange, trace: BroughtTrace): void {
+    this.#traceCalls.add(call, trace.requests[0] as Exchange, trace);
+  }
+
   /**
-   * A header that the process's SDK wrote names the call's parent, and shows which trace it began for the request; which
-   * waits until it is known that the call is for it.
+   * A header that something in the process wrote names the call's parent, and shows which trace that began for the request; which
+   * waits until it is known that the call is for it. It is the parent itself where the process tells no spans.
    */
   settleTold(exchange: Exchange): void {
     const request = exchange.cause ?? exchange.supposed?.request ?? null;
@@ -277,6 +288,7 @@ export class Causes {
     this.#taskAnswers.settle(nowNs);
     this.#answers.settle(nowNs);
     this.#wakes.settle(nowNs);
+    this.#traceCalls.settle(nowNs);
   }
 
   /** The end of the input. */
@@ -286,6 +298,7 @@ export class Causes {
     this.#taskAnswers.settleAll();
     this.#answers.settleAll();
     this.#wakes.settleAll();
+    this.#traceCalls.settleAll();
   }
 
   #workOf(pid: number): ProcessWork {
@@ -605,7 +618,9 @@ export class Causes {
   #adopt(client: Exchange, server: Exchange | null, grade: CauseGrade | 'none'): void {
     if (client.hasOwnHeader) {
       this.#nameAfter(client, server, grade);
-      return;
+      if (server === null || this.#options.tellsItself?.(client) !== false) return;
+      // Nobody tells the span that the header names.
+      if (!server.trace.root.hasIdsOf(client.trace)) return;
     }
     this.found[grade]++;
     if (server === null || grade === 'none') return;

@@ -6,9 +6,10 @@ import { type Exchange, KIND_CLIENT, KIND_SERVER } from '../exchanges/exchange.j
 import type { MessageHead } from '../protocols/protocol.js';
 import { type IdSource, TraceContext } from './context.js';
 import { waitsForClient } from './held.js';
+import { InstrumentedServices } from './instrumented.js';
 import { PairTable } from './pairs.js';
 import { Propagation, type RemoteParent } from './propagation.js';
-import { ReceivedContexts } from './received.js';
+import { type BroughtTrace, ReceivedContexts } from './received.js';
 import { RequestIds } from './request-ids.js';
 import type { TraceLimits } from './trace-limits.js';
 
@@ -21,11 +22,18 @@ export class Correlator {
   readonly #received = new ReceivedContexts();
   readonly #requestIds = new RequestIds();
   readonly #limits: TraceLimits;
+  readonly #instrumented: InstrumentedServices;
 
-  constructor(ids: IdSource, limits: TraceLimits, propagation = new Propagation()) {
+  constructor(
+    ids: IdSource,
+    limits: TraceLimits,
+    propagation = new Propagation(),
+    instrumented = new InstrumentedServices(),
+  ) {
     this.#ids = ids;
     this.#limits = limits;
     this.#propagation = propagation;
+    this.#instrumented = instrumented;
   }
 
   /** A new root. */
@@ -116,14 +124,15 @@ export class Correlator {
       this.#detach(exchange, parent, head);
       return parent;
     }
-    trace.flags = parent.flags;
-    trace.isRemote = !parent.isDeferred;
+    // Its client has been told whether that is sampled.
+    const isJudged = exchange.parentEvidence === 'sequence' && trace.isNamed && trace.hasIdsOf(idsOf(parent));
+    if (!isJudged) {
+      trace.flags = parent.flags;
+      trace.isRemote = !parent.isDeferred;
+    }
     if (!isNamed) return null;
     trace.isNamed = true;
-    trace.id0 = parent.id0 | 0;
-    trace.id1 = parent.id1 | 0;
-    trace.id2 = parent.id2 | 0;
-    trace.id3 = parent.id3 | 0;
+    Object.assign(trace, idsOf(parent));
     trace.state = head.traceparent === '' ? '' : head.tracestate;
     if (exchange.kind === KIND_SERVER) {
       this.#received.add(exchange, parent);
@@ -138,4 +147,32 @@ export class Correlator {
     if (exchange.kind === KIND_CLIENT) exchange.hasOwnHeader = bringer === null;
     return parent;
   }
+
+  /**
+   * A call goes out with a header that nobody brought as it is, from a process that tells no spans itself. Out: the trace that it is in,
+   * if one request alone has brought that into the process.
+   */
+  onOwnHeader(call: Exchange, parent: RemoteParent): BroughtTrace | null {
+    const { pid, trace } = call;
+    if (this.#instrumented.isUntold(call.service)) {
+      call.parent0 = call.parent1 = 0;
+      call.parentEvidence = '';
+    }
+    const brought = this.#received.onCall(pid, parent);
+    if (brought?.requests.length === 1) {
+      const [request] = brought.requests as [Exchange];
+      trace.flags = request.trace.flags;
+      trace.isRemote = request.trace.isRemote;
+      return brought;
+    }
+    if (brought === null && !this.#instrumented.decides(call, parent)) {
+      trace.flags = 1;
+      trace.isRemote = false;
+    }
+    return null;
+  }
+}
+
+function idsOf({ id0, id1, id2, id3 }: RemoteParent): Pick<TraceContext, 'id0' | 'id1' | 'id2' | 'id3'> {
+  return { id0: id0 | 0, id1: id1 | 0, id2: id2 | 0, id3: id3 | 0 };
 }

@@ -3,6 +3,7 @@
 // span would tell again what the process's SDK tells. Known from its first export on; nothing is kept of a service that ended.
 // Some SDKs know the calls of a process and not its server (a library without instrumentation). It shows in the headers that
 // they write: the trace that a request came with is not continued, or two calls for one request are in two traces.
+// A header is no sign that anybody tells anything: .NET writes them since 5, by itself, and says in each that its trace is not sampled.
 import { type Exchange, KIND_SERVER } from '../exchanges/exchange.js';
 import type { RemoteParent } from './propagation.js';
 
@@ -23,8 +24,16 @@ export class InstrumentedServices {
   readonly #continuities = new WeakMap<Service, Continuity>();
   /** Their SDKs tell calls only. For good: spans may already name what they serve as their parent. */
   readonly #callers = new WeakSet<Service>();
+  /** They have begun traces that are sampled. */
+  readonly #deciders = new WeakSet<Service>();
+  readonly #writesByItself: (service: Service) => boolean;
   /** Most hosts have none, and every exchange asks. */
   #hasAny = false;
+
+  /** @param writesByItself does its runtime put a header into calls, sampled by nobody? */
+  constructor(writesByItself: (service: Service) => boolean = () => false) {
+    this.#writesByItself = writesByItself;
+  }
 
   /** The process sends traces. True where that is news. */
   sends(service: Service): boolean {
@@ -44,6 +53,18 @@ export class InstrumentedServices {
     return this.#hasAny && service !== null && this.#exporters.has(service);
   }
 
+  /** A call's header begins a trace that no request brought. Did who wrote it decide whether it is sampled, or is that never so? */
+  decides({ service }: Exchange, header: RemoteParent): boolean {
+    if (service === null || this.has(service) || !this.#writesByItself(service)) return true;
+    if ((header.flags & 1) === 1) this.#deciders.add(service);
+    return this.#deciders.has(service);
+  }
+
+  /** Is the span that its headers name told by nobody? */
+  isUntold(service: Service | null): boolean {
+    return service !== null && this.#writesByItself(service) && !this.has(service) && !this.#deciders.has(service);
+  }
+
   /** The header of a call that the SDK wrote. True where it shows, and is news, that the SDK does not tell what is served. */
   noteCall(call: Exchange, header: RemoteParent): boolean {
     const { service, cause } = call;
@@ -61,9 +82,9 @@ export class InstrumentedServices {
     return true;
   }
 
-  /** Is what the process serves told by its SDK? */
-  tellsServed(service: Service | null): boolean {
-    return service !== null && this.has(service) && !this.#callers.has(service);
+  /** Is what the process serves not told by its SDK, which tells calls? */
+  tellsCallsOnly(service: Service | null): boolean {
+    return service !== null && this.#callers.has(service);
   }
 
   /**
@@ -72,7 +93,7 @@ export class InstrumentedServices {
    */
   tells(exchange: Exchange): boolean {
     const { service } = exchange;
-    if (exchange.kind === KIND_SERVER) return this.tellsServed(service);
+    if (exchange.kind === KIND_SERVER) return this.has(service) && !this.tellsCallsOnly(service);
     return exchange.hasOwnHeader && this.has(service);
   }
 }

@@ -88,7 +88,7 @@ export class Probation<T extends OnProbation> {
     const { causeGrade } = client;
     this.#forget(call);
     client.trace.waiting--;
-    if (isIts && causeGrade !== '') this.#options.adopt(client, server, causeGrade);
+    if (isIts) this.#options.adopt(client, server, causeGrade === '' ? 'none' : causeGrade);
     else this.#options.adopt(client, null, 'none');
   }
 

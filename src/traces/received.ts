@@ -1,36 +1,59 @@
 // Contexts that requests brought into a process. A request that goes out of the same process with the very same trace and
 // span ids was forwarded with that header (a proxy hands on what it got): then its parent is the request that came in, which
-// stands between the two tracers on either side. In: server exchanges with their header's ids. Out: the one exchange of a
-// process that brought these ids; none if there are several, since any of them may be it. Bounded: beyond MAX_CONTEXTS
-// nothing is noted, and what goes out stays a child of the header's span.
+// stands between the two tracers on either side. One that goes out in the same trace with another span id was given that by something in
+// the process that keeps traces and does not tell them (.NET, since 5, by itself; an agent that tells somebody else). In: server
+// exchanges with their header's ids. Out: the one exchange of a process that brought these ids, or that trace; none if there
+// are several, since any of them may be it. Bounded: beyond MAX_CONTEXTS nothing is noted, and what goes out stays a child of the
+// header's span.
 import type { Exchange } from '../exchanges/exchange.js';
 import type { RemoteParent } from './propagation.js';
 
 const MAX_CONTEXTS = 65536;
+/** Traces that are remembered when their requests are over. */
+const MAX_OVER = 4096;
 
-function keyOf(pid: number, { id0, id1, id2, id3, span0, span1 }: RemoteParent): string {
-  return `${pid} ${id0} ${id1} ${id2} ${id3} ${span0} ${span1}`;
+function keyOf(pid: number, { id0, id1, id2, id3 }: RemoteParent): string {
+  return `${pid} ${id0} ${id1} ${id2} ${id3}`;
+}
+
+/** A trace that requests brought into a process. */
+export interface BroughtTrace {
+  /** Those that are not over. */
+  requests: Exchange[];
+  /** Something in the process went on with it when they were: what it is for then, nobody knows. */
+  hasLateCalls: boolean;
 }
 
 export class ReceivedContexts {
-  readonly #byKey = new Map<string, Exchange[]>();
+  readonly #traces = new Map<string, BroughtTrace>();
   readonly #keys = new Map<Exchange, string>();
+  /** Of traces whose requests are over. */
+  readonly #over = new Set<string>();
 
-  /** A server exchange came with this header. */
+  /** A server exchange came with this header, which is its `toldContext`. */
   add(exchange: Exchange, parent: RemoteParent): void {
     if (this.#keys.size >= MAX_CONTEXTS || this.#keys.has(exchange)) return;
     const key = keyOf(exchange.pid, parent);
-    const known = this.#byKey.get(key);
-    if (known === undefined) this.#byKey.set(key, [exchange]);
-    else known.push(exchange);
+    const known = this.#traces.get(key);
+    if (known === undefined) this.#traces.set(key, { requests: [exchange], hasLateCalls: false });
+    else known.requests.push(exchange);
+    this.#over.delete(key);
     this.#keys.set(exchange, key);
   }
 
   /** Who brought this header into the process; null if nobody, or more than one. */
   find(pid: number, parent: RemoteParent): Exchange | null {
     if (this.#keys.size === 0) return null;
-    const known = this.#byKey.get(keyOf(pid, parent));
-    return known?.length === 1 ? (known[0] as Exchange) : null;
+    const requests = this.#traces.get(keyOf(pid, parent))?.requests ?? [];
+    const same = requests.filter(({ toldContext }) => isSameSpan(toldContext, parent));
+    return same.length === 1 ? (same[0] as Exchange) : null;
+  }
+
+  /** A call goes out in this trace, with a span id that nobody brought; null if no request brought the trace. */
+  onCall(pid: number, parent: RemoteParent): BroughtTrace | null {
+    const trace = this.#traces.get(keyOf(pid, parent)) ?? null;
+    if (trace?.requests.length === 0) trace.hasLateCalls = true;
+    return trace;
   }
 
   /** The exchange is over. */
@@ -38,8 +61,20 @@ export class ReceivedContexts {
     const key = this.#keys.get(exchange);
     if (key === undefined) return;
     this.#keys.delete(exchange);
-    const others = (this.#byKey.get(key) ?? []).filter(other => other !== exchange);
-    if (others.length === 0) this.#byKey.delete(key);
-    else this.#byKey.set(key, others);
+    const trace = this.#traces.get(key);
+    if (trace === undefined) return;
+    trace.requests = trace.requests.filter(other => other !== exchange);
+    if (trace.requests.length > 0) return;
+    this.#over.add(key);
+    if (this.#over.size > MAX_OVER) this.#forget(this.#over.values().next().value as string);
   }
+
+  #forget(key: string): void {
+    this.#over.delete(key);
+    this.#traces.delete(key);
+  }
+}
+
+function isSameSpan(told: RemoteParent | null, { span0, span1 }: RemoteParent): boolean {
+  return told !== null && told.span0 === span0 && told.span1 === span1;
 }

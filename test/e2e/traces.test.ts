@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { get, startAgent } from '../support/agent.js';
-import { Chain, judgeSpans, type Verdict } from '../support/chain.js';
+import { Chain, judgeSpans, requestIds, traceHeaders, type Verdict } from '../support/chain.js';
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.js';
 import { until } from '../support/processes.js';
 
@@ -135,20 +135,24 @@ test('connections of pools that are older than the agent answer calls, and bring
     assertRight('requests', requests, 3 * REQUESTS);
   }));
 
-test('a program that hands x-request-id on says whom its calls are for, also out of a queue; an id of several requests says nothing', () =>
+test('a program that hands on x-request-id, or a trace, says whom its calls are for, also out of a queue; what several requests have says nothing', () =>
   withChain(async (chain, receiver) => {
     await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
-    const env = { LIMIT: '2', FORWARD: 'x-request-id' };
-    for (const name of ['own', 'shared']) await chain.add(name, { kind: 'node', calls: ['leaf', 'leaf'], env });
+    const headers = { 'x-request-id': requestIds, traceparent: traceHeaders };
+    for (const [index, FORWARD] of Object.keys(headers).entries())
+      for (const name of ['own', 'shared'])
+        await chain.add(`${name}${index}`, { kind: 'node', calls: ['leaf', 'leaf'], env: { LIMIT: '2', FORWARD } });
     const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
-    await chain.load('own', 1, REQUESTS, 6, 'c', 1);
-    await chain.load('shared', 1, REQUESTS, 6, 'c', 2);
-    await arrive(chain, receiver, ['own', 'shared'], 2 * REQUESTS);
+    for (const [index, headersOf] of Object.values(headers).entries()) {
+      await chain.load(`own${index}`, 1, REQUESTS, 6, 'c', headersOf(1));
+      await chain.load(`shared${index}`, 1, REQUESTS, 6, 'c', headersOf(2));
+    }
+    await arrive(chain, receiver, ['own0', 'own1', 'shared0', 'shared1'], 2 * REQUESTS);
     await agent.stop();
     const { calls } = judgeSpans(chain, receiver.spans(), '');
-    assertRight('own', calls.get('own'), 2 * REQUESTS);
-    const shared = calls.get('shared');
-    assert.equal(shared?.wrong, 0, shared?.examples.join('\n') ?? agent.child.describe());
+    for (const name of ['own0', 'own1']) assertRight(name, calls.get(name), 2 * REQUESTS);
+    for (const name of ['shared0', 'shared1'])
+      assert.equal(calls.get(name)?.wrong, 0, calls.get(name)?.examples.join('\n') ?? agent.child.describe());
   }));
 
 test('goroutines that take work from a channel call for the request that gets something back, and for no other one', () =>

@@ -1,7 +1,7 @@
 // Chains of real services for the correctness of traces: each request's path names it and all that it causes
 // (/c/7 calls /c/7.1, /c/7.2 ...), so every span's right parent is known from its path alone, which Underspan never looks at
 // for that. In: which links, and how they call. Out: running services, load, and a judgement of the spans.
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
@@ -28,6 +28,7 @@ export type LinkKind =
   | 'java'
   | 'jvm'
   | 'spring'
+  | 'dotnet'
   | 'cgi'
   | 'php'
   | 'apache'
@@ -64,6 +65,8 @@ const FORKING: ReadonlySet<LinkKind> = new Set([
   ...['gunicorn', 'gthread', 'gevent', 'nginx', 'lua', 'cgi', 'php', 'apache', 'apache-proxy', 'varnish'],
 ] as const);
 const SETTLED_MS = 500;
+/** .NET Core 3.1 or later, with ASP.NET Core. */
+const DOTNET = process.env.CHAIN_DOTNET ?? 'dotnet';
 const JVMS = '/usr/lib/jvm';
 const VIRTUAL_SINCE = 21;
 
@@ -72,6 +75,7 @@ const nativeBinaries = new Map<string, Promise<string>>();
 const goBinaries = new Map<string, Promise<string>>();
 let rustBinaries: Promise<string> | null = null;
 let javaClasses: Promise<string> | null = null;
+let dotnetProgram: Promise<string> | null = null;
 /** Of Java with libraries, by folder. */
 const jvmClasses = new Map<string, Promise<string>>();
 
@@ -169,6 +173,18 @@ async function compileJvm(source: string): Promise<string> {
   return classPath;
 }
 
+async function compileDotnet(): Promise<string> {
+  const directory = temporaryDirectory('chain-dotnet');
+  const source = path.join(SERVICES, 'dotnet');
+  for (const name of readdirSync(source)) copyFileSync(path.join(source, name), path.join(directory, name));
+  const build = await runCommand(DOTNET, ['build', '-c', 'Release', '-o', path.join(directory, 'out'), directory], {
+    env: { DOTNET_CLI_TELEMETRY_OPTOUT: '1', DOTNET_SYSTEM_GLOBALIZATION_INVARIANT: '1' },
+    timeoutMs: 120_000,
+  });
+  if (build.exitCode !== 0) throw new Error(`dotnet build failed: ${build.describe()}`);
+  return path.join(directory, 'out', 'link.dll');
+}
+
 /** The default one, or one with virtual threads. */
 function javaOf({ VIRTUAL }: Readonly<Record<string, string>>): string {
   if (VIRTUAL === undefined) return 'java';
@@ -244,6 +260,9 @@ async function commandOf(
       return [javaOf(options), ['-Xmx128m', '-cp', await jvmProgram('java'), 'Link']];
     case 'spring':
       return [javaOf(options), ['-Xmx160m', '-cp', await jvmProgram('spring'), 'SpringLink']];
+    case 'dotnet':
+      dotnetProgram ??= compileDotnet();
+      return [DOTNET, [await dotnetProgram]];
     case 'nginx': {
       const file = path.join(directory, 'nginx.conf');
       const to = (next[0] ?? '').replace('http://', '');
@@ -303,6 +322,31 @@ async function commandOf(
 }
 
 /** Links by name; those that are called have to stand before those that call them. */
+export type RequestHeaders = (index: number) => Readonly<Record<string, string>>;
+
+/** An x-request-id, `perId` requests after each other with the same one. */
+export function requestIds(perId: number): RequestHeaders {
+  const idOf = inTurn(perId, randomUUID);
+  return index => ({ 'x-request-id': idOf(index) });
+}
+
+/** A traceparent with a span of its own, `perTrace` requests after each other in the same trace, which is sampled. */
+export function traceHeaders(perTrace: number): RequestHeaders {
+  const traceOf = inTurn(perTrace, () => randomBytes(16).toString('hex'));
+  return index => ({ traceparent: `00-${traceOf(index)}-${randomBytes(8).toString('hex')}-01` });
+}
+
+/** A value for `each` indices after each other. */
+function inTurn(each: number, make: () => string): (index: number) => string {
+  const made = new Map<number, string>();
+  return index => {
+    const turn = Math.floor(index / each);
+    const value = made.get(turn) ?? make();
+    made.set(turn, value);
+    return value;
+  };
+}
+
 export class Chain {
   readonly links = new Map<string, Link>();
   readonly #pids = new Map<number, string>();
@@ -374,13 +418,17 @@ export class Chain {
 
   /**
    * Sends /c/FROM .. /c/(FROM+COUNT-1) to a link, `concurrency` at a time over kept connections; below another folder they are not
-   * judged. `perId`: so many requests have the same x-request-id; 0: they have none.
+   * judged. `headersOf`: what comes with the request of that index.
    */
-  async load(name: string, from: number, count: number, concurrency: number, folder = 'c', perId = 0): Promise<void> {
+  async load(
+    name: string,
+    from: number,
+    count: number,
+    concurrency: number,
+    folder = 'c',
+    headersOf: RequestHeaders = () => ({}),
+  ): Promise<void> {
     const { port } = this.link(name);
-    const ids = perId === 0 ? [] : Array.from({ length: Math.ceil(count / perId) }, () => randomUUID());
-    const headersOf = (index: number): Readonly<Record<string, string>> =>
-      perId === 0 ? {} : { 'x-request-id': ids[Math.floor(index / perId)] as string };
     const agent = new http.Agent({ keepAlive: true, maxSockets: concurrency });
     let next = from;
     const player = async (): Promise<void> => {
@@ -474,6 +522,8 @@ function judge(
     else verdict.none++;
   } else if (span.parentSpanId === expected?.spanId && span.traceId === expected.traceId) verdict.right++;
   else if (parent === undefined && expected === undefined && !isBackground(span)) verdict.unjudged++;
+  // What its program has written into its header, and tells nobody.
+  else if (parent === undefined && span.attributes.get('underspan.parent.evidence') === 'header') verdict.none++;
   else {
     verdict.wrong++;
     const evidence = String(span.attributes.get('underspan.parent.evidence'));

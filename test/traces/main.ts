@@ -43,7 +43,7 @@ async function play(scenario: Scenario, concurrency: number): Promise<Row[]> {
       await sleep(200);
     }
     const count = scenario.requests * Math.ceil(Math.sqrt(concurrency));
-    await chain.load(entry, 1, count, concurrency, 'c', scenario.perId);
+    await chain.load(entry, 1, count, concurrency, 'c', scenario.headers?.());
     await sleep(600);
     await agent.stop();
     if (process.env.SHOW_AGENT !== undefined) console.error(agent.child.describe());

@@ -1,5 +1,5 @@
 // The scenarios of the correctness table: chains of real services, and how they are asked.
-import type { LinkOptions } from '../support/chain.js';
+import { type LinkOptions, type RequestHeaders, requestIds, traceHeaders } from '../support/chain.js';
 
 export interface Scenario {
   readonly name: string;
@@ -10,8 +10,8 @@ export interface Scenario {
   readonly requests: number;
   /** Requests before those: a process that hands requests over through queues shows by its first ones that it does. */
   readonly before?: number;
-  /** So many requests come with the same x-request-id; none of them without. */
-  readonly perId?: number;
+  /** What comes with its requests. */
+  readonly headers?: () => RequestHeaders;
 }
 
 const LEAF: LinkOptions = { kind: 'go', env: { THINK_MS: '2' } };
@@ -206,18 +206,22 @@ export const SCENARIOS: readonly Scenario[] = [
     concurrency: [10],
     requests: 100,
   },
-  ...[
-    ['that hands x-request-id on', 1],
-    ['that hands on an x-request-id that two requests have', 2],
-  ].map(([what, perId]) => ({
+  ...(
+    [
+      ['that hands x-request-id on', 'x-request-id', () => requestIds(1)],
+      ['that hands on an x-request-id that two requests have', 'x-request-id', () => requestIds(2)],
+      ['that goes on with the trace of each request', 'traceparent', () => traceHeaders(1)],
+      ['that goes on with a trace that two requests have', 'traceparent', () => traceHeaders(2)],
+    ] as const
+  ).map(([what, FORWARD, headers]) => ({
     name: `node, a queue of promises ${what}`,
     links: {
       leaf: LEAF,
-      node: { kind: 'node' as const, calls: ['leaf', 'leaf'], env: { LIMIT: '3', FORWARD: 'x-request-id' } },
+      node: { kind: 'node' as const, calls: ['leaf', 'leaf'], env: { LIMIT: '3', FORWARD } },
     },
     concurrency: ALL,
     requests: 100,
-    perId: perId as number,
+    headers,
   })),
   {
     name: 'node, a queue of promises, three calls at once',
@@ -634,6 +638,46 @@ export const SCENARIOS: readonly Scenario[] = [
     concurrency: ALL,
     requests: 100,
     before: 40,
+  })),
+  ...[
+    ['two calls in turn', {}],
+    ['two calls at once', { MODE: 'fan' }],
+    ['two calls that a thread waits for', { MODE: 'block' }],
+    ['two calls in tasks of their own', { MODE: 'run' }],
+    ['a pool of two connections', { CONNECTIONS: '2' }],
+    ['two calls after a pause', think],
+    ['tasks that take calls out of a channel', { MODE: 'queue' }, [1, 10]],
+    ['tasks that take the latest call', { MODE: 'latest' }, [1, 10]],
+    ['tasks that the first request starts', { MODE: 'leak' }],
+    ['a task that calls for several', { MODE: 'batch' }, [1, 10]],
+    ['calls after the response', { MODE: 'late' }, [1, 10]],
+    ['calls of its own', { MODE: 'own' }, [1, 10]],
+  ].map(([what, env, concurrency]) => ({
+    name: `ASP.NET Core and a trace header, ${what}`,
+    links: {
+      leaf: LEAF,
+      dotnet: {
+        kind: 'dotnet' as const,
+        calls: ['leaf', 'leaf'],
+        env: { ...(env as Record<string, string>), TRACEPARENT: '1' },
+      },
+    },
+    concurrency: (concurrency as readonly number[] | undefined) ?? ALL,
+    requests: 100,
+    headers: () => traceHeaders(1),
+  })),
+  ...['two calls in turn', 'two calls at once'].map((what, index) => ({
+    name: `ASP.NET Core, ${what}`,
+    links: {
+      leaf: LEAF,
+      dotnet: {
+        kind: 'dotnet' as const,
+        calls: ['leaf', 'leaf'],
+        env: { MODE: index === 0 ? '' : 'fan', TRACEPARENT: '1' },
+      },
+    },
+    concurrency: ALL,
+    requests: 100,
   })),
   {
     name: 'threads that take turns at waiting, two calls',

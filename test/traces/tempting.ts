@@ -18,6 +18,7 @@ export const TEMPTING: Readonly<Record<string, readonly string[]>> = {
     'java, a call after the response, and calls of its own',
     'go, workers that call after the answer',
     'rust, calls after the response',
+    'ASP.NET Core and a trace header, calls after the response',
   ],
   'one call is for several requests, or its answer comes with others': [
     'node, a call for several requests, from a timer',
@@ -33,6 +34,7 @@ export const TEMPTING: Readonly<Record<string, readonly string[]>> = {
     'go, workers that answer for several at once',
     'go, a call for each five items',
     'rust, a worker that answers when it has called for several',
+    'ASP.NET Core and a trace header, a task that calls for several',
   ],
   'a queue, a lock or a pool of the program decides whose call is next': [
     'node, a pool of two connections that its timer uses, too',
@@ -42,6 +44,7 @@ export const TEMPTING: Readonly<Record<string, readonly string[]>> = {
     'node, a queue of jobs, some of which pause',
     'node, a queue of promises',
     'node, a queue of promises that hands on an x-request-id that two requests have',
+    'node, a queue of promises that goes on with a trace that two requests have',
     'node, a queue of promises, three calls at once',
     'node, a queue of callbacks',
     'node, a queue of callbacks that is seldom full',
@@ -88,6 +91,9 @@ export const TEMPTING: Readonly<Record<string, readonly string[]>> = {
     'C, threads that do the next step of any request',
     'C, threads that do the latest step of any request',
     'Ruby, async, a pool of two connections',
+    'ASP.NET Core and a trace header, tasks that take calls out of a channel',
+    'ASP.NET Core and a trace header, tasks that take the latest call',
+    'ASP.NET Core and a trace header, tasks that the first request starts',
     'go, workers, items of no request between',
     'go, workers that take the next item first',
     'go, workers that answer in another order',

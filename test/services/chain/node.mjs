@@ -1,8 +1,9 @@
 // A link of a chain of services: GET /c/ID calls /c/ID.1, /c/ID.2 ... at the services in NEXT, one after the other or (MODE)
 // all at once, then answers. THINK_MS: a timer before the first call. LIMIT: calls at a time, by a queue of promises over all
 // requests. SOCKETS: the pool's size, 0: none is kept. TICK_MS: a call of its own, /c/tick, from a timer. RESOLVE: names instead of
-// addresses. FILE: a file is read before each call. FORWARD: a header of the request that its calls have, too. PAUSE_MS: jobs of two calls are limited, not calls, and every second request's pauses
+// addresses. FILE: a file is read before each call. FORWARD: a header of the request that its calls have, too, `traceparent` with a span of their own. PAUSE_MS: jobs of two calls are limited, not calls, and every second request's pauses
 // between them.
+import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import http from 'node:http';
 
@@ -59,10 +60,16 @@ async function inPairs(urls, headers, pauseMs) {
   }
 }
 
+function forwarded(value) {
+  if (value === undefined) return {};
+  const isTrace = FORWARD === 'traceparent';
+  return { [FORWARD]: isTrace ? value.replace(/-[0-9a-f]{16}-/, `-${randomBytes(8).toString('hex')}-`) : value };
+}
+
 http
   .createServer(async (request, response) => {
     if (Number(THINK_MS) > 0) await sleep(Number(THINK_MS));
-    const headers = request.headers[FORWARD] === undefined ? {} : { [FORWARD]: request.headers[FORWARD] };
+    const headers = forwarded(request.headers[FORWARD]);
     const urls = next.map((base, index) => `${base}${request.url}.${index + 1}`);
     if (Number(PAUSE_MS) > 0) await inPairs(urls, headers, /[13579]$/.test(request.url) ? Number(PAUSE_MS) : 0);
     else if (MODE === 'parallel') await Promise.all(urls.map(url => limited(() => call(url, headers))));

@@ -19,6 +19,8 @@ import { MS, requestText, responseText, type Story, Thread } from '../../support
 import { attribute, Harness } from './harness.js';
 
 const PID = 100;
+const OWN_TRACE = '0af7651916cd43dd8448eb211c80319c';
+const OWN_HEADER = `00-${OWN_TRACE}-b7ad6b7169203331-01`;
 const ASKED = CAUSE_TAKEN | CAUSE_CAME | CAUSE_INHERITED | CAUSE_DIRECT;
 
 class Process {
@@ -747,16 +749,28 @@ test('pipelined requests are several candidates', () => {
   assert.deepEqual(parents(harness.finish()), ['/x']);
 });
 
-test('a header outweighs what the thread did', () => {
+/** A thread serves a request, which comes with `incoming`, and calls with this header in a trace of its own. */
+function callWithHeader(incoming: readonly string[]): readonly DecodedSpan[] {
   const process = threads();
   const { harness } = process;
   const server = process.server();
   const call = harness.client({ pid: PID, tid: PID }).opened();
-  server.read(ask('/a'));
-  const header = 'traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
-  call.wrote(requestText('GET /a1', ['Host: a', header])).read(responseText(200));
+  server.read(requestText('GET /a', ['Host: a', ...incoming]));
+  call.wrote(requestText('GET /a1', ['Host: a', `traceparent: ${OWN_HEADER}`])).read(responseText(200));
   server.wrote(responseText(200));
-  const asked = harness.finish().find(({ kind }) => kind === 3);
+  const spans = harness.finish();
+  return [2, 3].map(kind => spans.find(span => span.kind === kind) as DecodedSpan);
+}
+
+test('a header that begins a trace: it is that of the request, which is the parent as nobody tells the span of the header', () => {
+  const [served, asked] = callWithHeader([]);
+  assert.deepEqual([served?.traceId, asked?.traceId], [OWN_TRACE, OWN_TRACE]);
+  assert.equal(asked?.parentSpanId, served?.spanId);
+});
+
+test('a header of another trace than the request came in outweighs what the thread did', () => {
+  const [served, asked] = callWithHeader([`traceparent: 00-${'1'.repeat(32)}-${'2'.repeat(16)}-01`]);
+  assert.deepEqual([served?.traceId, asked?.traceId], ['1'.repeat(32), OWN_TRACE]);
   assert.equal(asked?.parentSpanId, 'b7ad6b7169203331');
 });
 

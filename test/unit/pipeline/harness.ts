@@ -33,6 +33,7 @@ export class Harness {
     const source = new RecordedSource();
     source.add({ ...unknownFacts(100), exeName: 'shop', program: 'shop' });
     source.add({ ...unknownFacts(200), exeName: 'buyer', program: 'buyer' });
+    source.add({ ...unknownFacts(300), exeName: 'dotnet', program: 'till.dll', language: 'dotnet' });
     const routes = new RouteTable();
     this.pipeline = new Pipeline({
       processes: new ProcessTable({

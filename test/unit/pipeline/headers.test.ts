@@ -105,8 +105,14 @@ test('a header that is handed on as it came: the request that brought it is the 
   assert.deepEqual(parents, [PARENT]);
 });
 
-test('a header that was written in between, or may have come with either of two requests: its own span is the parent', () => {
+test('a header that was written in between, in the trace that one request brought: nobody tells its span, so that request is the parent', () => {
+  const { called, spans } = forward(1, HEADER.replace(PARENT, 'aaaaaaaaaaaaaaaa'));
+  assert.deepEqual([called], spans);
+});
+
+test('a header that may be of either of two requests, or of another trace: its own span is the parent', () => {
   const other = 'aaaaaaaaaaaaaaaa';
-  assert.equal(forward(1, HEADER.replace(PARENT, other)).called, other);
   assert.equal(forward(2, HEADER).called, PARENT);
+  assert.equal(forward(2, HEADER.replace(PARENT, other)).called, other);
+  assert.equal(forward(1, HEADER.replace(TRACE, TRACE.replace('0af', '1af'))).called, PARENT);
 });

@@ -9,6 +9,7 @@ const TRACE = '0af7651916cd43dd8448eb211c80319c';
 const SDK_SPAN = 'b7ad6b7169203331';
 const SHOP = 100;
 const BUYER = 200;
+const DOTNET = 300;
 const HEADER = ['Host: a', `traceparent: 00-${TRACE}-${SDK_SPAN}-01`];
 const EXPORT = requestText('POST /v1/traces', ['Content-Type: application/x-protobuf', 'Content-Length: 0']);
 
@@ -199,4 +200,37 @@ test('a call of another thread, at nobody’s request, says nothing of the trace
   const [span, ...others] = made.finish();
   assert.equal(others.length, 0);
   assert.notEqual(span?.traceId, TRACE);
+});
+
+/** A .NET program asks the shop on one connection, each time with one of these headers; kind and trace of what is told. */
+function askFromDotnet(headers: readonly string[], incoming: readonly string[] = []): string[] {
+  const made = harness();
+  const till = made.server({ slot: 1, pid: DOTNET }).opened();
+  if (incoming.length > 0) till.read(requestText('GET /pay', ['Host: a', ...incoming]));
+  const client = made.client({ slot: 2, pid: DOTNET, egressSeq: 100, ingressSeq: 200 }).opened();
+  const shop = made.server({ slot: 3, pid: SHOP, ingressSeq: 100, egressSeq: 200 }).opened();
+  for (const header of headers) {
+    const request = requestText('GET /a', ['Host: a', `traceparent: ${header}`]);
+    client.wrote(request);
+    shop.read(request).wrote(responseText());
+    client.read(responseText());
+  }
+  if (incoming.length > 0) till.wrote(responseText());
+  return made.finish().map(({ kind, traceId }) => `${kind} ${traceId}`);
+}
+
+const UNSAMPLED = `00-${TRACE}-${SDK_SPAN}-00`;
+const OTHER = ofIts(16);
+
+test('.NET writes a header by itself, and that it is not sampled is nobody’s decision', () => {
+  assert.deepEqual(askFromDotnet([UNSAMPLED]).sort(), [`2 ${TRACE}`, `3 ${TRACE}`]);
+});
+
+test('where it has begun a trace that is sampled, somebody decides', () => {
+  const sampled = `00-${OTHER}-${SDK_SPAN}-01`;
+  assert.deepEqual(askFromDotnet([sampled, UNSAMPLED]).sort(), [`2 ${OTHER}`, `3 ${OTHER}`]);
+});
+
+test('what a request brought is the decision of who sent that', () => {
+  assert.deepEqual(askFromDotnet([UNSAMPLED.replace(SDK_SPAN, 'aaaaaaaaaaaaaaaa')], [`traceparent: ${UNSAMPLED}`]), []);
 });
