@@ -438,6 +438,21 @@ static __always_inline void cause_resumes(struct thread_state *thread, __u64 add
 		node_turns(thread, NULL);
 }
 
+/* It takes a message that a thread, or itself, has posted: it goes on with what that was at.
+ * Not so where it looks for messages amid something else, and serves requests itself. */
+static __always_inline void cause_receives(struct thread_state *thread, __u64 message)
+{
+	struct session_key key = { .session = message, .pid = thread->pid_tgid >> 32 };
+	struct work *work = bpf_map_lookup_elem(&works, &key);
+
+	if (work && work->slice == slice_name(thread))
+		return; /* a copy of a value */
+	if (thread->is_receiving || !thread->has_request)
+		cause_resumes(thread, message, 0);
+	else
+		cause_woken(thread);
+}
+
 /* It has accepted a connection: that alone sends nothing. */
 static __always_inline void cause_accepted(struct thread_state *thread)
 {

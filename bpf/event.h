@@ -96,6 +96,8 @@ enum event_cause_flag {
 /* Of a loop with CAUSE_GUARDED, whose bits of tasks are free. */
 enum event_cause_loop_flag {
 	CAUSE_QUIET = 1024, /* it has run no timer since what was taken was asked for (of a response) */
+	CAUSE_ONCE = 1 << 16, /* of Node.js, whose threads have no names: what was made at that take runs once only (setImmediate), */
+	CAUSE_NEXT = 1 << 17, /* and the loop has turned to nothing else in between */
 };
 
 /* Of a loop without, with CAUSE_SOLE. */

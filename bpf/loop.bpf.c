@@ -34,12 +34,16 @@ SEC("uprobe")
 int loop_turned(struct pt_regs *ctx)
 {
 	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+	bool is_next;
 
 	if (!thread)
 		return 0;
+	is_next = has_flow(&thread->cause);
 	cause_turned(thread);
 	thread->cause.flags |= CAUSE_GUARDED;
-	if (!thread->has_ids)
+	if (thread->has_ids)
+		node_runs_immediates(thread, is_next);
+	else
 		node_begins(thread, ARGUMENT1(ctx));
 	return 0;
 }
@@ -151,6 +155,52 @@ int loop_resumes(struct pt_regs *ctx)
 
 	if (thread)
 		cause_resumes(thread, ARGUMENT1(ctx), 0);
+	return 0;
+}
+
+/* node::worker::MessagePort::OnMessage: what the port has is taken. */
+SEC("uprobe")
+int loop_receiving(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (thread)
+		thread->is_receiving = 1;
+	return 0;
+}
+
+/* Its return: whatever else the loop was woken for comes next. */
+SEC("uprobe")
+int loop_received(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (!thread)
+		return 0;
+	thread->is_receiving = 0;
+	cause_turned(thread);
+	return 0;
+}
+
+/* node::worker::Message::Serialize: it is about to be posted. */
+SEC("uprobe")
+int loop_posts(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (thread)
+		cause_gives(thread, ARGUMENT1(ctx));
+	return 0;
+}
+
+/* node::worker::Message::Deserialize */
+SEC("uprobe")
+int loop_receives(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_selected(bpf_get_current_pid_tgid());
+
+	if (thread)
+		cause_receives(thread, ARGUMENT1(ctx));
 	return 0;
 }
 

@@ -203,6 +203,7 @@ struct thread_state {
 	__u8 has_permit; /* likewise: it was woken before it began to wait, and will not */
 	__u8 selects_few; /* it is in a select of so few descriptors that it is none of a loop */
 	__u8 runs_tasks; /* of tokio: it has run one */
+	__u8 is_receiving; /* of Node.js: it takes messages of other threads, one after the other */
 	struct tls_call tls;
 	struct call_start call;
 	union {
@@ -301,7 +302,8 @@ struct node_loop {
 	__u64 settler; /* what settled the promises whose turn it is, 0: what the loop has turned to */
 	struct event_cause opening; /* the loop has taken a response: why the connection was opened, */
 	__u32 asked_from, asked_to; /* and what was made with the request */
-	__u32 is_straight; /* it has taken a request */
+	__u16 is_straight; /* it has taken a request */
+	__u16 immediates; /* enum immediates: it runs them, each of them once */
 	__u32 turn; /* the last one */
 	struct node_turn turns[NODE_TURNS];
 };

@@ -34,6 +34,12 @@ static __always_inline struct node_loop *node_loop_of(struct thread_state *threa
 	return bpf_map_lookup_elem(&node_loops, &tid);
 }
 
+enum immediates {
+	IMMEDIATES_NONE = 0,
+	IMMEDIATES_LATER = 1, /* it runs them */
+	IMMEDIATES_NEXT = 2, /* likewise, and has turned to nothing else since its last take */
+};
+
 /* What is known of the loop is not so any more. */
 static __always_inline void node_forgets(struct thread_state *thread)
 {
@@ -78,7 +84,7 @@ static __noinline void node_turns(struct thread_state *thread, struct connection
 	}
 	node_notes(thread, loop, ids.counter);
 	loop->settler = loop->opener = 0;
-	loop->is_straight = 0;
+	loop->is_straight = loop->immediates = 0;
 	loop->asked_from = loop->asked_to = 0;
 	__builtin_memset(&loop->opening, 0, sizeof(loop->opening));
 	if (!c)
@@ -219,7 +225,7 @@ static __noinline void node_sends(struct thread_state *thread, struct connection
 	struct node_loop *loop = node_loop_of(thread);
 	struct node_turn *turn;
 	struct async_ids ids;
-	__u32 number, made;
+	__u32 number, made, once = 0;
 	__u64 id, from;
 
 	if (!loop || !node_reads(loop, &ids)) {
@@ -251,8 +257,25 @@ static __noinline void node_sends(struct thread_state *thread, struct connection
 	if (!turn || (loop->opening.flags && has_flow(&loop->opening) == has_flow(&turn->cause) &&
 		      (!has_flow(&turn->cause) || is_same_take(&turn->cause, &loop->opening))))
 		return;
+	if (loop->immediates && turn && !has_flow(&turn->cause) && id == ids.execution) {
+		/* An immediate that a timer or another immediate has made. */
+		turn = node_turn_of(loop, ids.trigger);
+	} else if (loop->immediates && turn && !(turn->cause.flags & CAUSE_RESUMED)) {
+		once = CAUSE_ONCE | (turn->cause.flags & CAUSE_DIRECT);
+		if (loop->immediates == IMMEDIATES_NEXT && is_same_take(&turn->cause, &thread->cause))
+			once |= CAUSE_NEXT;
+	}
 	node_returns(turn, cause);
-	cause->flags |= CAUSE_SOLE;
+	cause->flags |= CAUSE_SOLE | once;
+}
+
+/* The loop runs immediates next. `is_next`: after what it has taken it has turned to nothing else. */
+static __always_inline void node_runs_immediates(struct thread_state *thread, bool is_next)
+{
+	struct node_loop *loop = node_loop_of(thread);
+
+	if (loop)
+		loop->immediates = is_next ? IMMEDIATES_NEXT : IMMEDIATES_LATER;
 }
 
 /* A promise has been settled for which somebody waits: that goes on when what runs now has returned. */

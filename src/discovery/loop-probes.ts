@@ -13,6 +13,8 @@ export interface EventLoop {
   readonly deferred: readonly string[];
   /** Makes a socket; null: nothing that would tell more. */
   readonly opens: string | null;
+  /** How its threads send each other messages; null: they do not. */
+  readonly messages: LoopMessages | null;
   /** Every turn passes through it. Attached last: it says that the loop is watched. */
   readonly turned: string;
 }
@@ -28,6 +30,15 @@ export type UnitRole = 'first' | 'second' | 'following' | 'says' | 'makes';
 export interface UnitServer {
   readonly name: string;
   readonly functions: Readonly<Record<string, UnitRole>>;
+}
+
+export interface LoopMessages {
+  /** The first argument is the message; before it is sent. */
+  readonly posts: string;
+  /** Likewise; when it is taken. */
+  readonly receives: string;
+  /** Takes all that there are, and has the program called back for each. */
+  readonly receiving: string;
 }
 
 /** Functions that are not for others: only the full symbol table has them. */
@@ -56,6 +67,14 @@ const LIBUV: WorkPool = {
   runs: 'uv__work_done',
 };
 
+const MESSAGES: LoopMessages = {
+  posts:
+    '_ZN4node6worker7Message9SerializeEPNS_11EnvironmentEN2v85LocalINS4_7ContextEEENS5_INS4_5ValueEEE' +
+    'RKNS_16MaybeStackBufferIS9_Lm8EEENS5_INS4_6ObjectEEE',
+  receives: '_ZN4node6worker7Message11DeserializeEPNS_11EnvironmentEN2v85LocalINS4_7ContextEEEPNS5_INS4_5ValueEEE',
+  receiving: '_ZN4node6worker11MessagePort9OnMessageENS1_21MessageProcessingModeE',
+};
+
 export const EVENT_LOOPS: readonly EventLoop[] = [
   {
     name: 'node',
@@ -63,10 +82,19 @@ export const EVENT_LOOPS: readonly EventLoop[] = [
     timers: '_ZN4node11Environment9RunTimersEP10uv_timer_s',
     deferred: ['_ZN4node10HandleWrap7OnCloseEP11uv_handle_s'],
     opens: '_ZN4node7TCPWrap3NewERKN2v820FunctionCallbackInfoINS1_5ValueEEE',
+    messages: MESSAGES,
     // setImmediate
     turned: '_ZN4node11Environment14CheckImmediateEP10uv_check_s',
   },
-  { name: 'nginx', pool: null, timers: null, deferred: [], opens: null, turned: 'ngx_event_expire_timers' },
+  {
+    name: 'nginx',
+    pool: null,
+    timers: null,
+    deferred: [],
+    opens: null,
+    messages: null,
+    turned: 'ngx_event_expire_timers',
+  },
 ];
 
 export const UNIT_SERVERS: readonly UnitServer[] = [
@@ -87,8 +115,8 @@ export const NGINX_REQUESTS: Readonly<Record<string, readonly string[]>> = {
 };
 
 export const LOOP_SYMBOLS: readonly string[] = [
-  ...EVENT_LOOPS.flatMap(({ timers, deferred, opens, turned }) =>
-    [timers, ...deferred, opens, turned].filter(name => name !== null),
+  ...EVENT_LOOPS.flatMap(({ timers, deferred, opens, messages, turned }) =>
+    [timers, ...deferred, opens, ...Object.values(messages ?? {}), turned].filter(name => name !== null),
   ),
   EXECUTION_ID,
   ...UNIT_SERVERS.flatMap(({ functions }) => Object.keys(functions)),

@@ -8,7 +8,15 @@ import { goTlsPlaces, TLS_FUNCTIONS } from './go-tls.js';
 import { GREENLET_SYMBOLS, greenletPlaces } from './greenlets.js';
 import { emulatedSiteOf } from './instructions.js';
 import { JVM_SYMBOL, wakeUpPlaces } from './java-threads.js';
-import { EVENT_LOOPS, LOOP_SYMBOLS, NGINX_REQUESTS, SETTLES, UNIT_SERVERS, type UnitRole } from './loop-probes.js';
+import {
+  EVENT_LOOPS,
+  LOOP_SYMBOLS,
+  type LoopMessages,
+  NGINX_REQUESTS,
+  SETTLES,
+  UNIT_SERVERS,
+  type UnitRole,
+} from './loop-probes.js';
 import { EXECUTION_ID, type NodeLayout, nodeLayout } from './node-ids.js';
 import { placesIn } from './probe-sites.js';
 import { executorPlaces, QUEUE_MODULE, queuePlaces } from './python-queues.js';
@@ -145,21 +153,35 @@ function placesTarget(
 
 function loopsIn(executable: Executable, symbols: Symbols): readonly Target[] {
   const targets: Target[] = [];
-  for (const { name, timers, deferred, opens, turned } of EVENT_LOOPS) {
+  for (const { name, timers, deferred, opens, messages, turned } of EVENT_LOOPS) {
     const turn = symbols.get(turned);
     const due = timers === null ? undefined : symbols.get(timers);
     const found = deferred.flatMap(symbol => symbols.get(symbol)?.offset ?? []);
     if (turn === undefined || (timers !== null && due === undefined) || found.length < deferred.length) continue;
-    const attachments = [{ program: 'loop_turned', offsets: [turn.offset], isReturn: false }];
+    const attachments: Attachment[] = [{ program: 'loop_turned', offsets: [turn.offset], isReturn: false }];
     if (found.length > 0) attachments.unshift({ program: 'loop_deferred', offsets: found, isReturn: false });
     const opened = opens === null ? undefined : symbols.get(opens);
     if (opened !== undefined) attachments.unshift({ program: 'loop_opens', offsets: [opened.offset], isReturn: false });
     if (due !== undefined) attachments.unshift({ program: 'loop_timers', offsets: [due.offset], isReturn: false });
+    if (messages !== null) attachments.unshift(...messagesIn(symbols, messages));
     const executionId = symbols.get(EXECUTION_ID);
     const layout = executionId === undefined ? null : nodeLayout(executable, turn, executionId, ARCHITECTURE);
     targets.push({ kind: 'loop', library: name, attachments, ...(layout === null ? {} : { layout }), detail: '' });
   }
   return targets;
+}
+
+/** In the order in which they are attached: who posts a message is noted once those who take it are seen. */
+function messagesIn(symbols: Symbols, { posts, receives, receiving }: LoopMessages): readonly Attachment[] {
+  const found = [posts, receives, receiving].map(name => symbols.get(name)?.offset ?? 0);
+  if (found.includes(0)) return [];
+  const [post, receive, take] = found as [number, number, number];
+  return [
+    { program: 'loop_received', offsets: [take], isReturn: true },
+    { program: 'loop_receiving', offsets: [take], isReturn: false },
+    { program: 'loop_receives', offsets: [receive], isReturn: false },
+    { program: 'loop_posts', offsets: [post], isReturn: false },
+  ];
 }
 
 /** Programs by what a function is; in the order in which they are attached: returns first, as those of `attachmentsOf`. */

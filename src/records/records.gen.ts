@@ -1985,9 +1985,13 @@ export const EVENT_CAUSE_FLAG_NAMES: Readonly<Record<number, string>> = {
 };
 
 export const CAUSE_QUIET = 1024;
+export const CAUSE_ONCE = 65536;
+export const CAUSE_NEXT = 131072;
 /** Names of enum event_cause_loop_flag, without prefix. */
 export const EVENT_CAUSE_LOOP_FLAG_NAMES: Readonly<Record<number, string>> = {
   1024: 'quiet',
+  65536: 'once',
+  131072: 'next',
 };
 
 export const CAUSE_SHARED = 1024;

@@ -6,7 +6,7 @@
 import type { Exchange } from '../exchanges/exchange.js';
 import type { Adopt } from './claims.js';
 import { type OnProbation, Probation } from './probation.js';
-import type { ProcessWork } from './process-work.js';
+import type { Burst, CallCount, ProcessWork } from './process-work.js';
 
 /** What a call may be for. */
 export interface Supposition {
@@ -19,6 +19,10 @@ export interface Supposition {
   readonly needsTrust: boolean;
   /** It may be the program's own, and as the only request is served, no response can show that. */
   readonly isNever: boolean;
+  /** If the program makes calls of its own there later, it may have been the first one; null: that would say nothing. */
+  readonly ownCallsTell: CallCount | null;
+  /** Those that were sent with it; null: that would say nothing. */
+  readonly burst: Burst | null;
 }
 
 interface SupposedCall extends OnProbation {
@@ -26,6 +30,8 @@ interface SupposedCall extends OnProbation {
   readonly needsAnswer: boolean;
   readonly needsTrust: boolean;
   readonly isNever: boolean;
+  readonly ownCallsTell: CallCount | null;
+  readonly burst: Burst | null;
 }
 
 /** So long after the response it shows, with those that are given meanwhile, whether the program has queues. */
@@ -38,12 +44,18 @@ export class Answers {
 
   constructor(adopt: Adopt) {
     // Of several calls at once the last one's response leads to the answer: of the others it counts that they lead to no other one.
-    const isAnswered = ({ client, server, work, needsAnswer }: SupposedCall): boolean =>
-      client.isAnswered || (!needsAnswer && work.keepsApart && work.hasAnswered(server, client.requestTakenNs));
+    const mayLead = ({ needsAnswer, burst }: SupposedCall): boolean => !needsAnswer || burst?.isAnswered === true;
+    const isAnswered = (call: SupposedCall): boolean =>
+      call.client.isAnswered ||
+      (mayLead(call) && call.work.keepsApart && call.work.hasAnswered(call.server, call.client.requestTakenNs));
+    const isOwn = ({ isNever, ownCallsTell }: SupposedCall): boolean => isNever || ownCallsTell?.hasOwnCalls === true;
     const isIts = (call: SupposedCall): boolean =>
-      !call.isNever && isAnswered(call) && (!call.needsTrust || call.client.isBetween || call.work.keepsApart);
-    const mayBeYet = ({ client, work, needsAnswer, isNever }: SupposedCall): boolean =>
-      !isNever && (client.isAnswered || !needsAnswer) && work.mayKeepApart && !(needsAnswer && work.keepsApart);
+      !isOwn(call) && isAnswered(call) && (!call.needsTrust || call.client.isBetween || call.work.keepsApart);
+    const mayBeYet = (call: SupposedCall): boolean =>
+      !isOwn(call) &&
+      (call.client.isAnswered || mayLead(call)) &&
+      call.work.mayKeepApart &&
+      (mayLead(call) || !call.work.keepsApart);
     this.#calls = new Probation({
       adopt,
       afterNs: PROBATION_NS,
@@ -55,9 +67,9 @@ export class Answers {
   }
 
   add(client: Exchange, supposition: Supposition, work: ProcessWork): void {
-    const { request, needsAnswer, needsTrust, isNever } = supposition;
+    const { request, needsAnswer, needsTrust, isNever, ownCallsTell, burst } = supposition;
     client.causeGrade = 'slice';
-    this.#calls.add({ client, server: request, work, needsAnswer, needsTrust, isNever });
+    this.#calls.add({ client, server: request, work, needsAnswer, needsTrust, isNever, ownCallsTell, burst });
   }
 
   /** The response to `request` is given when the one to `call` has been read. */
@@ -66,6 +78,7 @@ export class Answers {
     for (let one: Exchange | null = call; one !== null; one = one.after) {
       if (one.supposed?.request !== request || one.isAnswered) continue;
       one.isAnswered = true;
+      if (one.supposed.burst !== null) one.supposed.burst.isAnswered = true;
       isNew = true;
     }
     if (isNew && work.serving > 1) work.noteApart();

@@ -383,7 +383,7 @@ export class Causes {
     if (exchange.cause === null) this.#setCause(exchange, loopCause, loopGrade);
     exchange.isShared &&= exchange.cause !== null && exchange.causeGrade === 'loop';
     if (exchange.isShared) this.#supposeShared(exchange, work);
-    work.noteCall(exchange.peerCalls as CallCount, exchange.cause !== null);
+    work.noteCall(exchange.peerCalls as CallCount, exchange.cause !== null, exchange.supposed?.isStraight === true);
     const isNobodys = exchange.cause === null && exchange.supposed === null;
     if (!isNobodys) return;
     work.mayHandOver ??= this.#options.mayHandOver?.(exchange) === true;
@@ -508,7 +508,15 @@ export class Causes {
   #supposeShared(exchange: Exchange, work: ProcessWork): void {
     const isNever = work.serving === 1 && exchange.peerCalls?.hasOwnCalls === true;
     const request = exchange.cause as Exchange;
-    exchange.supposed = { request, isStraight: false, needsAnswer: true, needsTrust: work.serving > 1, isNever };
+    exchange.supposed = {
+      request,
+      isStraight: false,
+      needsAnswer: true,
+      needsTrust: work.serving > 1,
+      isNever,
+      ownCallsTell: null,
+      burst: null,
+    };
     exchange.sharedBefore = request.lastShared;
     request.lastShared = exchange;
   }

@@ -10,6 +10,7 @@
 import type { Connection } from '../connections/connection.js';
 import type { Exchange } from '../exchanges/exchange.js';
 import { Askers } from './askers.js';
+import type { Take } from './take.js';
 
 /** So many calls in a row that may all have been for requests: to this peer the program makes none of its own any more. */
 const OWN_CALLS_PAST = 4096;
@@ -58,6 +59,27 @@ export class CallCount {
   }
 }
 
+/** Calls that immediates of Node.js send which were made amid one take. */
+export class Burst {
+  readonly request: Exchange;
+  readonly #slot: number;
+  readonly #generation: number;
+  readonly #seq: number;
+  /** When the response to one of them was read, the request's was given. */
+  isAnswered = false;
+
+  constructor(request: Exchange, { slot, generation, seq }: Take) {
+    this.request = request;
+    this.#slot = slot;
+    this.#generation = generation;
+    this.#seq = seq;
+  }
+
+  isOf(request: Exchange, { slot, generation, seq }: Take): boolean {
+    return this.request === request && this.#slot === slot && this.#generation === generation && this.#seq === seq;
+  }
+}
+
 export class ProcessWork {
   /** Requests being served. */
   serving = 0;
@@ -98,6 +120,7 @@ export class ProcessWork {
   #isDoubted = false;
   /** Responses, since the last stray one, that showed whose calls were while others were served. */
   #apart = 0;
+  #lastBurst: Burst | null = null;
   /** How goroutines were started that have called for one whose request had been answered: they serve several. */
   readonly workers = new Set<number>();
 
@@ -185,6 +208,7 @@ export class ProcessWork {
   /** It is over. */
   served(request: Exchange): void {
     if (!request.isServing) return;
+    if (this.#lastBurst?.request === request) this.#lastBurst = null;
     this.answer(request);
     request.isServing = false;
     this.serving--;
@@ -201,10 +225,10 @@ export class ProcessWork {
     if (--request.calls === 0 && request.isServing && !request.isAnswering) this.idle++;
   }
 
-  /** A call is made: is it known whose? */
-  noteCall(peer: CallCount, hasParent: boolean): void {
+  /** A call is made: is it known whose, or sent when nothing but a request had set the loop to work? */
+  noteCall(peer: CallCount, hasParent: boolean, isStraight = false): void {
     // Who calls after a pause of its own is idle until then.
-    const isOwn = !hasParent && (this.serving === 0 || (this.idle === 0 && !this.#hasParallelCalls));
+    const isOwn = !hasParent && !isStraight && (this.serving === 0 || (this.idle === 0 && !this.#hasParallelCalls));
     peer.note(isOwn);
     this.#sinceOrphan = hasParent ? this.#sinceOrphan + 1 : 0;
     if (!hasParent) this.hasOrphans = true;
@@ -235,6 +259,23 @@ export class ProcessWork {
     return this.idle > (calls === 0 && !isAnswering ? 1 : 0);
   }
 
+  /** One was served already when `request` came, and has no call under way; or that would take too long to know. */
+  hasIdleBefore(request: Exchange): boolean {
+    if (this.mayMeet !== true) return true;
+    let left = MAX_LOOKED_AT;
+    for (const one of this.#unanswered) {
+      if (one === request) return false;
+      if (one.calls === 0 || --left === 0) return true;
+    }
+    return true;
+  }
+
+  burstOf(request: Exchange, take: Take): Burst {
+    // Immediates run in the order in which they were made.
+    if (this.#lastBurst?.isOf(request, take) !== true) this.#lastBurst = new Burst(request, take);
+    return this.#lastBurst as Burst;
+  }
+
   /** Is nobody without a response who was served before `request`, and may have made a call at `ns`? */
   hasAnswered(request: Exchange, ns: number): boolean {
     for (const one of this.#unanswered) if (one !== request) return one.requestTakenNs > ns;
@@ -258,6 +299,7 @@ const ORPHANS_PAST = 256;
 /** Peers that are counted one by one; more share the count of all. */
 const MAX_PEERS = 256;
 const MAX_WORKERS = 65536;
+const MAX_LOOKED_AT = 256;
 /** So many responses show that a program has no queues, and so many more that it has them no longer. */
 const APART_MIN = 32;
 const APART_AGAIN = 1024;

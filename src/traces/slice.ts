@@ -8,6 +8,8 @@ import {
   CAUSE_ENDED,
   CAUSE_GUARDED,
   CAUSE_LOOPS,
+  CAUSE_NEXT,
+  CAUSE_ONCE,
   CAUSE_QUIET,
   CAUSE_RESUMED,
   CAUSE_SHARED,
@@ -32,6 +34,10 @@ const SHARED = CAUSE_SHARED | CAUSE_GUARDED;
 const TURNED = CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED;
 /** What is sent was made when the loop was at that: it cannot have been put off before. */
 const MADE = CAUSE_RESUMED | CAUSE_SOLE;
+/** The same, by an immediate (Node.js): it runs once, */
+const IMMEDIATE = MADE | CAUSE_ONCE | CAUSE_GUARDED;
+/** and right after the loop was at that. */
+const IMMEDIATE_NEXT = IMMEDIATE | CAUSE_NEXT;
 /** A response was taken when the loop had turned to nothing else since it had asked for it. */
 const DIRECT = CAUSE_DIRECT | CAUSE_GUARDED;
 /** A loop that is watched has taken something. */
@@ -85,25 +91,26 @@ export class Slice {
     const peerCalls = work.peerOf(connection);
     let request = taken.requestOf(take);
     if (request !== null) {
-      this.isStraight = (flags & CAUSE_RESUMED) === 0;
+      this.isStraight = isNext(flags);
       this.isClear = true;
     } else {
-      request = this.#afterCall(taken.callOf(take), flags, peerCalls, work);
+      request = this.#afterCall(take, taken.callOf(take), peerCalls, work);
       if (request === null) return;
     }
     if (this.#isAt(request, flags, peerCalls, work)) this.request = request;
-    else this.#suppose(request, flags, peerCalls, work);
+    else this.#suppose(request, take, peerCalls, work);
   }
 
   /** The request whose call's response it has taken. */
-  #afterCall(call: Exchange | null, flags: number, peerCalls: CallCount, work: ProcessWork): Exchange | null {
+  #afterCall(take: Take, call: Exchange | null, peerCalls: CallCount, work: ProcessWork): Exchange | null {
+    const { flags } = take;
     // The program's queues were empty when that call was sent, and its timers have not run since.
     const isQuiet = (flags & CAUSE_QUIET) !== 0 || (flags & CAUSE_GUARDED) === 0;
     this.isClear = (flags & MADE) === MADE || (call?.isClear === true && isQuiet);
     if (call === null) return null;
     // Else what a loop calls for itself, one after the other, would hang together for ever.
     if (isForOpen(call)) this.after = call;
-    if (call.cause === null) this.#suppose(call.supposed?.request ?? null, flags, peerCalls, work);
+    if (call.cause === null) this.#suppose(call.supposed?.request ?? null, take, peerCalls, work);
     this.amid = requestAt(call);
     const request = call.cause;
     if (request === null || !request.isServing || call.causeGrade === 'thread') return null;
@@ -111,8 +118,7 @@ export class Slice {
     // Whose it is, is no better known than whose that one was.
     if (call.isShared) this.isShared = true;
     else if (call.causeGrade === 'loop') this.isCertain = false;
-    const isResumed = (flags & CAUSE_RESUMED) !== 0;
-    this.isStraight = !isResumed && call.isStraight && call.loopCause === request && (flags & DIRECT) === DIRECT;
+    this.isStraight = isNext(flags) && call.isStraight && call.loopCause === request && (flags & DIRECT) === DIRECT;
     return request;
   }
 
@@ -120,26 +126,41 @@ export class Slice {
   #isAt(request: Exchange, flags: number, peerCalls: CallCount, work: ProcessWork): boolean {
     // What was taken may have set to work who waits in the program for whatever comes (a rendezvous).
     const mayMeet = (flags & CAUSE_GUARDED) !== 0 && work.mayMeet === true;
-    if (this.isStraight) return !mayMeet || work.isAlone(request);
-    // What was made for a request may be for all who come later, too: an interval.
     const isResumed = (flags & CAUSE_RESUMED) !== 0;
+    if (this.isStraight && !isResumed) return !mayMeet || work.isAlone(request);
+    // An immediate may do what others have put off until then: not those of requests that are not there, nor calls of its own that the
+    // program does not make.
+    if (this.isStraight)
+      return (flags & IMMEDIATE_NEXT) === IMMEDIATE_NEXT && work.serving === 1 && !peerCalls.hasOwnCalls;
+    // What was made for a request may be for all who come later, too: an interval.
     const isMade = isResumed && (flags & (CAUSE_SOLE | CAUSE_DIRECT)) !== 0;
     return !isMade && work.isSole(request, peerCalls, isResumed, this.isClear);
   }
 
   /** The loop is at this request, and may send what another one, or the program itself, has put off. */
-  #suppose(request: Exchange | null, flags: number, peerCalls: CallCount, work: ProcessWork): void {
+  #suppose(request: Exchange | null, take: Take, peerCalls: CallCount, work: ProcessWork): void {
+    const { flags } = take;
     if (request === null || !request.isServing || request.isAnswering || (flags & CAUSE_GUARDED) === 0) return;
     if (request.callCount >= MAX_CALLS) return;
-    const mayBeOwn = (flags & MADE) !== MADE && (peerCalls.hasOwnCalls || !this.isClear);
+    const isMade = (flags & MADE) === MADE;
+    const mayBeOwn = !isMade && (peerCalls.hasOwnCalls || !this.isClear);
+    const isImmediate = (flags & IMMEDIATE) === IMMEDIATE;
     this.supposed = {
       request,
       isStraight: this.isStraight,
       needsAnswer: !this.isStraight || work.hasIdleBeside(request),
       needsTrust: work.serving > 1,
       isNever: mayBeOwn && work.serving === 1,
+      // What the first request has set going may be an interval, which calls again when that is over.
+      ownCallsTell: isMade && work.serving === 1 && !peerCalls.hasOwnCalls ? peerCalls : null,
+      burst: isImmediate && !work.hasIdleBefore(request) ? work.burstOf(request, take) : null,
     };
   }
+}
+
+/** What is sent, is it sent amid what the loop has taken, or by what was made amid that, and runs but once? */
+function isNext(flags: number): boolean {
+  return (flags & CAUSE_RESUMED) === 0 || (flags & IMMEDIATE) === IMMEDIATE;
 }
 
 /** Is it known what set the loop to work, and not whether other threads have, too? */

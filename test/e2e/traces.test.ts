@@ -119,6 +119,18 @@ test('Node.js: what waits for the next request is not for that one', () =>
     }
   }));
 
+test('Node.js: what a worker thread calls is for the request that set it to work', () =>
+  withChain(async (chain, receiver) => {
+    await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
+    await chain.add('worker', { kind: 'queues', calls: ['leaf', 'leaf'], env: { MODE: 'worker' } });
+    const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
+    await chain.load('worker', 1, 2 * REQUESTS, 4);
+    await arrive(chain, receiver, ['worker'], 4 * REQUESTS);
+    await agent.stop();
+    const { calls } = judgeSpans(chain, receiver.spans(), '');
+    assertRight('worker', calls.get('worker'), 4 * REQUESTS, FLOOR, agent.child.describe());
+  }));
+
 test('connections of pools that are older than the agent answer calls, and bring no requests', () =>
   withChain(async (chain, receiver) => {
     await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });

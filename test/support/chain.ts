@@ -19,6 +19,7 @@ export type LinkKind =
   | 'dns'
   | 'node'
   | 'queues'
+  | 'fetch'
   | 'gunicorn'
   | 'gthread'
   | 'gevent'
@@ -217,6 +218,8 @@ async function commandOf(
       return [options.NODE ?? process.execPath, [path.join(SERVICES, options.SCRIPT ?? 'node.mjs')]];
     case 'queues':
       return [options.NODE ?? process.execPath, [path.join(SERVICES, 'node_queues.mjs')]];
+    case 'fetch':
+      return [options.NODE ?? process.env.CHAIN_NODE ?? process.execPath, [path.join(SERVICES, 'node_fetch.mjs')]];
     case 'dns':
       return [process.execPath, [path.join(SERVICES, 'dns.mjs')]];
     case 'gunicorn':

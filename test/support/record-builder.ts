@@ -218,6 +218,12 @@ export class Thread {
     this.cause = { ...given, flags };
   }
 
+  /** Node.js runs what was made amid that: a timer, or an immediate, with `isNext` right after. */
+  made(amid: Cause, what: 'timer' | 'immediate', isNext = false): void {
+    const how = what === 'timer' ? 0 : gen.CAUSE_ONCE | (isNext ? gen.CAUSE_NEXT : 0);
+    this.cause = { ...amid, flags: amid.flags | gen.CAUSE_RESUMED | gen.CAUSE_SOLE | how };
+  }
+
   /** A goroutine that this one starts; `how` names the function. */
   started(how: number): Thread {
     const child = Thread.routine();

@@ -7,7 +7,7 @@ import http from 'node:http';
 import { PassThrough } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
-import { isMainThread, parentPort, Worker } from 'node:worker_threads';
+import { isMainThread, MessageChannel, parentPort, Worker } from 'node:worker_threads';
 
 const { PORT, NEXT = '', MODE, LIMIT = '2', PERIOD_MS = '3' } = process.env;
 const next = NEXT.split(',').filter(url => url !== '');
@@ -198,15 +198,118 @@ const MODES = {
     timer ??= setInterval(() => queue.add(free => get(tick(), free)), Number(PERIOD_MS));
     for (const url of urls) await new Promise(resolve => queue.add(free => get(url, both(resolve, free))));
   },
-  async worker(urls) {
-    timer ??= new Worker(new URL(import.meta.url));
-    const id = urls[0];
-    const done = once(bus, id);
-    if (timer.listenerCount('message') === 0) timer.on('message', told => bus.emit(told));
-    timer.postMessage(urls);
+  // -- threads that call
+  worker: ask,
+  heldWorker: ask,
+  lastWorker: ask,
+  batchWorker: ask,
+  pausedWorker: ask,
+  ownWorker: ask,
+  // Each request's answer comes by a channel of its own.
+  async channels(urls) {
+    const { port1, port2 } = new MessageChannel();
+    const done = once(port1, 'message');
+    thread().postMessage({ urls, port: port2 }, [port2]);
     await done;
+    port1.close();
+  },
+  async workers(urls) {
+    // Each of two threads has one job at a time; a job waits for a thread that is free.
+    timer ??= [new Worker(new URL(import.meta.url)), new Worker(new URL(import.meta.url))];
+    await new Promise(resolve => {
+      queue.add(free => {
+        const thread = timer.pop();
+        thread.once('message', () => {
+          timer.push(thread);
+          both(resolve, free)();
+        });
+        thread.postMessage(urls);
+      });
+    });
   },
 };
+
+/** One thread for all. */
+function thread() {
+  timer ??= new Worker(new URL(import.meta.url));
+  return timer;
+}
+async function ask(urls) {
+  const done = once(bus, urls[0]);
+  if (thread().listenerCount('message') === 0) timer.on('message', told => bus.emit(told));
+  timer.postMessage(urls);
+  await done;
+}
+
+/** What a thread does with a message. */
+async function work(urls) {
+  await inTurn(urls);
+  parentPort.postMessage(urls[0]);
+}
+const WORKERS = {
+  worker: work,
+  workers: work,
+  async channels({ urls, port }) {
+    await inTurn(urls);
+    port.postMessage('done');
+  },
+  // Until there are three, or 10 ms have passed.
+  heldWorker(urls) {
+    waiting.push(urls);
+    timer ??= setTimeout(() => {
+      timer = null;
+      waiting.splice(0).forEach(work);
+    }, 10);
+    if (waiting.length > 2) waiting.splice(0).forEach(work);
+  },
+  // The last that came is done next, two at a time.
+  lastWorker(urls) {
+    waiting.push(urls);
+    refill();
+  },
+  // One call for all that come while one is under way.
+  async batchWorker(urls) {
+    waiting.push(urls);
+    if (timer !== null) return;
+    timer = true;
+    while (waiting.length > 0) {
+      const all = waiting.splice(0);
+      for (const [index] of all[0].entries()) await call(all.length > 1 ? tick() : all[0][index]);
+      for (const [first] of all) parentPort.postMessage(first);
+    }
+    timer = null;
+  },
+  // What comes next sets it off; it answers only when it has slept.
+  async pausedWorker(urls) {
+    const before = waiter;
+    const mine = new Promise(resolve => {
+      waiter = resolve;
+      setTimeout(resolve, 30);
+    });
+    before?.();
+    await mine;
+    await inTurn(urls);
+    await sleep(20);
+    parentPort.postMessage(urls[0]);
+  },
+  ownWorker(urls) {
+    timer ??= setInterval(() => queue.add(free => get(tick(), free)), Number(PERIOD_MS));
+    chained(
+      urls,
+      (url, done) => queue.add(free => get(url, both(done, free))),
+      () => parentPort.postMessage(urls[0]),
+    );
+  },
+};
+function refill() {
+  while (count < limit && waiting.length > 0) {
+    count++;
+    work(waiting.pop()).finally(() => {
+      count--;
+      refill();
+    });
+  }
+}
 
 if (MODE === 'poll') setInterval(() => get(tick(), () => bus.emit('news')), 3);
 if (isMainThread)
@@ -225,8 +328,4 @@ if (isMainThread)
       response.end('ok');
     })
     .listen(Number(PORT), '127.0.0.1');
-else
-  parentPort.on('message', async urls => {
-    await inTurn(urls);
-    parentPort.postMessage(urls[0]);
-  });
+else parentPort.on('message', WORKERS[MODE]);

@@ -466,6 +466,96 @@ test("what is sent when a call has been responded to may be the program's own on
   }
 });
 
+test('what immediates send that were made amid a request is for that, if they run next; else if its response leads to the answer', () => {
+  for (const isNext of [true, false]) {
+    const process = loop();
+    const { harness } = process;
+    const thread = harness.tape.thread(PID);
+    const [one, other, server] = [process.pooled(), process.pooled(), process.server()];
+    process.wait();
+    server.read(ask('/a'));
+    thread.made({ ...thread.cause }, 'immediate', isNext);
+    one.wrote(ask('/a1'));
+    other.wrote(ask('/a2'));
+    for (const call of [one, other]) {
+      process.wait();
+      call.read(responseText(200));
+    }
+    server.wrote(responseText(200));
+    assert.deepEqual(parents(harness.finish()), [isNext ? '/a1 < /a (slice)' : '/a1', '/a2 < /a (slice)']);
+  }
+});
+
+test("what an immediate sends next may be another request's, or the program's own, where there are such", () => {
+  for (const what of ['another request', 'a call of its own']) {
+    const process = loop();
+    const { harness } = process;
+    const thread = harness.tape.thread(PID);
+    const [one, other, idle, server] = [process.pooled(), process.pooled(), process.server(), process.server()];
+    process.wait();
+    if (what === 'another request') idle.read(ask('/idle'));
+    else one.wrote(ask('/own')).read(responseText(200));
+    process.wait();
+    server.read(ask('/a'));
+    thread.made({ ...thread.cause }, 'immediate', true);
+    one.wrote(ask('/a1'));
+    other.wrote(ask('/a2'));
+    for (const call of [one, other]) {
+      process.wait();
+      call.read(responseText(200));
+    }
+    process.wait();
+    server.wrote(responseText(200));
+    if (what === 'another request') idle.wrote(responseText(200));
+    const expected = ['/a1', '/a2', ...(what === 'another request' ? [] : ['/own'])];
+    assert.deepEqual(parents(harness.finish()), expected, what);
+  }
+});
+
+test("what a request's timer sends is the program's own if the program calls for itself later: it was an interval", () => {
+  for (const isInterval of [false, true]) {
+    const process = loop();
+    const { harness } = process;
+    const thread = harness.tape.thread(PID);
+    const [call, server] = [process.pooled(), process.server()];
+    process.wait();
+    server.read(ask('/a'));
+    const amid = { ...thread.cause };
+    process.wait();
+    thread.made(amid, 'timer');
+    call.wrote(ask('/a1'));
+    process.wait();
+    call.read(responseText(200));
+    server.wrote(responseText(200));
+    process.wait();
+    if (isInterval) call.wrote(ask('/own')).read(responseText(200));
+    assert.deepEqual(parents(harness.finish()), isInterval ? ['/a1', '/own'] : ['/a1 < /a (slice)']);
+  }
+});
+
+test('a call that is only supposed to be for a request keeps what it is for when its connection has ended', () => {
+  const process = loop();
+  const { harness } = process;
+  const thread = harness.tape.thread(PID);
+  const [one, other, server] = [process.pooled(), process.pooled(), process.server()];
+  process.wait();
+  server.read(ask('/a'));
+  const amid = { ...thread.cause };
+  process.wait();
+  thread.made(amid, 'timer');
+  one.wrote(ask('/a1'));
+  process.wait();
+  one.read(responseText(200));
+  const after = { ...thread.cause };
+  one.closed();
+  thread.resumed(after, false);
+  other.wrote(ask('/a2'));
+  process.wait();
+  other.read(responseText(200));
+  server.wrote(responseText(200));
+  assert.deepEqual(parents(harness.finish()), ['/a1 < /a (slice)', '/a2 < /a (slice)']);
+});
+
 test('a connection that a request opened carries its call, whatever was read before it could be written', () => {
   const process = loop();
   const { harness } = process;
