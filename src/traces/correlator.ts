@@ -140,6 +140,7 @@ export class Correlator {
       if (exchange.parentEvidence === 'sequence') return parent;
     }
     const bringer = exchange.kind === KIND_CLIENT ? this.#received.find(exchange.pid, parent) : null;
+    if (bringer !== null) decideAs(exchange, bringer);
     exchange.parent0 = bringer?.span0 ?? parent.span0 | 0;
     exchange.parent1 = bringer?.span1 ?? parent.span1 | 0;
     exchange.parentEvidence = 'header';
@@ -160,9 +161,7 @@ export class Correlator {
     }
     const brought = this.#received.onCall(pid, parent);
     if (brought?.requests.length === 1) {
-      const [request] = brought.requests as [Exchange];
-      trace.flags = request.trace.flags;
-      trace.isRemote = request.trace.isRemote;
+      decideAs(call, brought.requests[0] as Exchange);
       return brought;
     }
     if (brought === null && !this.#instrumented.decides(call, parent)) {
@@ -171,6 +170,12 @@ export class Correlator {
     }
     return null;
   }
+}
+
+/** Whether its trace is sampled was decided for that request; its own header may say less (.NET's). */
+function decideAs({ trace }: Exchange, request: Exchange): void {
+  trace.flags = request.trace.flags;
+  trace.isRemote = request.trace.isRemote;
 }
 
 function idsOf({ id0, id1, id2, id3 }: RemoteParent): Pick<TraceContext, 'id0' | 'id1' | 'id2' | 'id3'> {

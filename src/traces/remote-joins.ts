@@ -305,11 +305,12 @@ export class RemoteJoins {
       trace.id1 = id1;
       trace.id2 = id2;
       trace.id3 = id3;
-      trace.flags = flags & FLAG_SAMPLED;
-      trace.isRemote = true;
       trace.isNamed = true;
-      trace.isSampled = null;
     }
+    // Also where a header has named the trace: what it says of sampling is known better where it was written (.NET's).
+    trace.flags = flags & FLAG_SAMPLED;
+    trace.isRemote = true;
+    trace.isSampled = null;
     exchange.parent0 = span0;
     exchange.parent1 = span1;
     exchange.parentEvidence = 'remote_sequence';

@@ -234,3 +234,17 @@ test('where it has begun a trace that is sampled, somebody decides', () => {
 test('what a request brought is the decision of who sent that', () => {
   assert.deepEqual(askFromDotnet([UNSAMPLED.replace(SDK_SPAN, 'aaaaaaaaaaaaaaaa')], [`traceparent: ${UNSAMPLED}`]), []);
 });
+
+test('nor is it where a proxy hands that header on', () => {
+  const made = harness();
+  const request = requestText('GET /a', ['Host: a', `traceparent: ${UNSAMPLED}`]);
+  const till = made.client({ slot: 2, pid: DOTNET, egressSeq: 100, ingressSeq: 200 }).opened().wrote(request);
+  const proxy = made.server({ slot: 3, pid: SHOP, ingressSeq: 100, egressSeq: 200 }).opened().read(request);
+  const onward = made.client({ slot: 4, pid: SHOP, egressSeq: 300, ingressSeq: 400 }).opened().wrote(request);
+  const called = made.server({ slot: 5, pid: BUYER, ingressSeq: 300, egressSeq: 400 }).opened();
+  called.read(request).wrote(responseText());
+  onward.read(responseText());
+  proxy.wrote(responseText());
+  till.read(responseText());
+  assert.equal(made.finish().filter(({ traceId }) => traceId === TRACE).length, 4);
+});

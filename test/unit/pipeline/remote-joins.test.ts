@@ -269,6 +269,25 @@ test('a header says the trace, the key puts the client’s span between', () => 
   assert.deepEqual([asked.traceId, asked.parentSpanId], [TRACE, PARENT]);
 });
 
+test('a header that .NET wrote by itself says that its trace is not sampled: the agent of its host knows that nobody has decided so', () => {
+  for (const [pid, sampled] of [
+    [300, 1],
+    [200, 0],
+  ] as const) {
+    const [here, there, keys] = [new Host(), new Host(), new Keys()];
+    const request = requestText('GET /a', ['Host: a', `traceparent: 00-${TRACE}-${PARENT}-00`]);
+    client(here, 1, { pid }).wrote(request).read(responseText());
+    server(there, 1).read(request).wrote(responseText());
+    here.live(keys, 10);
+    there.live(keys, 20);
+    const traces = [here, there].map(host => host.end().map(({ traceId }) => traceId));
+    assert.deepEqual(
+      traces,
+      [sampled, sampled].map(count => Array.from({ length: count }, () => TRACE)),
+    );
+  }
+});
+
 test('another trace in the header: the header counts', () => {
   const keys = new Keys();
   const [a, b] = [new Host(), new Host()];
