@@ -226,7 +226,7 @@ static __always_inline void cause_of_write(struct thread_state *thread, struct c
 	} else if (thread->runs_tasks) {
 		tokio_writes(thread, c, request);
 	} else if (thread->runs_routines) {
-		if (!c->handed.flags && request->flags & CAUSE_ITEM)
+		if (!c->handed.flags && request->flags & (CAUSE_ITEM | CAUSE_INHERITED))
 			cause_calls(thread);
 	} else if (thread->context || thread->item) {
 		cause->flags |= python_writes(thread, c, request);

@@ -83,7 +83,7 @@ enum event_cause_flag {
 	CAUSE_GUARDED = 64, /* of the thread: its loop's timers and deferred callbacks are watched, and mean CAUSE_WOKEN */
 	CAUSE_INHERITED = 32, /* the take was the parent's, before it forked this process or started this goroutine */
 	CAUSE_SOLE = 256, /* the thread's loop was idle, then one descriptor was reported, and no timer can have run since; with CAUSE_RESUMED, of Node.js: what is sent was made for that take */
-	CAUSE_ROUTINE = 128, /* it is a goroutine's, not the thread's; with CAUSE_INHERITED: see CAUSE_START_SHIFT */
+	CAUSE_ROUTINE = 128, /* it is a goroutine's, not the thread's; with CAUSE_INHERITED: see CAUSE_START_SHIFT, and with CAUSE_GUARDED: the process's channels are followed since it was started */
 	CAUSE_TASK = 512, /* it is an asyncio task's: see CAUSE_START_SHIFT */
 	CAUSE_STRAYED = 1024, /* with CAUSE_TASK: tasks that were started for the request call, and nobody waits for them */
 	CAUSE_CAME = 2048, /* another thread has taken it, and this one has come to it: see socket_asked in bpf/socket_call.h, and bpf/java.h, also for responses */
@@ -376,6 +376,7 @@ struct process_exit_event {
 enum event_work {
 	WORK_RETURNED = 1, /* the request that the item was put in for has got something from it since */
 	WORK_STRAYED = 2, /* another request has: nobody knows whose its calls were */
+	WORK_SPREAD = 3, /* likewise, from a goroutine that was started for the request */
 };
 
 struct work_event {
@@ -383,7 +384,7 @@ struct work_event {
 	__u32 pid;
 	__u32 slot; /* of the request's connection */
 	__u32 generation;
-	__u16 name; /* of the item */
+	__u16 name; /* of the item; WORK_SPREAD: CAUSE_START_SHIFT */
 	__u16 outcome; /* enum event_work */
 };
 
@@ -519,6 +520,7 @@ struct settings {
 	__u32 ignores_items; /* queues of Python are followed no more: what a thread took out last says nothing */
 	__u32 ignores_tasks; /* nor are contexts and greenlets: what a thread was in last says nothing */
 	__u32 ignores_tokio; /* nor are tasks of tokio */
+	__u32 ignores_channels; /* nor are channels of Go */
 };
 
 /* Value of `local_ports` and `peer_ports` (hash by port): selectors that name it. */

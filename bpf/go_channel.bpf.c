@@ -16,8 +16,12 @@ int go_channel_send(struct pt_regs *ctx)
 	if (!go_is_followed() || !go_channel_at(channel, &facts) ||
 	    bpf_probe_read_user(&to, sizeof(to), (void *)GO_SECOND(ctx)))
 		return 0;
+	go_note_followed();
 	go_gives(GO_ROUTINE(ctx), channel, &given);
 	go_takes(to, channel, facts.item_bytes, &given);
+	/* What goes into a buffer and is less than a word is a semaphore's. */
+	if (!facts.places || facts.item_bytes >= GO_ITEM_BYTES_MIN)
+		go_spreads(to, channel, &given);
 	return 0;
 }
 
@@ -34,6 +38,7 @@ int go_channel_receive(struct pt_regs *ctx)
 		return 0;
 	go_gives(from, channel, &given);
 	go_takes(GO_ROUTINE(ctx), channel, facts.item_bytes, &given);
+	go_spreads(GO_ROUTINE(ctx), channel, &given);
 	return 0;
 }
 
@@ -105,7 +110,7 @@ int go_channel_closed(struct pt_regs *ctx)
 	if (!go_is_followed())
 		return 0;
 	go_gives(GO_ROUTINE(ctx), channel, &given);
-	if (!given.given_name ||
+	if ((!given.given_name && !given.given_start) ||
 	    bpf_probe_read_user(&at, sizeof(at), (void *)(channel + GO_RECEIVERS_OLD)))
 		return 0;
 	/* Otherwise a place in the buffer. */
@@ -116,7 +121,35 @@ int go_channel_closed(struct pt_regs *ctx)
 		if (bpf_probe_read_user(&waiter, sizeof(waiter), (void *)at))
 			break;
 		go_comes(waiter.routine, &given);
+		go_spreads(waiter.routine, channel, &given);
 	}
+	return 0;
+}
+
+/* Functions of net/http and database/sql that get a connection out of a pool: what comes to the
+ * goroutine there, also from one at another request, is a connection and no work. */
+SEC("uprobe")
+int go_pool_enter(struct pt_regs *ctx)
+{
+	struct routine *routine;
+
+	if (!thread_selected(bpf_get_current_pid_tgid()))
+		return 0;
+	routine = routine_find(GO_ROUTINE(ctx));
+	if (!routine)
+		routine = routine_renew(GO_ROUTINE(ctx));
+	if (routine)
+		routine->is_pooling = 1;
+	return 0;
+}
+
+SEC("uprobe")
+int go_pool_return(struct pt_regs *ctx)
+{
+	struct routine *routine = routine_find(GO_ROUTINE(ctx));
+
+	if (routine)
+		routine->is_pooling = 0;
 	return 0;
 }
 
@@ -132,6 +165,7 @@ int go_group_add(struct pt_regs *ctx)
 	if (!go_is_followed())
 		return 0;
 	if ((__s64)GO_SECOND(ctx) > 0) {
+		go_note_followed();
 		go_fills(GO_ROUTINE(ctx), group, group);
 		return 0;
 	}
@@ -142,5 +176,6 @@ int go_group_add(struct pt_regs *ctx)
 	go_gives(GO_ROUTINE(ctx), group, &given);
 	if (given.request.flags)
 		go_returns(&given, &waiting->request, 0);
+	go_spreads(waiting->giver, group, &given);
 	return 0;
 }

@@ -25,6 +25,18 @@ static __always_inline bool go_is_followed(void)
 	return thread_selected(bpf_get_current_pid_tgid()) != NULL;
 }
 
+/* One of the last places to be probed is passed: see go_guarded. */
+static __noinline void go_note_followed(void)
+{
+	struct routine *known = routine_find(GO_FOLLOWED);
+
+	if (known)
+		return;
+	known = routine_renew(GO_FOLLOWED);
+	if (known)
+		known->source = bpf_ktime_get_boot_ns();
+}
+
 /* runtime.hchan, as far as it is the same in all versions. */
 struct go_channel {
 	__u64 count;
@@ -48,6 +60,8 @@ struct go_given {
 	__u32 given_name;
 	__u32 given_calls;
 	__u32 is_timed; /* a timer has put it in */
+	__u32 given_start; /* the giver was started for `giver_at` */
+	struct event_cause giver_at;
 };
 
 /* runtime.g.m, and its first field: the goroutine that runs timers and the scheduler. */
@@ -99,7 +113,7 @@ static __noinline void go_gives(__u64 address, __u64 channel, struct go_given *g
 
 	given->request.flags = 0;
 	given->giver = address;
-	given->given_name = given->given_calls = given->is_timed = 0;
+	given->given_name = given->given_calls = given->is_timed = given->given_start = 0;
 	if (!giver) {
 		given->is_timed = go_is_system(address);
 		return;
@@ -121,6 +135,10 @@ static __noinline void go_gives(__u64 address, __u64 channel, struct go_given *g
 		given->request = giver->request;
 		given->request.flags = CAUSE_TAKEN | CAUSE_ITEM;
 	}
+	if (!giver->takes_items && giver->has_called && giver->request.flags & CAUSE_INHERITED) {
+		given->given_start = giver->request.flags >> CAUSE_START_SHIFT;
+		given->giver_at = giver->request;
+	}
 }
 
 static __noinline void go_tell(struct go_given *given, __u16 outcome)
@@ -137,6 +155,30 @@ static __noinline void go_tell(struct go_given *given, __u16 outcome)
 	e->generation = given->request.generation;
 	e->name = given->given_name;
 	e->outcome = outcome;
+	control_submit(e);
+}
+
+/* A goroutine that was started for one request, and has called, gives something to another one: nobody
+ * knows for which of them it has called (a loader that collects what several ask for). What it takes out
+ * of a pool it puts back, for whoever comes. */
+static __noinline void go_spreads(__u64 address, __u64 channel, struct go_given *given)
+{
+	struct routine *taker = routine_find(address);
+	struct work_event *e;
+
+	if (!given->given_start || !taker || taker->takes_items || taker->is_pooling ||
+	    given->giver == address ||
+	    go_is_shared(channel) || go_is_over(&taker->request) ||
+	    go_is_same(&given->giver_at, &taker->request))
+		return;
+	e = CONTROL_RECORD(work_event, EVENT_WORK, bpf_ktime_get_boot_ns());
+	if (!e)
+		return;
+	e->pid = bpf_get_current_pid_tgid() >> 32;
+	e->slot = given->giver_at.slot;
+	e->generation = given->giver_at.generation;
+	e->name = given->given_start;
+	e->outcome = WORK_SPREAD;
 	control_submit(e);
 }
 
@@ -197,6 +239,10 @@ static __noinline void go_begins(struct routine *taker, struct go_given *given)
 	struct routine *giver = routine_find(given->giver);
 	bool is_noted = false;
 
+	/* What it was started for is yet to be done. */
+	if (!taker->takes_items && taker->request.flags & CAUSE_INHERITED &&
+	    !go_is_over(&taker->request) && !go_is_same(&taker->request, &given->request))
+		is_sure = false;
 	/* Who collects does not call in between. */
 	if (taker->is_blurred && !taker->has_called)
 		is_sure = false;
@@ -238,6 +284,8 @@ static __noinline void go_takes(__u64 address, __u64 channel, __u32 bytes, struc
 	struct event_cause *request;
 	bool is_item, is_same;
 
+	if (taker && taker->is_pooling)
+		return;
 	go_comes(address, given);
 	is_item = given->request.flags && given->giver != address && !go_is_over(&given->request);
 	if (taker) {
@@ -335,7 +383,7 @@ static __noinline void go_fills(__u64 address, __u64 channel, __u64 place)
 	struct routine *lies;
 
 	go_gives(address, channel, &given);
-	if (!given.request.flags && !given.given_name && !given.is_timed) {
+	if (!given.request.flags && !given.given_name && !given.is_timed && !given.given_start) {
 		routine_forget(place);
 		return;
 	}
@@ -347,6 +395,8 @@ static __noinline void go_fills(__u64 address, __u64 channel, __u64 place)
 	lies->given_name = given.given_name;
 	lies->given_calls = given.given_calls;
 	lies->is_timed = given.is_timed;
+	lies->given_start = given.given_start;
+	lies->giver_at = given.giver_at;
 }
 
 /* It takes out what lies there. */
@@ -361,8 +411,12 @@ static __noinline void go_empties(__u64 address, __u64 channel, __u64 place, __u
 		given.given_name = lies->given_name;
 		given.given_calls = lies->given_calls;
 		given.is_timed = lies->is_timed;
+		given.given_start = lies->given_start;
+		given.giver_at = lies->giver_at;
 	}
 	go_takes(address, channel, bytes, &given);
+	if (bytes >= GO_ITEM_BYTES_MIN)
+		go_spreads(address, channel, &given);
 	if (lies)
 		routine_forget(place);
 }

@@ -17,6 +17,24 @@ static __always_inline __u32 start_digest(__u32 flags, __u64 code)
 	return ((__u32)(mixed >> 48) | 1) << CAUSE_START_SHIFT;
 }
 
+/* Its routine tells since when values are known to go through channels of the process: no goroutine's
+ * address. All places are probed a moment later. */
+#define GO_FOLLOWED 1
+#define GO_FOLLOWED_NS (200 * 1000000ULL)
+
+/* Does it show whether the goroutine does something for others? */
+static __always_inline __u32 go_guarded(void)
+{
+	__u32 zero = 0;
+	struct settings *now = bpf_map_lookup_elem(&settings, &zero);
+	struct routine *since = routine_find(GO_FOLLOWED);
+
+	if (!now || now->ignores_channels || !since ||
+	    bpf_ktime_get_boot_ns() - since->source < GO_FOLLOWED_NS)
+		return 0;
+	return CAUSE_GUARDED;
+}
+
 /* runtime.newproc1(function, goroutine that starts it, ...), on the scheduler's stack:
  * the thread does nothing else before it returns. */
 SEC("uprobe")
@@ -39,7 +57,7 @@ int go_start_enter(struct pt_regs *ctx)
 		return 0;
 	}
 	thread->starting = starter->request;
-	thread->starting.flags = CAUSE_ROUTINE | CAUSE_TAKEN | CAUSE_INHERITED |
+	thread->starting.flags = CAUSE_ROUTINE | CAUSE_TAKEN | CAUSE_INHERITED | go_guarded() |
 				 start_digest(starter->request.flags, code);
 	return 0;
 }

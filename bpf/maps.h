@@ -411,6 +411,7 @@ struct routine {
 			__u32 is_blurred; /* it took what nobody is known to have put in for a request */
 			__u32 has_called; /* while at the item */
 			__u32 has_passed; /* likewise: given something on, or started a goroutine, which may be its task */
+			__u32 is_pooling; /* it is in a function that gets a connection out of a pool: see go_pool_enter */
 		};
 		struct { /* a task of tokio, see bpf/tokio.h */
 			struct event_cause asked; /* what it was set to work for last, until it has called; CAUSE_WAITED: for several */
@@ -425,6 +426,8 @@ struct routine {
 			__u32 given_calls; /* it has called while at the item */
 			__u32 is_shared; /* one takes from it and puts into it: a pool, a semaphore */
 			__u32 is_timed; /* a timer's */
+			__u32 given_start; /* of the giver, that was started for `giver_at`, see CAUSE_START_SHIFT; 0: it was not */
+			struct event_cause giver_at;
 		};
 	};
 };

@@ -3,25 +3,27 @@
 // Entries of functions that hand a value to one that waits, and the calls within others that move it into or out of a
 // channel's buffer: the channel is locked there.
 import type { Executable, FoundSymbol } from './executable.js';
-import { callsIn, entryIn, type GoPlaces } from './go-functions.js';
+import { callsIn, entryIn, type GoPlaces, returnsIn } from './go-functions.js';
 import type { Architecture } from './instructions.js';
 
 const MOVE = 'runtime.typedmemmove';
 const CLEAR = 'runtime.typedmemclr';
 const ENTRIES: Readonly<Record<string, string>> = {
-  'runtime.send': 'go_channel_send',
   'runtime.recv': 'go_channel_receive',
   'runtime.closechan': 'go_channel_closed',
+  'runtime.send': 'go_channel_send',
 };
 const CALLS: readonly (readonly [program: string, callee: string, callers: readonly string[]])[] = [
   ['go_channel_passed', MOVE, ['runtime.recv']],
   ['go_channel_emptied', CLEAR, ['runtime.chanrecv', 'runtime.selectgo']],
   ['go_channel_filled', MOVE, ['runtime.chansend', 'runtime.selectgo']],
 ];
-/** Not every program has it. */
+/** Not every program has these. */
 const GROUP_ADD = 'sync.(*WaitGroup).Add';
+const POOLS = ['net/http.(*Transport).getConn', 'database/sql.(*DB).conn'] as const;
+const OPTIONAL: readonly string[] = [GROUP_ADD, ...POOLS];
 export const CHANNEL_FUNCTIONS: readonly string[] = [
-  ...new Set([MOVE, CLEAR, ...Object.keys(ENTRIES), ...CALLS.flatMap(([, , callers]) => callers), GROUP_ADD]),
+  ...new Set([MOVE, CLEAR, ...Object.keys(ENTRIES), ...CALLS.flatMap(([, , callers]) => callers), ...OPTIONAL]),
 ];
 
 export function goChannelPlaces(
@@ -30,10 +32,25 @@ export function goChannelPlaces(
   architecture: Architecture,
 ): GoPlaces | string {
   if (architecture !== 'x64') return 'where arguments of Go functions lie is known for x86-64 only';
-  const missing = CHANNEL_FUNCTIONS.find(name => name !== GROUP_ADD && !functions.has(name));
+  const missing = CHANNEL_FUNCTIONS.find(name => !OPTIONAL.includes(name) && !functions.has(name));
   if (missing !== undefined) return `${missing} was not found`;
   const at = (name: string): FoundSymbol => functions.get(name) as FoundSymbol;
   const places = new Map<string, readonly number[]>();
+  const pools = POOLS.map(name => functions.get(name)).filter(one => one !== undefined);
+  const returns = pools.map(pool => returnsIn(executable, pool, architecture));
+  const left = returns.findIndex(one => one === null);
+  if (left >= 0) return `the code of ${pools[left]?.name} cannot be walked to its returns`;
+  if (pools.length > 0) {
+    // Who enters has to be seen to return.
+    places.set(
+      'go_pool_return',
+      returns.flatMap(one => one ?? []),
+    );
+    places.set(
+      'go_pool_enter',
+      pools.map(pool => entryIn(executable, pool, architecture)),
+    );
+  }
   // Those that take first: what they do not know is for nobody.
   for (const [program, callee, callers] of CALLS) {
     const offsets: number[] = [];

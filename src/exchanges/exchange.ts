@@ -215,6 +215,10 @@ export class Exchange {
   /** CLIENT: its goroutine was started for the request, in a way that this number names; 0: it took the request itself. Its
    *  task is called so, or, if it was started for the request, the first one that was at it. */
   declare start: number;
+  /** Of a goroutine that was started so: the connection of that request, and whether its process's channels are followed since. */
+  declare startSlot: number;
+  declare startGeneration: number;
+  declare isFollowed: boolean;
   declare isStarted: boolean;
   /** The task that called, by its own name; 0: not known. */
   declare caller: number;
@@ -320,6 +324,9 @@ class Call extends Exchange {
   override peerCalls: Exchange['peerCalls'] = null;
   override askers: Exchange['askers'] = null;
   override start = 0;
+  override startSlot = 0;
+  override startGeneration = 0;
+  override isFollowed = false;
   override isStarted = false;
   override isShared = false;
   override sharedBefore: Exchange['sharedBefore'] = null;

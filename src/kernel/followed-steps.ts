@@ -112,7 +112,7 @@ const KINDS: Readonly<Record<StepKind, Kind>> = {
 
 export interface FollowedStepsOptions {
   readonly kernel: Pick<Kernel, 'detachGroup'> & {
-    readonly filter: Pick<KernelFilter, 'ignoreItems' | 'ignoreTasks' | 'ignoreTokio'>;
+    readonly filter: Pick<KernelFilter, 'ignoreChannels' | 'ignoreItems' | 'ignoreTasks' | 'ignoreTokio'>;
   };
   /** Steps a second on one CPU. */
   readonly limit: number;
@@ -157,6 +157,7 @@ export class FollowedSteps {
     for (const one of leaves) kernel.detachGroup(KINDS[one].group);
     if (leaves.includes('tasks')) kernel.filter.ignoreTasks();
     if (leaves.includes('tokio')) kernel.filter.ignoreTokio();
+    if (leaves.includes('channels')) kernel.filter.ignoreChannels();
     if (leaves.includes('queues')) kernel.filter.ignoreItems();
     const rate = `${Math.round(perSecond)} ${steps} on one CPU, ${limit} may (kernel.max_followed_steps)`;
     onStopped(leaves, `${name} are followed no more, ${loss}: ${rate}`);

@@ -118,6 +118,11 @@ export class KernelFilter {
     this.bumpSelection();
   }
 
+  /** Channels of Go do not show any more whom goroutines work for. */
+  ignoreChannels(): void {
+    this.#settings[SETTINGS_OFFSETS.ignoresChannels / 4] = 1;
+  }
+
   /** Captured bytes of each run from its next change of direction on. */
   setHeadBytes(bytes: number): void {
     this.#settings[SETTINGS_OFFSETS.headBytes / 4] = bytes;

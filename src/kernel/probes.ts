@@ -256,6 +256,8 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
           'go_channel_receive',
           'go_channel_closed',
           'go_group_add',
+          'go_pool_return',
+          'go_pool_enter',
         ].map(name => ({ name, isForFiles: true })),
       ),
     ],

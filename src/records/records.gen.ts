@@ -1792,7 +1792,7 @@ export class CountersCursor {
 
 /** struct settings */
 export class SettingsCursor {
-  static readonly SIZE = 44;
+  static readonly SIZE = 48;
   view: DataView = EMPTY_VIEW;
   at = 0;
 
@@ -1844,6 +1844,10 @@ export class SettingsCursor {
   get ignoresTokio(): number {
     return this.view.getUint32(this.at + 40, true);
   }
+
+  get ignoresChannels(): number {
+    return this.view.getUint32(this.at + 44, true);
+  }
 }
 
 export const SETTINGS_OFFSETS = {
@@ -1858,6 +1862,7 @@ export const SETTINGS_OFFSETS = {
   ignoresItems: 32,
   ignoresTasks: 36,
   ignoresTokio: 40,
+  ignoresChannels: 44,
 } as const;
 
 export const EVENT_DATA = 1;
@@ -2008,10 +2013,12 @@ export const EVENT_CAUSE_START_NAMES: Readonly<Record<number, string>> = {
 
 export const WORK_RETURNED = 1;
 export const WORK_STRAYED = 2;
+export const WORK_SPREAD = 3;
 /** Names of enum event_work, without prefix. */
 export const EVENT_WORK_NAMES: Readonly<Record<number, string>> = {
   1: 'returned',
   2: 'strayed',
+  3: 'spread',
 };
 
 export const VERDICT_HEAD = 0;

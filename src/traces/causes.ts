@@ -25,6 +25,7 @@ import {
   type DataEventCursor,
   type WakeEventCursor,
   WORK_RETURNED,
+  WORK_SPREAD,
   type WorkEventCursor,
 } from '../records/records.gen.js';
 import { Answers } from './answers.js';
@@ -151,8 +152,12 @@ export class Causes {
     if (connection.connectCaller !== null) work.engage(connection.connectCaller);
   }
 
-  /** What is known of the work on an item. */
+  /** What is known of the work on an item, or for a request. */
   onWork({ pid, slot, generation, name, outcome }: WorkEventCursor): void {
+    if (outcome === WORK_SPREAD) {
+      this.#lineages.onSpread(pid, name, slot, generation);
+      return;
+    }
     if (outcome !== WORK_RETURNED) {
       this.#handOvers.onStrayed(pid, name);
       return;
@@ -220,7 +225,7 @@ export class Causes {
     else if (cause === null || causeGrade === '') this.#adopt(exchange, null, 'none');
     else if (exchange.item > 0) this.#handOvers.add(exchange, cause);
     else if (causeGrade === 'goroutine' && exchange.start > 0 && exchange.work !== null)
-      this.#lineages.add(exchange, cause, exchange.work, exchange.start);
+      this.#lineages.add(exchange, cause, exchange.work);
     else if ((causeGrade === 'thread' || causeGrade === 'task') && !exchange.isTold) this.#claims.add(exchange, cause);
     else this.#adopt(exchange, cause, causeGrade);
   }
@@ -466,8 +471,24 @@ export class Causes {
     }
     if (request === null && start > 0 && this.#taken.isOpen(this.#request)) work.addWorker(start);
     this.#setCause(exchange, request, 'goroutine');
-    if (exchange.cause !== null) exchange.start = start;
-    else if (work.orphaned()) this.#options.onHandOver?.(exchange.pid, true);
+    if (exchange.cause === null) {
+      if (work.orphaned()) this.#options.onHandOver?.(exchange.pid, true);
+      return;
+    }
+    exchange.start = start;
+    if (start === 0) return;
+    exchange.startSlot = this.#request.slot;
+    exchange.startGeneration = this.#request.generation;
+    exchange.isFollowed = (flags & CAUSE_GUARDED) !== 0;
+    exchange.isAlone = work.serving === 1;
+    if (!exchange.isFollowed && !exchange.isAlone) this.#noteStarted(exchange.pid, work);
+  }
+
+  /** Whether goroutines do something for others than whom they were started for, their channels show. */
+  #noteStarted(pid: number, work: ProcessWork): void {
+    if (work.isHandingOver) return;
+    work.isHandingOver = true;
+    this.#options.onHandOver?.(pid, true);
   }
 
   /** The response of a call has set the thread to work, which another one has read: is it at the request that the call is for? */

@@ -21,6 +21,9 @@ export interface ProbationOptions<T> {
   /** If it is not: may it still turn out to be, and how long after the response at most? */
   readonly mayBeYet?: (call: T) => boolean;
   readonly patienceNs?: number;
+  /** May it still turn out not to be? Waited for as long at most. */
+  readonly isOpen?: (call: T) => boolean;
+  readonly onDecided?: (call: T) => void;
   /** By what the kernel tells of such calls. */
   readonly nameOf?: (client: Exchange) => number;
 }
@@ -63,7 +66,7 @@ export class Probation<T extends OnProbation> {
 
   settle(nowNs: number): void {
     if (this.#waiting.size === 0) return;
-    const { afterNs, isIts, mayBeYet, patienceNs = 0 } = this.#options;
+    const { afterNs, isIts, mayBeYet, isOpen, patienceNs = 0 } = this.#options;
     for (const [call, found] of this.#waiting) {
       const { server } = call;
       let answeredNs = found;
@@ -72,8 +75,8 @@ export class Probation<T extends OnProbation> {
         this.#waiting.set(call, nowNs);
       }
       const isOver = answeredNs > 0 && nowNs - answeredNs >= afterNs;
-      const isPatient = isOver && mayBeYet !== undefined && nowNs - answeredNs < patienceNs;
-      if (isPatient && !isIts(call) && mayBeYet(call)) continue;
+      const isPatient = isOver && nowNs - answeredNs < patienceNs;
+      if (isPatient && (isOpen?.(call) === true || (!isIts(call) && mayBeYet?.(call) === true))) continue;
       if (isOver || nowNs - server.requestTakenNs > WAIT_NS) this.#decide(call, isOver && isIts(call));
     }
   }
@@ -88,6 +91,7 @@ export class Probation<T extends OnProbation> {
     const { causeGrade } = client;
     this.#forget(call);
     client.trace.waiting--;
+    this.#options.onDecided?.(call);
     if (isIts) this.#options.adopt(client, server, causeGrade === '' ? 'none' : causeGrade);
     else this.#options.adopt(client, null, 'none');
   }

@@ -123,6 +123,8 @@ export class ProcessWork {
   #lastBurst: Burst | null = null;
   /** How goroutines were started that have called for one whose request had been answered: they serve several. */
   readonly workers = new Set<number>();
+  /** By how they were started: calls since the last one that may have been for another request. */
+  readonly #kept = new Map<number, number>();
 
   /** Calls to the peer of that connection. */
   peerOf(connection: Connection): CallCount {
@@ -186,6 +188,35 @@ export class ProcessWork {
 
   addWorker(start: number): void {
     if (this.workers.size < MAX_WORKERS) this.workers.add(start);
+  }
+
+  /** A goroutine that was started so for one request has called, and nothing came of that to another one, which would have shown. */
+  noteKept(start: number): void {
+    this.#countKept(start, (this.#kept.get(start) ?? 0) + 1);
+  }
+
+  /** Something came to another one. */
+  noteSpread(start: number): void {
+    this.#countKept(start, -KEPT_AGAIN);
+  }
+
+  /** It took too long to show. */
+  noteUnproven(start: number): void {
+    if (this.mayKeep(start)) this.#countKept(start, -1);
+  }
+
+  /** Goroutines that are started so call for the request that they were started for. */
+  keepsTo(start: number): boolean {
+    return (this.#kept.get(start) ?? 0) >= KEPT_MIN;
+  }
+
+  /** That may still show soon. */
+  mayKeep(start: number): boolean {
+    return (this.#kept.get(start) ?? 0) >= 0;
+  }
+
+  #countKept(start: number, count: number): void {
+    if (this.#kept.size < MAX_WORKERS || this.#kept.has(start)) this.#kept.set(start, count);
   }
 
   /** A request is being served from now on. */
@@ -300,6 +331,9 @@ const ORPHANS_PAST = 256;
 const MAX_PEERS = 256;
 const MAX_WORKERS = 65536;
 const MAX_LOOKED_AT = 256;
+/** So many calls of goroutines show that they keep to the request that they were started for, and so many more after one that did not. */
+const KEPT_MIN = 32;
+const KEPT_AGAIN = 1024;
 /** So many responses show that a program has no queues, and so many more that it has them no longer. */
 const APART_MIN = 32;
 const APART_AGAIN = 1024;

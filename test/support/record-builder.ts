@@ -225,9 +225,10 @@ export class Thread {
   }
 
   /** A goroutine that this one starts; `how` names the function. */
-  started(how: number): Thread {
+  started(how: number, isFollowed = false): Thread {
     const child = Thread.routine();
-    const flags = gen.CAUSE_ROUTINE | gen.CAUSE_TAKEN | gen.CAUSE_INHERITED | (how << gen.CAUSE_START_SHIFT);
+    const followed = isFollowed ? gen.CAUSE_GUARDED : 0;
+    const flags = gen.CAUSE_ROUTINE | gen.CAUSE_TAKEN | gen.CAUSE_INHERITED | followed | (how << gen.CAUSE_START_SHIFT);
     child.request = { ...this.request, flags };
     return child;
   }

@@ -33,6 +33,7 @@ function follow(limit: number) {
   const kernel = {
     detachGroup: (name: string) => done.push(`detach ${name}`),
     filter: {
+      ignoreChannels: () => done.push('ignore channels'),
       ignoreItems: () => done.push('ignore items'),
       ignoreTasks: () => done.push('ignore tasks'),
       ignoreTokio: () => done.push('ignore tokio'),
@@ -92,6 +93,7 @@ test('beyond it channels are left, and queues, and it is said with the rate', ()
   const look = follow(1000);
   assert.deepEqual(look({ channels: [2500], queues: [10] }, 2), [
     'detach go channels',
+    'ignore channels',
     'channels: channels of Go are followed no more, calls below work that they hand over have no parent: 1250 values a second go through them on one CPU, 1000 may (kernel.max_followed_steps)',
   ]);
   assert.deepEqual(look({ channels: [2500], queues: [5010] }, 4).slice(0, 2), ['detach python queues', 'ignore items']);

@@ -12,6 +12,7 @@ import {
   CAUSE_TAKEN,
   CAUSE_TASK,
   WORK_RETURNED,
+  WORK_SPREAD,
   WORK_STRAYED,
 } from '../../../src/records/records.gen.js';
 import { ProcessWork } from '../../../src/traces/process-work.js';
@@ -699,6 +700,61 @@ test('goroutines that serve several requests are trusted no more, nor is any tha
   other?.wrote(ask('/b3')).read(responseText(200));
   second.wrote(responseText(200));
   assert.deepEqual(parents(harness.finish()), ['/b1', '/b2', '/b3']);
+});
+
+/** A request that has started a goroutine, while another one is served: its call, and what is told of it. */
+function afterStart(isFollowed: boolean, isAlone: boolean, ...spread: readonly number[]): string[] {
+  const harness = new Harness({ hasConnectSpans: false });
+  const { tape } = harness;
+  const server = routine(harness, 1).server().read(ask('/a'));
+  const other = routine(harness, 2).server();
+  if (!isAlone) other.read(ask('/b'));
+  routine(harness, 3, tape.thread(1).started(7, isFollowed));
+  harness.client({ pid: PID, tid: 3 }).opened().wrote(ask('/a1')).read(responseText(200));
+  for (const start of spread) tape.worked(PID, tape.thread(1), start, WORK_SPREAD);
+  server.wrote(responseText(200));
+  if (!isAlone) other.wrote(responseText(200));
+  return parents(harness.finish());
+}
+
+test('a goroutine that was started calls for its request if it would have shown that it does something for others, or there are none', () => {
+  assert.deepEqual(afterStart(true, false), ['/a1 < /a (goroutine)']);
+  assert.deepEqual(afterStart(false, true), ['/a1 < /a (goroutine)']);
+  assert.deepEqual(afterStart(false, false), ['/a1'], 'it may be a loader that collects what several ask for');
+  assert.deepEqual(afterStart(true, false, 8), ['/a1 < /a (goroutine)'], 'another one has');
+  assert.deepEqual(afterStart(true, false, 7), ['/a1']);
+  assert.deepEqual(afterStart(true, true, 7), ['/a1']);
+});
+
+test('channels are followed once a goroutine that was started calls while others are served, and what came before waits for what that shows', () => {
+  const asked: number[] = [];
+  const harness = new Harness({ hasConnectSpans: false, onHandOver: pid => asked.push(pid) });
+  const { tape } = harness;
+  const others = routine(harness, 2).server().read(ask('/b'));
+  const server = routine(harness, 1).server();
+  const play = (path: string, isFollowed: boolean): void => {
+    server.read(ask(path));
+    routine(harness, 3, tape.thread(1).started(7, isFollowed));
+    harness
+      .client({ pid: PID, tid: 3 })
+      .opened()
+      .wrote(ask(`${path}1`))
+      .read(responseText(200));
+    server.wrote(responseText(200));
+    tape.nowNs += 300 * MS;
+    tape.play(harness.pipeline);
+    harness.pipeline.tick(tape.nowNs);
+    harness.pipeline.tick(tape.nowNs + 200 * MS);
+  };
+  play('/first', false);
+  assert.deepEqual(asked, [PID]);
+  for (let at = 0; at < 32; at++) {
+    tape.nowNs -= 200 * MS;
+    play(`/${at}/`, true);
+  }
+  others.wrote(responseText(200));
+  assert.ok(parents(harness.finish()).includes('/first1 < /first (goroutine)'));
+  assert.deepEqual(asked, [PID], 'once');
 });
 
 /** Three items of one request, each with a call; what is told of them, in this order. */
