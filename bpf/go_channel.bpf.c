@@ -153,6 +153,43 @@ int go_pool_return(struct pt_regs *ctx)
 	return 0;
 }
 
+/* runtime.notifyList, of a sync.Cond: its list of those that wait. */
+#define GO_COND_WAITERS 16
+
+/* sync.runtime_notifyListNotifyAll(list), and of the first one only: those that wait go on. */
+SEC("uprobe")
+int go_cond_told(struct pt_regs *ctx)
+{
+	__u64 list = GO_FIRST(ctx), at = 0;
+	struct go_waiter waiter = {};
+	struct go_given given = {};
+
+	if (!go_is_followed())
+		return 0;
+	go_gives(GO_ROUTINE(ctx), list, &given);
+	if (!given.given_start ||
+	    bpf_probe_read_user(&at, sizeof(at), (void *)(list + GO_COND_WAITERS)))
+		return 0;
+	for (int left = GO_WAITERS_MAX; left > 0 && at; left--, at = waiter.next) {
+		if (bpf_probe_read_user(&waiter, sizeof(waiter), (void *)at))
+			break;
+		go_spreads(waiter.routine, list, &given);
+	}
+	return 0;
+}
+
+/* Where the semaphore of a WaitGroup lies in it. */
+#define GO_GROUP_SEMAPHORE 8
+
+/* sync.runtime_SemacquireWaitGroup(semaphore): the goroutine waits for the group's others. */
+SEC("uprobe")
+int go_group_wait(struct pt_regs *ctx)
+{
+	if (go_is_followed())
+		go_fills(GO_ROUTINE(ctx), GO_FIRST(ctx), GO_FIRST(ctx));
+	return 0;
+}
+
 /* sync.(*WaitGroup).Add(group, delta): who adds waits, or somebody at the same request;
  * who takes away has done something for it. */
 SEC("uprobe")
@@ -166,8 +203,14 @@ int go_group_add(struct pt_regs *ctx)
 		return 0;
 	if ((__s64)GO_SECOND(ctx) > 0) {
 		go_note_followed();
+		routine_forget(group + GO_GROUP_SEMAPHORE); /* of those that waited before */
 		go_fills(GO_ROUTINE(ctx), group, group);
 		return 0;
+	}
+	waiting = routine_find(group + GO_GROUP_SEMAPHORE);
+	if (waiting) {
+		go_gives(GO_ROUTINE(ctx), group, &given);
+		go_spreads(waiting->giver, group, &given);
 	}
 	waiting = routine_find(group);
 	if (!waiting || waiting->given_name || go_is_over(&waiting->request) ||

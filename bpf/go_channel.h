@@ -10,6 +10,9 @@
  * pool or a semaphore; who has taken a request itself takes no work from anybody; and a
  * value of less than a word is a signal, not an item.
  *
+ * A goroutine that was started for a request, and has called, may have done so for several: if it then
+ * gives something to another one, by any of these ways or a sync.Cond, that is told of, too (WORK_SPREAD).
+ *
  * Every value that goes through a channel passes one of a few places in the runtime, with
  * the channel locked: from one goroutine to another one that waits, or into a place of
  * the channel's buffer and out of it. The place names what lies there.

@@ -20,8 +20,18 @@ const CALLS: readonly (readonly [program: string, callee: string, callers: reado
 ];
 /** Not every program has these. */
 const GROUP_ADD = 'sync.(*WaitGroup).Add';
-const POOLS = ['net/http.(*Transport).getConn', 'database/sql.(*DB).conn'] as const;
-const OPTIONAL: readonly string[] = [GROUP_ADD, ...POOLS];
+const GROUP_WAIT = 'sync.runtime_SemacquireWaitGroup';
+const COND_TELL = ['sync.runtime_notifyListNotifyAll', 'sync.runtime_notifyListNotifyOne'] as const;
+/** In which a goroutine waits for its turn, which one at another request may give to it. */
+const POOLS = [
+  'net/http.(*Transport).getConn',
+  'database/sql.(*DB).conn',
+  'github.com/valyala/fasthttp.(*HostClient).acquireConn',
+  'github.com/valyala/fasthttp.(*HostClient).AcquireConn',
+  'github.com/redis/go-redis/v9/internal/pool.(*ConnPool).queuedNewConn',
+  'golang.org/x/sync/semaphore.(*Weighted).Acquire',
+] as const;
+const OPTIONAL: readonly string[] = [GROUP_ADD, GROUP_WAIT, ...COND_TELL, ...POOLS];
 export const CHANNEL_FUNCTIONS: readonly string[] = [
   ...new Set([MOVE, CLEAR, ...Object.keys(ENTRIES), ...CALLS.flatMap(([, , callers]) => callers), ...OPTIONAL]),
 ];
@@ -62,6 +72,14 @@ export function goChannelPlaces(
     }
     places.set(program, offsets);
   }
+  const told = COND_TELL.map(name => functions.get(name)).filter(one => one !== undefined);
+  if (told.length > 0)
+    places.set(
+      'go_cond_told',
+      told.map(one => entryIn(executable, one, architecture)),
+    );
+  const wait = functions.get(GROUP_WAIT);
+  if (wait !== undefined) places.set('go_group_wait', [entryIn(executable, wait, architecture)]);
   for (const [name, program] of Object.entries(ENTRIES))
     places.set(program, [entryIn(executable, at(name), architecture)]);
   const add = functions.get(GROUP_ADD);

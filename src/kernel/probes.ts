@@ -256,6 +256,8 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
           'go_channel_receive',
           'go_channel_closed',
           'go_group_add',
+          'go_group_wait',
+          'go_cond_told',
           'go_pool_return',
           'go_pool_enter',
         ].map(name => ({ name, isForFiles: true })),
@@ -263,7 +265,7 @@ export const PROBE_GROUPS: readonly ProbeGroup[] = [
     ],
     isRequired: false,
     isLate: true,
-    loss: 'calls of goroutines that take their work from a channel are not joined with the request that caused them',
+    loss: 'calls of goroutines that take their work from a channel, or are started while others are served, are not joined with the request that caused them',
   },
   {
     name: 'asyncio tasks',

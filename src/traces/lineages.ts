@@ -62,7 +62,9 @@ export class Lineages {
 
 function isIts({ client, work, hasSpread }: StartedCall): boolean {
   const { start, isAlone, isFollowed } = client;
-  return !hasSpread && !work.workers.has(start) && (isAlone || isFollowed || work.keepsTo(start));
+  return (
+    !hasSpread && !work.workers.has(start) && (isAlone || (isFollowed && !work.hasSpread(start)) || work.keepsTo(start))
+  );
 }
 
 /** What is not known of this call is not known of those that are like it. */

@@ -202,12 +202,17 @@ export class ProcessWork {
 
   /** It took too long to show. */
   noteUnproven(start: number): void {
-    if (this.mayKeep(start)) this.#countKept(start, -1);
+    if (this.mayKeep(start)) this.#countKept(start, UNPROVEN);
   }
 
   /** Goroutines that are started so call for the request that they were started for. */
   keepsTo(start: number): boolean {
     return (this.#kept.get(start) ?? 0) >= KEPT_MIN;
+  }
+
+  /** Some that were started so did things for others, lately. */
+  hasSpread(start: number): boolean {
+    return (this.#kept.get(start) ?? 0) < UNPROVEN;
   }
 
   /** That may still show soon. */
@@ -334,6 +339,7 @@ const MAX_LOOKED_AT = 256;
 /** So many calls of goroutines show that they keep to the request that they were started for, and so many more after one that did not. */
 const KEPT_MIN = 32;
 const KEPT_AGAIN = 1024;
+const UNPROVEN = -1;
 /** So many responses show that a program has no queues, and so many more that it has them no longer. */
 const APART_MIN = 32;
 const APART_AGAIN = 1024;

@@ -26,6 +26,7 @@ export type LinkKind =
   | 'puma'
   | 'go'
   | 'hands'
+  | 'golib'
   | 'java'
   | 'jvm'
   | 'spring'
@@ -74,6 +75,7 @@ const VIRTUAL_SINCE = 21;
 /** By source and flags of the build. */
 const nativeBinaries = new Map<string, Promise<string>>();
 const goBinaries = new Map<string, Promise<string>>();
+let goModule: Promise<string> | null = null;
 let rustBinaries: Promise<string> | null = null;
 let javaClasses: Promise<string> | null = null;
 let dotnetProgram: Promise<string> | null = null;
@@ -95,6 +97,16 @@ async function compileGo(source: string, flags: string): Promise<string> {
     env,
     timeoutMs: 180_000,
   });
+  if (build.exitCode !== 0) throw new Error(`go build failed: ${build.describe()}`);
+  return binary;
+}
+
+/** With modules that go fetches. */
+async function compileGoModule(folder: string): Promise<string> {
+  const binary = path.join(temporaryDirectory('chain-go'), folder);
+  const env = { GOFLAGS: '', CGO_ENABLED: '0' };
+  const args = ['build', '-C', path.join(SERVICES, folder), '-o', binary, '.'];
+  const build = await runCommand('go', args, { env, timeoutMs: 600_000 });
   if (build.exitCode !== 0) throw new Error(`go build failed: ${build.describe()}`);
   return binary;
 }
@@ -252,6 +264,9 @@ async function commandOf(
       return [await goBinary('go.go', options.BUILD ?? ''), []];
     case 'hands':
       return [await goBinary('go_hands.go', ''), []];
+    case 'golib':
+      goModule ??= compileGoModule('go-libraries');
+      return [await goModule, []];
     case 'rust':
     case 'actix':
       rustBinaries ??= compileRust();

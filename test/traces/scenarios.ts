@@ -760,6 +760,7 @@ export const SCENARIOS: readonly Scenario[] = [
     links: { leaf: LEAF, go: { kind: 'go', calls: ['leaf', 'leaf', 'leaf'], env: { MODE: 'parallel' } } },
     concurrency: ALL,
     requests: 100,
+    before: 30,
   },
   ...(
     [
@@ -832,6 +833,7 @@ export const SCENARIOS: readonly Scenario[] = [
     },
     concurrency: [1, 10],
     requests: 20,
+    before: 30,
   },
   {
     name: 'go stripped, three calls at once',
@@ -841,6 +843,7 @@ export const SCENARIOS: readonly Scenario[] = [
     },
     concurrency: [10],
     requests: 100,
+    before: 30,
   },
   {
     name: 'go over TLS, two calls at once',
@@ -851,6 +854,7 @@ export const SCENARIOS: readonly Scenario[] = [
     },
     concurrency: [1, 10],
     requests: 50,
+    before: 30,
   },
   {
     name: 'go, calls of its own beside',
@@ -898,6 +902,38 @@ export const SCENARIOS: readonly Scenario[] = [
     name: `go, ${what}`,
     links: { leaf: LEAF, go: { kind: 'hands' as const, calls: ['leaf', 'leaf'], env: { MODE: MODE as string } } },
     concurrency: concurrency as readonly number[],
+    requests: 100,
+    before: 30,
+  })),
+  ...(
+    [
+      ['gin', ALL, { SERVER: 'gin' }],
+      ['echo and resty', ALL, { SERVER: 'echo', CLIENT: 'resty' }],
+      ['fiber and its client', ALL, { SERVER: 'fiber', CLIENT: 'fiber' }],
+      ['fasthttp, two connections', ALL, { SERVER: 'fasthttp', CLIENT: 'waits', MODE: 'errgroup' }],
+      ['net/http, two connections', ALL, { CLIENT: 'limited', MODE: 'errgroup' }],
+      ['httputil.ReverseProxy', ALL, { CLIENT: 'proxy' }],
+      ['errgroup', ALL, { MODE: 'errgroup' }],
+      ['errgroup with a limit', ALL, { MODE: 'limit' }],
+      ['singleflight', ALL, { MODE: 'single' }],
+      ['calls that may take 5 ms', ALL, { MODE: 'timeout' }],
+      ['a DataLoader for each request', ALL, { MODE: 'loaders' }],
+      ['ants', ALL, { MODE: 'ants' }],
+      ['ants, four workers', ALL, { MODE: 'antsblock' }],
+      ['a DataLoader for all requests', ALL, { MODE: 'loader' }],
+      ['a goroutine that calls for several and closes a channel', ALL, { MODE: 'collect' }],
+      ['a goroutine that calls for several and tells by a condition', ALL, { MODE: 'tell' }],
+      ['a goroutine that calls for several and counts down', ALL, { MODE: 'count' }],
+      ['jobs of a list', ALL, { MODE: 'list' }],
+      ['jobs of a list, the latest first', ALL, { MODE: 'stack' }],
+      ['pond', ALL, { MODE: 'pond' }],
+      ['calls that go on after the response', ALL, { MODE: 'outlive' }],
+      ['singleflight by channels', ALL, { MODE: 'singlechan' }],
+    ] as const
+  ).map(([what, concurrency, env]) => ({
+    name: `go, ${what}`,
+    links: { leaf: SPREAD, go: { kind: 'golib' as const, calls: ['leaf', 'leaf'], env } },
+    concurrency,
     requests: 100,
     before: 30,
   })),
