@@ -14,8 +14,7 @@
 
 #define CAUSE_OF_THREAD (CAUSE_LOOPS | CAUSE_GUARDED)
 #define CAUSE_HANDED (CAUSE_CAME | CAUSE_INHERITED)
-/* Names of threads begin so, in wire order: of carriers of virtual threads, of those of HttpClient. */
-#define CARRIER_NAME 0x6e696f4a6b726f46ULL /* ForkJoin */
+/* Names of threads of Java's HttpClient begin so, in wire order. */
 #define CLIENT_NAME 0x65696c4370747448ULL /* HttpClie */
 
 /* From here on the thread's state tells of this goroutine. */
@@ -31,6 +30,8 @@ static __always_inline void cause_of_routine(struct thread_state *thread, __u64 
 	else if (known && known->item.flags & CAUSE_ITEM)
 		thread->request = known->item;
 	thread->request.flags |= CAUSE_ROUTINE;
+	if (thread->runs_routines == ROUTINES_VIRTUAL)
+		thread->request.flags |= CAUSE_CAME;
 }
 
 static __always_inline void cause_keep_routine(struct thread_state *thread)
@@ -118,14 +119,6 @@ static __always_inline void cause_connects_for(struct event_cause *request, stru
 	cause->flags = CAUSE_TAKEN | CAUSE_HANDED;
 }
 
-static __always_inline bool is_carrier(void)
-{
-	__u64 name[2] = {};
-
-	bpf_get_current_comm(name, sizeof(name));
-	return name[0] == CARRIER_NAME;
-}
-
 /* HttpClient-1-Worker-1, as far as the kernel knows: not its selector, which does some things itself. */
 static __noinline bool is_client_worker(void)
 {
@@ -148,7 +141,8 @@ static __always_inline void pool_tells(struct connection *c)
 /* Java's HttpClient has taken the connection out of its pool, and reads an octet that is not
  * there: is it still open? Whichever thread sends it, what is asked for next is for what this
  * one does; and it waits for that, unless the client has been given an executor that runs all
- * where it is asked to. Carriers of virtual threads are at several things. */
+ * where it is asked to. Carriers of virtual threads of which it is not known which one runs are at
+ * several things. */
 static __noinline void cause_checks(struct thread_state *thread, struct connection *c)
 {
 	struct event_cause *request = &thread->request;
@@ -169,7 +163,7 @@ static __noinline void cause_checks(struct thread_state *thread, struct connecti
 	if (thread->cause.flags & CAUSE_LOOPS || !(request->flags & CAUSE_TAKEN) ||
 	    request->flags & (CAUSE_WAITED | CAUSE_WOKEN | CAUSE_ENDED | CAUSE_LOOPS))
 		return;
-	if (is_carrier())
+	if (thread->runs_routines != ROUTINES_VIRTUAL && is_carrier())
 		return;
 	c->handed = *request;
 	c->handed.flags = CAUSE_TAKEN | CAUSE_HANDED | CAUSE_DIRECT;
@@ -215,7 +209,8 @@ static __always_inline void cause_of_write(struct thread_state *thread, struct c
 {
 	pool_tells(c);
 	/* What tasks gave to the connection counts as long as tasks are followed. */
-	bool is_handed = c->handed.flags && (thread->runs_routines || thread->context);
+	bool is_handed = c->handed.flags &&
+			 (thread->runs_routines == ROUTINES_GO || thread->context);
 
 	*cause = thread->cause;
 	*request = is_handed ? c->handed : thread->request;
@@ -225,7 +220,7 @@ static __always_inline void cause_of_write(struct thread_state *thread, struct c
 		unit_tells(thread, request);
 	} else if (thread->runs_tasks) {
 		tokio_writes(thread, c, request);
-	} else if (thread->runs_routines) {
+	} else if (thread->runs_routines == ROUTINES_GO) {
 		if (!c->handed.flags && request->flags & (CAUSE_ITEM | CAUSE_INHERITED))
 			cause_calls(thread);
 	} else if (thread->context || thread->item) {
@@ -239,7 +234,7 @@ static __always_inline void cause_of_write(struct thread_state *thread, struct c
 			request->flags |= CAUSE_SOLE;
 	} else if (thread->has_job) {
 		*request = thread->job;
-	} else if (thread->request.flags & CAUSE_CAME && !is_client(c) &&
+	} else if (!thread->runs_routines && thread->request.flags & CAUSE_CAME && !is_client(c) &&
 		   serves_other(&thread->request, c)) {
 		/* It was at that one: what it does next may be for either. */
 		thread->request.flags &= ~CAUSE_TAKEN;
@@ -491,6 +486,7 @@ static __always_inline void cause_keep(__u32 tid)
 		thread->has_request = thread->has_units = 0;
 		thread->runs_greenlets = 0;
 		thread->runs_tasks = 0;
+		thread->runs_routines = thread->may_carry = 0;
 		thread->task = 0;
 		if (thread->has_ids)
 			node_forgets(thread);

@@ -115,6 +115,9 @@ enum event_cause_start {
 /* CAUSE_TASK and CAUSE_CAME, of `request`: a thread runs tasks of tokio (bpf/tokio.h). Without CAUSE_TAKEN,
  * nobody knows for which request. Above CAUSE_START_SHIFT the number of the waking by a task at the request, 0: that one itself. */
 
+/* CAUSE_ROUTINE and CAUSE_CAME, of `request`: it is a virtual thread's, of Java (bpf/virtual_thread.h); with a
+ * read, too, from a connection that the process has opened. */
+
 /* CAUSE_CAME and CAUSE_INHERITED, of `request`: a thread of Java does what another one has set
  * it to work for, that is at the request; without CAUSE_TAKEN, one that is not known, not before
  * `generation`, in microseconds modulo 2^32. With CAUSE_DIRECT: whoever sends it, the thread at

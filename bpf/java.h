@@ -76,7 +76,7 @@ static __noinline void java_passes(struct thread_state *waker, struct thread_sta
 	if (!is_serving && cause->flags & CAUSE_LOOPS && java_is_at(cause))
 		return;
 	cause->flags &= CAUSE_OF_THREAD;
-	if (java_is_at(&waker->cause)) {
+	if (!waker->runs_routines && java_is_at(&waker->cause)) {
 		cause->slot = waker->cause.slot;
 		cause->generation = waker->cause.generation;
 		cause->seq = waker->cause.seq;
@@ -171,6 +171,8 @@ static __noinline void java_unparks(struct thread_state *thread, __u64 parker)
 		woken->parked_ns = bpf_ktime_get_boot_ns();
 	}
 	woken->is_parked = 0;
+	if (woken->runs_routines)
+		return; /* it has several things to do */
 	is_serving = java_serves(woken);
 	java_passes(thread, woken);
 	if (is_serving) {

@@ -168,12 +168,19 @@ enum job_state {
 	JOB_BEGUN = 2, /* it has taken a connection for it */
 };
 
+/* Of a thread that runs several by turns. */
+enum routine_kind {
+	ROUTINES_NONE = 0,
+	ROUTINES_GO = 1, /* goroutines that are followed */
+	ROUTINES_VIRTUAL = 2, /* of Java: bpf/virtual_thread.h */
+};
+
 /* What every probe looks at comes first, in lines of 64 bytes. */
 struct thread_state {
 	__u64 pid_tgid; /* whose it is, as bpf_get_current_pid_tgid has it; 0: nobody's */
 	__u32 epoch;
 	__u32 include, exclude; /* of its process, as of epoch */
-	__u8 runs_routines; /* of its process, as of epoch: a Go program whose goroutines are followed */
+	__u8 runs_routines; /* enum routine_kind, of its process, as of epoch */
 	__u8 sole; /* enum sole_event */
 	__u8 has_units; /* it has been at one: bpf/unit.h */
 	__u8 has_request; /* it has taken a request's bytes since it was at one */
@@ -204,12 +211,16 @@ struct thread_state {
 	__u8 selects_few; /* it is in a select of so few descriptors that it is none of a loop */
 	__u8 runs_tasks; /* of tokio: it has run one */
 	__u8 is_receiving; /* of Node.js: it takes messages of other threads, one after the other */
+	__u8 may_carry; /* of Java: by its name it may run virtual threads, as of epoch */
 	struct tls_call tls;
 	struct call_start call;
 	union {
 		struct { /* with runs_routines */
-			__u64 routine; /* the goroutine at hand, 0: none that is known */
-			struct event_cause starting; /* what the goroutine that is being made will inherit */
+			__u64 routine; /* the one at hand, 0: none that is known */
+			union {
+				struct event_cause starting; /* what the goroutine that is being made will inherit */
+				__u64 java_thread; /* with ROUTINES_VIRTUAL: the carrier's JavaThread */
+			};
 		};
 		struct { /* of Python, see bpf/python_queue.h */
 			__u64 item; /* what it has taken out of a queue and works on, 0: nothing known */
@@ -288,6 +299,39 @@ struct {
 	__type(value, struct node_layout);
 } node_layouts SEC(".maps");
 
+/* Where HotSpot keeps which virtual thread runs on a carrier. */
+enum java_place {
+	/* Offsets, 32 bits, in a JavaThread: of its stack, */
+	JAVA_STACK_BASE = 0,
+	JAVA_STACK_SIZE,
+	/* of a pointer that is not 0 while it runs a virtual thread, and of that one's id, from Java 24 on; */
+	JAVA_ENTRY,
+	JAVA_OWNER,
+	/* of handles of the object of the thread that it runs, and of its own. */
+	JAVA_CARRIED,
+	JAVA_OBJECT,
+	JAVA_ID, /* of the id in such an object */
+	JAVA_MOVING, /* of the flag in the heap that objects are being moved */
+	JAVA_HEAP, /* a pointer to the heap */
+	JAVA_PLACES,
+};
+
+struct java_layout {
+	__u64 at[JAVA_PLACES]; /* addresses in the process; 0: there is none */
+	__u32 offsets[JAVA_HEAP]; /* what is there, from the first look on */
+	__u32 is_known;
+	__u32 reserved;
+};
+
+/* by thread group id; written by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, struct java_layout);
+} java_layouts SEC(".maps");
+
 #define NODE_TURNS 512 /* a power of two */
 
 struct node_turn {
@@ -363,7 +407,7 @@ struct {
 } routine_processes SEC(".maps");
 
 struct routine_key {
-	__u64 routine; /* a goroutine: address of its g; an asyncio task: of its context; a unit: of itself */
+	__u64 routine; /* a goroutine: address of its g; an asyncio task: of its context; a unit: of itself; a virtual thread: its id */
 	__u32 pid;
 	__u32 reserved;
 };

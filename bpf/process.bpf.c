@@ -32,6 +32,7 @@ int BPF_PROG(sched_process_exec, struct task_struct *task)
 	thread_forget(tid);
 	bpf_map_delete_elem(&routine_processes, &pid);
 	bpf_map_delete_elem(&node_layouts, &pid);
+	bpf_map_delete_elem(&java_layouts, &pid);
 	capture_until_judged(pid);
 	if (!scratch)
 		return 0;
@@ -108,6 +109,7 @@ int BPF_PROG(sched_process_exit, struct task_struct *task)
 	bpf_map_delete_elem(&processes, &pid);
 	bpf_map_delete_elem(&routine_processes, &pid);
 	bpf_map_delete_elem(&node_layouts, &pid);
+	bpf_map_delete_elem(&java_layouts, &pid);
 	e = CONTROL_RECORD(process_exit_event, EVENT_PROCESS_EXIT, bpf_ktime_get_boot_ns());
 	if (!e)
 		return 0;

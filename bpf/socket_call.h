@@ -138,11 +138,15 @@ static __noinline void socket_checked(struct sock *sk, struct thread_state *thre
 	struct connection *c;
 	__u32 slot;
 
-	if (thread->runs_routines || thread->context || thread->has_ids || thread->has_units)
+	if (thread->runs_routines == ROUTINES_GO || thread->context || thread->has_ids ||
+	    thread->has_units)
 		return;
 	c = connection_find((__u64)sk, &slot);
-	if (c && c->direction == DIRECTION_INGRESS && is_client(c) && is_selected(c, thread))
-		cause_checks(thread, c);
+	if (!c || c->direction != DIRECTION_INGRESS || !is_client(c) || !is_selected(c, thread))
+		return;
+	if (thread->may_carry)
+		virtual_calls(thread);
+	cause_checks(thread, c);
 }
 
 /* A unix socket is about to be closed for good; nothing else tells. */
@@ -224,7 +228,9 @@ static __noinline struct connection *call_returned(struct socket_call *call, str
 		now = bpf_ktime_get_boot_ns();
 		connection_announce(call->slot, now);
 	}
-	if (thread->runs_routines && (call->writes || c->role != ROLE_CLIENT))
+	if (thread->may_carry)
+		virtual_calls(thread);
+	else if (thread->runs_routines == ROUTINES_GO && (call->writes || c->role != ROLE_CLIENT))
 		routine_calls(thread);
 	io->now = now;
 	io->slot = call->slot;
@@ -244,6 +250,8 @@ static __noinline struct connection *call_returned(struct socket_call *call, str
 	} else {
 		__builtin_memset(&io->cause, 0, sizeof(io->cause));
 		__builtin_memset(&io->request, 0, sizeof(io->request));
+		if (thread->runs_routines == ROUTINES_VIRTUAL && is_client(c))
+			io->request = thread->request;
 	}
 	io->bytes = call->result > 0 ? call->result : 0;
 	read_positions(io, c, call->sk);

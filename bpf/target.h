@@ -18,6 +18,17 @@ static __always_inline bool is_compat_thread(struct task_struct *task)
 #endif
 }
 
+/* Names of carriers of virtual threads begin so, in wire order; those of other pools of Java, too. */
+#define CARRIER_NAME 0x6e696f4a6b726f46ULL /* ForkJoin */
+
+static __always_inline bool is_carrier(void)
+{
+	__u64 name[2] = {};
+
+	bpf_get_current_comm(name, sizeof(name));
+	return name[0] == CARRIER_NAME;
+}
+
 static __always_inline __u64 *unobserved_at(__u32 tid)
 {
 	__u32 index = tid & ((1 << UNOBSERVED_BITS) - 1);
@@ -136,7 +147,11 @@ static __noinline struct thread_state *thread_classify(__u64 pid_tgid, __u32 epo
 	thread->epoch = epoch;
 	thread->include = include;
 	thread->exclude = exclude;
-	thread->runs_routines = bpf_map_lookup_elem(&routine_processes, &tgid) != NULL;
+	if (bpf_map_lookup_elem(&routine_processes, &tgid))
+		thread->runs_routines = ROUTINES_GO;
+	else if (thread->runs_routines == ROUTINES_GO)
+		thread->runs_routines = ROUTINES_NONE;
+	thread->may_carry = bpf_map_lookup_elem(&java_layouts, &tgid) && is_carrier();
 	if (s->ignores_tasks && thread->context) {
 		thread->context = thread->outer_context = thread->item = 0;
 		thread->runs_greenlets = 0;

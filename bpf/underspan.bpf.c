@@ -28,6 +28,7 @@
 #include "frames.h"
 #include "socket.h"
 #include "goroutine.h"
+#include "virtual_thread.h"
 #include "socket_call.h"
 #include "uvloop.h"
 #include "python_queue.h"

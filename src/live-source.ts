@@ -212,6 +212,8 @@ export class LiveSource implements Source {
       onRoutines: pid => this.#tellUnfollowed(this.#kernel.filter.followRoutines(pid), 'Go'),
       onNode: (pid, { handleAt, fieldsAt }) =>
         this.#tellUnfollowed(this.#kernel.filter.followNode(pid, handleAt, fieldsAt), 'Node.js'),
+      onVirtualThreads: (pid, places) =>
+        this.#tellUnfollowed(this.#kernel.filter.followVirtualThreads(pid, places), 'Java'),
       onReport: report => this.#tellLibrary(report),
       inspector: new Inspector(),
     });

@@ -273,6 +273,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
 
   onData(event: DataEventCursor, bytes: Uint8Array, payload: number): void {
     if (event.direction === DIRECTION_EGRESS) this.causes.onWrite(event);
+    else this.causes.onRead(event);
     this.connections.onData(event, bytes, payload);
   }
 

@@ -132,6 +132,7 @@ function tlsOf(pid: number, { kernel }: Trial): readonly ProcessFact[] {
     inspector: null,
     onRoutines: () => {},
     onNode: () => {},
+    onVirtualThreads: () => {},
     onReport: ({ kind, library, path, ok: isUsable, detail }) => {
       const what = `${library} in ${path}`;
       const [name, done] = PROBED[kind];

@@ -187,6 +187,18 @@ export class Executable {
     return table === null || strings === undefined ? new Map() : this.#walk(table, strings, names);
   }
 
+  /** The address of a name of the full symbol table, code or data; 0 if it is not there. */
+  staticAddress(name: string): number {
+    const table = this.section('.symtab');
+    const strings = table === null ? undefined : this.#sectionList[table.link];
+    if (table === null || strings === undefined) return 0;
+    let address = 0;
+    this.#walkEntries(table, this.#placesOf(strings, new Set([name])), (bytes, at) => {
+      if (bytes.readUInt16LE(at + 6) !== 0) address = word(bytes, at + 8);
+    });
+    return address;
+  }
+
   /**
    * Functions of the full symbol table whose names have one of `words` in them and are called something by `callIt` ('': not
    * wanted), by that name.
@@ -259,6 +271,17 @@ export class Executable {
     places: ReadonlyMap<number, string>,
     onFound: (symbol: FoundSymbol) => void,
   ): void {
+    this.#walkEntries(table, places, (piece, at, name) => {
+      const symbol = this.#symbol(piece, at, name);
+      if (symbol !== null) onFound(symbol);
+    });
+  }
+
+  #walkEntries(
+    table: { readonly offset: number; readonly size: number },
+    places: ReadonlyMap<number, string>,
+    onFound: (piece: Buffer, at: number, name: string) => void,
+  ): void {
     if (places.size === 0) return;
     const end = table.offset + Math.min(table.size, TABLE_MAX_BYTES);
     const pieceBytes = Math.floor(PIECE_BYTES / SYMBOL_BYTES) * SYMBOL_BYTES;
@@ -266,8 +289,7 @@ export class Executable {
       const piece = this.read(offset, Math.min(pieceBytes, end - offset));
       for (let at = 0; at + SYMBOL_BYTES <= piece.length; at += SYMBOL_BYTES) {
         const name = places.get(piece.readUInt32LE(at));
-        const symbol = name === undefined ? null : this.#symbol(piece, at, name);
-        if (symbol !== null) onFound(symbol);
+        if (name !== undefined) onFound(piece, at, name);
       }
     }
   }

@@ -22,24 +22,32 @@ export interface MappedFile {
   readonly handle: string;
 }
 
+export interface MappedCode extends MappedFile {
+  /** Where its first code lies, and which byte of the file that is. */
+  readonly address: number;
+  readonly offset: number;
+}
+
 const OVERLAYFS = 0x794c7630;
 
 /** Files of which the process has mapped code, its program first; null if it is gone. */
-export function mappedCode(pid: number): MappedFile[] | null {
+export function mappedCode(pid: number): MappedCode[] | null {
   let text: string;
   try {
     text = readFileSync(`/proc/${pid}/maps`, 'latin1');
   } catch {
     return null;
   }
-  const files = new Map<string, MappedFile>();
+  const files = new Map<string, MappedCode>();
   for (const line of text.split('\n')) {
-    const match = /^0*([0-9a-f]+)-0*([0-9a-f]+) ..x. [0-9a-f]+ ([0-9a-f]+:[0-9a-f]+) (\d+) +(\/.*)$/.exec(line);
-    if (match === null || match[4] === '0') continue;
-    const key = `${match[3]}:${match[4]}`;
+    const match = /^0*([0-9a-f]+)-0*([0-9a-f]+) ..x. ([0-9a-f]+) ([0-9a-f]+:[0-9a-f]+) (\d+) +(\/.*)$/.exec(line);
+    if (match === null || match[5] === '0') continue;
+    const [, from, to, offset] = match as unknown as readonly [string, string, string, string];
+    const key = `${match[4]}:${match[5]}`;
     if (files.has(key)) continue;
-    const path = match[5] as string;
-    files.set(key, { key, path, handle: handleOf(pid, `${match[1]}-${match[2]}`, path) });
+    const path = match[6] as string;
+    const handle = handleOf(pid, `${from}-${to}`, path);
+    files.set(key, { key, path, handle, address: Number.parseInt(from, 16), offset: Number.parseInt(offset, 16) });
   }
   return [...files.values()];
 }

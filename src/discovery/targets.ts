@@ -24,6 +24,7 @@ import { TASK_SYMBOLS, taskPlaces } from './python-tasks.js';
 import { rustlsPlaces } from './rustls.js';
 import { ALL_SYMBOLS, BUFFER_PROBE, type LibraryProbe, TLS_LIBRARIES } from './tls-libraries.js';
 import { tokioPlaces } from './tokio-tasks.js';
+import { type JavaLayout, javaLayout } from './virtual-threads.js';
 
 export interface Attachment {
   readonly program: string;
@@ -54,6 +55,8 @@ export interface Target {
   readonly attachments: readonly Attachment[];
   /** Of Node.js: where its threads keep the ids of what they run. */
   readonly layout?: NodeLayout;
+  /** Of Java: where it keeps which virtual threads run. */
+  readonly javaLayout?: JavaLayout;
   /** Why it cannot be probed, '' if it can. */
   readonly detail: string;
 }
@@ -267,7 +270,9 @@ function wakeUpsIn(executable: Executable, symbols: Symbols): readonly Target[] 
   if (places === null) return [];
   const isRefused = typeof places === 'string';
   const attachments = isRefused ? [] : places;
-  return [{ kind: 'wake-ups', library: 'Java', attachments, detail: isRefused ? places : '' }];
+  const layout = javaLayout(executable);
+  const found = layout === null ? {} : { javaLayout: layout };
+  return [{ kind: 'wake-ups', library: 'Java', attachments, ...found, detail: isRefused ? places : '' }];
 }
 
 function tokioIn(executable: Executable): readonly Target[] {

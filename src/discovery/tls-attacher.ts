@@ -16,6 +16,7 @@ import {
   identityOf,
   isProgramOf,
   isThere,
+  type MappedCode,
   type MappedFile,
   mappedCode,
 } from './mapped-files.js';
@@ -31,6 +32,7 @@ import {
   REFUSED,
 } from './opacity.js';
 import { hasPool, isForHandOvers, type QueuesTarget, queuesIn, type Target, takesLong, targetsIn } from './targets.js';
+import type { JavaLayout } from './virtual-threads.js';
 
 /** The kernel's side. */
 export interface UserProbes {
@@ -60,6 +62,8 @@ export interface TlsAttacherOptions {
   readonly onRoutines: (pid: number) => void;
   /** It is a Node.js whose ids can be read. */
   readonly onNode: (pid: number, layout: NodeLayout) => void;
+  /** It is a Java whose virtual threads are followed: where what tells of them lies in it. */
+  readonly onVirtualThreads: (pid: number, places: readonly number[]) => void;
   readonly onReport: (report: LibraryReport) => void;
   /** For files that take long to read; null: they are read at once. */
   readonly inspector: Inspector | null;
@@ -76,6 +80,8 @@ interface KnownFile {
   handOvers: QueuesTarget | null;
   /** Of Node.js: where its threads keep the ids of what they run. */
   layout: NodeLayout | null;
+  /** Of Java: where it keeps which virtual threads run. */
+  javaLayout: JavaLayout | null;
   /** It has probes, so that its inode cannot become another file's. */
   isProbed: boolean;
   readonly changedAt: number;
@@ -279,6 +285,7 @@ export class TlsAttacher {
       if (known.reason !== NO_LIBRARY) reason = known.reason;
       if (known.hasRoutines && isProgramOf(pid, file.path)) this.#options.onRoutines(pid);
       if (known.layout !== null) this.#options.onNode(pid, known.layout);
+      if (known.javaLayout !== null) this.#options.onVirtualThreads(pid, placesIn(file, known.javaLayout));
       if (known.isPython) isPython = true;
       if (ASYNCIO.test(file.path)) hasTasks = true;
     }
@@ -459,6 +466,7 @@ export class TlsAttacher {
     for (const target of targets) {
       if (isForHandOvers(target)) {
         known.handOvers = target;
+        known.javaLayout = target.javaLayout ?? null;
         continue;
       }
       const { kind, library, attachments, detail } = target;
@@ -507,10 +515,17 @@ function newFile({ handle }: MappedFile): KnownFile {
     hasRoutines: false,
     handOvers: null,
     layout: null,
+    javaLayout: null,
     isPython: false,
     isProbed: false,
     changedAt: changedAt(handle),
   };
+}
+
+/** Addresses in a process that has mapped the file there. */
+function placesIn({ address, offset }: MappedCode, { places, codeShift }: JavaLayout): readonly number[] {
+  const base = address - offset - codeShift;
+  return places.map(place => (place === 0 ? 0 : base + place));
 }
 
 /** Has the inode become another file's since? */

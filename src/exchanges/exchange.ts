@@ -224,6 +224,8 @@ export class Exchange {
   declare caller: number;
   /** The program itself said which request it is for. */
   declare isTold: boolean;
+  /** CLIENT: the virtual thread that took the request has sent it. */
+  declare isVirtual: boolean;
   /** CLIENT: its goroutine had taken what this number names out of a channel, or its thread has it from an executor; 0: it was at
    *  the request itself. */
   declare item: number;
@@ -232,7 +234,7 @@ export class Exchange {
   /** CLIENT: its response has begun; the thread that took it. */
   declare isReleased: boolean;
   declare responseTid: number;
-  /** The one that went on because of that, which another one had taken; 0: none that is known. */
+  /** The one that went on because of that, which another one had taken, or which ran the virtual thread that has called; 0: none that is known. */
   declare returnedTid: number;
   /** CLIENT: its thread had been woken to do it, by one that is not known to be at a request, not before that, in microseconds modulo 2^32. */
   declare isHanded: boolean;
@@ -336,6 +338,7 @@ class Call extends Exchange {
   override isPassed = false;
   override caller = 0;
   override isTold = false;
+  override isVirtual = false;
   override item = 0;
   override isReleased = false;
   override responseTid = 0;

@@ -3,6 +3,8 @@ import { SETTINGS_OFFSETS } from '../records/records.gen.js';
 import { type Host, type ObjectHandle, WHOLE_MAP } from './host.js';
 
 const FOLLOWED = new Uint8Array([1, 0, 0, 0]);
+/** struct java_layout (bpf/maps.h): addresses come first. */
+const JAVA_LAYOUT_BYTES = 112;
 
 interface Masks {
   readonly include: number;
@@ -55,8 +57,22 @@ export class KernelFilter {
     return this.#put('node_layouts', this.#value);
   }
 
+  /** Where it keeps which virtual threads run. Likewise: its virtual threads' calls have no parent. */
+  followVirtualThreads(pid: number, places: readonly number[]): boolean {
+    this.#keyView.setUint32(0, pid, true);
+    const layout = new Uint8Array(JAVA_LAYOUT_BYTES);
+    const view = new DataView(layout.buffer);
+    for (const [index, place] of places.entries()) {
+      view.setUint32(index * 8, place % 4294967296, true);
+      view.setUint32(index * 8 + 4, Math.floor(place / 4294967296), true);
+    }
+    if (!this.#put('java_layouts', layout)) return false;
+    this.bumpSelection();
+    return true;
+  }
+
   /** False if the kernel refuses a further entry. */
-  #put(map: 'routine_processes' | 'node_layouts', value: Uint8Array): boolean {
+  #put(map: 'routine_processes' | 'node_layouts' | 'java_layouts', value: Uint8Array): boolean {
     try {
       this.#host.mapSet(this.#maps, map, this.#key, value);
       return true;

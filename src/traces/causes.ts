@@ -68,6 +68,8 @@ export interface CausesOptions {
 
 /** Of a thread that another one has set to work. */
 const HANDED = CAUSE_CAME | CAUSE_INHERITED;
+/** Of a virtual thread. */
+const VIRTUAL = CAUSE_ROUTINE | CAUSE_CAME;
 /** Of one that runs tasks of tokio. */
 const TOKIO = CAUSE_TASK | CAUSE_CAME;
 /** Of one request that brought about calls. */
@@ -106,6 +108,10 @@ export class Causes {
   readonly #request = new Take();
   /** Of the record at hand, where it is an event loop's. */
   readonly #slice = new Slice();
+  /** Of the last read by a virtual thread: on which connection, and what that thread is at. */
+  readonly #reader = new Take();
+  #readSlot = 0;
+  #readGeneration = 0;
 
   constructor(options: CausesOptions) {
     this.#options = options;
@@ -133,6 +139,15 @@ export class Causes {
     this.#take.set(event.causeSlot, event.causeGeneration, event.causeSeq, event.causeFlags);
     this.#request.set(event.requestSlot, event.requestGeneration, event.requestSeq, event.requestFlags);
     if ((event.causeFlags & CAUSE_CAME) !== 0) this.#noteReturn(event.tid);
+  }
+
+  /** A read is at hand. */
+  onRead(event: DataEventCursor): void {
+    const flags = event.requestFlags;
+    if (flags === 0) return;
+    this.#reader.set(event.requestSlot, event.requestGeneration, event.requestSeq, flags);
+    this.#readSlot = event.slot;
+    this.#readGeneration = event.generation;
   }
 
   /** A process has connected: what it did so for will be what it sends first. */
@@ -265,6 +280,7 @@ export class Causes {
       return;
     }
     exchange.responseTid = connection.tid;
+    if (exchange.isVirtual && this.#isReader(connection, exchange.cause)) exchange.returnedTid = connection.tid;
     if (connection.tid !== exchange.tid) work.isMigrating = true;
     if (work.isWatched) noteResponded(connection, exchange);
     this.#release(exchange, work);
@@ -344,6 +360,11 @@ export class Causes {
 
   #findCause(connection: Connection, exchange: Exchange, work: ProcessWork): void {
     const { flags } = this.#request;
+    if ((flags & VIRTUAL) === VIRTUAL) {
+      this.#setCause(exchange, this.#taken.requestOf(this.#request), 'thread');
+      exchange.isVirtual = exchange.cause !== null;
+      return;
+    }
     if ((flags & CAUSE_ROUTINE) !== 0) {
       this.#findOfRoutine(exchange, work);
       return;
@@ -491,6 +512,13 @@ export class Causes {
     this.#options.onHandOver?.(pid, true);
   }
 
+  /** Has a virtual thread that is at the request read there last? */
+  #isReader({ slot, generation }: Connection, request: Exchange | null): boolean {
+    return (
+      slot === this.#readSlot && generation === this.#readGeneration && this.#taken.requestOf(this.#reader) === request
+    );
+  }
+
   /** The response of a call has set the thread to work, which another one has read: is it at the request that the call is for? */
   #noteReturn(tid: number): void {
     const call = this.#taken.callOf(this.#take);
@@ -558,6 +586,11 @@ export class Causes {
   /** A thread gives the response to a request: was it at that request all the time? */
   #judgeThread(connection: Connection, request: Exchange, work: ProcessWork): void {
     const { flags } = this.#request;
+    if ((flags & VIRTUAL) === VIRTUAL) {
+      request.isOneAtATime = request.isOwnAnswer = this.#taken.requestOf(this.#request) === request;
+      this.#claims.grant(request, call => call.isVirtual && call.returnedTid > 0 && request.isOwnAnswer);
+      return;
+    }
     if ((flags & (CAUSE_ROUTINE | CAUSE_TOLD)) !== 0) return;
     if ((flags & TOKIO) === TOKIO) {
       request.isOneAtATime = request.isOwnAnswer = this.#taken.requestOf(this.#request) === request;

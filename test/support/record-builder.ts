@@ -124,6 +124,7 @@ export class Thread {
   request: Cause = { slot: 0, generation: 0, seq: 0, flags: 0 };
   /** It is a goroutine. */
   #isRoutine = false;
+  #isVirtual = false;
   #isTask = false;
   #isSole = false;
   #hasRunTimers = false;
@@ -134,6 +135,19 @@ export class Thread {
     routine.#isRoutine = true;
     routine.request.flags = gen.CAUSE_ROUTINE;
     return routine;
+  }
+
+  /** A virtual thread of Java. */
+  static virtual(): Thread {
+    const thread = Thread.routine();
+    thread.#isVirtual = true;
+    thread.request.flags |= gen.CAUSE_CAME;
+    return thread;
+  }
+
+  /** What a read is told with. */
+  get readRequest(): Cause | null {
+    return this.#isVirtual ? this.request : null;
   }
 
   /** An asyncio task, by name, on a loop's thread. */
@@ -162,7 +176,7 @@ export class Thread {
     if (this.#isTask) this.request.flags = known | gen.CAUSE_TAKEN;
     if (!this.#isRoutine) return;
     this.cause.flags = 0;
-    this.request.flags |= gen.CAUSE_ROUTINE;
+    this.request.flags |= this.#isVirtual ? gen.CAUSE_ROUTINE | gen.CAUSE_CAME : gen.CAUSE_ROUTINE;
   }
 
   /** The program says that it is at what was taken then; null: at nothing that is known. */
@@ -755,8 +769,13 @@ export class Story {
       direction,
       flags,
       runDirection: this.direction,
-      ...(direction === gen.DIRECTION_EGRESS ? this.#causes() : {}),
+      ...(direction === gen.DIRECTION_EGRESS ? this.#causes() : this.#readCauses()),
     };
+  }
+
+  #readCauses(): NumberFields<gen.DataEventCursor> {
+    const { readRequest } = this.tape.thread(this.tid);
+    return readRequest === null || this.role !== gen.ROLE_CLIENT ? {} : causeFields('request', readRequest);
   }
 
   #causes(): NumberFields<gen.DataEventCursor> {

@@ -654,6 +654,30 @@ export const SCENARIOS: readonly Scenario[] = [
     requests: 100,
     before: 40,
   })),
+  ...[
+    ['calls that the next one sends', 'pump', 'jdk', 'cached', [10, 50]],
+    ['calls that the next one has sent', 'pump', 'jdk', 'own', [10]],
+    ['a call that two requests share', 'share', 'jdk', 'cached', [10]],
+    ['jobs of which the latest is taken first', 'latest', 'apache', 'cached', [10]],
+    ['jobs that each have one of their own', 'submit', 'url', 'virtual', [10]],
+    ['a call after the response, and calls of its own', 'late', 'url', 'fixed', [10]],
+  ].map(([what, MODE, CLIENT, POOL, concurrency]) => ({
+    name: `java, virtual threads, ${what}`,
+    links: {
+      leaf: LEAF,
+      java: {
+        kind: 'jvm' as const,
+        calls: ['leaf', 'leaf'],
+        env: {
+          ...{ SERVER: 'tomcat', VIRTUAL: '1', MODE: MODE as string, CLIENT: CLIENT as string, POOL: POOL as string },
+          ...(MODE === 'late' ? { TICK_MS: '5' } : {}),
+        },
+      },
+    },
+    concurrency: concurrency as readonly number[],
+    requests: 100,
+    before: 40,
+  })),
   ...['url', 'jdk', 'jdk-async'].map(CLIENT => ({
     name: `java, virtual threads, ${CLIENT}`,
     links: {

@@ -29,6 +29,7 @@ function attacher({ refuse = false, expectsOthers = false } = {}) {
     expectsOthers: () => expectsOthers,
     onRoutines: () => {},
     onNode: () => undefined,
+    onVirtualThreads: () => undefined,
     onReport: report => reports.push(report),
     inspector: null,
   });
@@ -174,6 +175,7 @@ test('a process that turns out to speak TLS is looked at at once, whoever waits,
     expectsOthers: () => false,
     onRoutines: () => undefined,
     onNode: () => undefined,
+    onVirtualThreads: () => undefined,
     onReport: () => undefined,
     inspector: null,
   });
@@ -201,6 +203,7 @@ test('a file whose programs are still being loaded is probed once they are, and 
     expectsOthers: () => false,
     onRoutines: () => undefined,
     onNode: () => undefined,
+    onVirtualThreads: () => undefined,
     onReport: () => undefined,
     inspector: null,
   });

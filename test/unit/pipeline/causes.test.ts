@@ -667,6 +667,31 @@ test('a goroutine calls for the request that it took, whichever goroutine took a
   assert.deepEqual(parents(harness.finish()), ['/a1 < /a (goroutine)', '/b1 < /b (goroutine)', '/late']);
 });
 
+/** The calls that a virtual thread makes for its own request /a; `takes`: who takes the response of the first one, and who gives that of /a. */
+function virtualCalls(takes: number, answers: number): string[] {
+  const harness = new Harness({ hasConnectSpans: false });
+  const own = routine(harness, 1, Thread.virtual());
+  const other = routine(harness, 2, Thread.virtual());
+  const calls = [1, 2].map(() => harness.client({ pid: PID, tid: own.tid }).opened());
+  const server = own.server().read(ask('/a'));
+  const others = other.server().read(ask('/b'));
+  calls[0]?.wrote(ask('/a1'));
+  if (calls[0] !== undefined) calls[0].tid = takes;
+  calls[0]?.read(responseText(200));
+  calls[1]?.wrote(ask('/a2')).read(responseText(200));
+  others.wrote(responseText(200));
+  server.tid = answers;
+  server.wrote(responseText(200));
+  calls[1]?.wrote(ask('/late')).read(responseText(200));
+  return parents(harness.finish());
+}
+
+test('a virtual thread calls for the request that it took, if it takes the response, and gives that of the request', () => {
+  assert.deepEqual(virtualCalls(1, 1), ['/a1 < /a (thread)', '/a2 < /a (thread)', '/late']);
+  assert.deepEqual(virtualCalls(2, 1), ['/a1', '/a2 < /a (thread)', '/late'], 'another one takes a response');
+  assert.deepEqual(virtualCalls(1, 2), ['/a1', '/a2', '/late'], 'another one answers');
+});
+
 test('goroutines go on with the request of the one that started them, as it was then', () => {
   const harness = new Harness({ hasConnectSpans: false });
   const server = routine(harness, 1).server().read(ask('/a'));

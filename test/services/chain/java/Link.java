@@ -235,10 +235,11 @@ public class Link {
     return (ExecutorService) Executors.class.getMethod("newVirtualThreadPerTaskExecutor").invoke(null);
   }
 
-  private static ExecutorService pool(String kind, int workers) {
+  private static ExecutorService pool(String kind, int workers) throws ReflectiveOperationException {
     return switch (kind) {
       case "fixed" -> Executors.newFixedThreadPool(workers);
       case "cached" -> Executors.newCachedThreadPool();
+      case "virtual" -> virtual();
       case "own", "single" -> Executors.newSingleThreadExecutor();
       case "fork" -> new ForkJoinPool(workers);
       default -> throw new IllegalArgumentException(kind);
