@@ -131,6 +131,15 @@ static __noinline bool is_client_worker(void)
 	return (number[1] == '-' && number[2] == 'W') || (number[2] == '-' && number[3] == 'W');
 }
 
+/* Which HttpClient's thread is it: what follows HttpClient- in its name, two octets; 0: of none. */
+static __noinline __u32 client_number(void)
+{
+	__u64 name[2] = {};
+
+	bpf_get_current_comm(name, sizeof(name));
+	return name[0] == CLIENT_NAME ? (__u32)(name[1] >> 24) & 0xffff : 0;
+}
+
 /* A thread of the client's own writes, or asks whether the connection is open. */
 static __always_inline void pool_tells(struct connection *c)
 {
@@ -223,7 +232,7 @@ static __always_inline void cause_of_write(struct thread_state *thread, struct c
 	} else if (thread->runs_routines == ROUTINES_GO) {
 		if (!c->handed.flags && request->flags & (CAUSE_ITEM | CAUSE_INHERITED))
 			cause_calls(thread);
-	} else if (thread->context || thread->item) {
+	} else if (thread->context || (thread->item && !thread->runs_routines)) {
 		cause->flags |= python_writes(thread, c, request);
 	} else if (thread->has_ids) {
 		node_sends(thread, c, cause);

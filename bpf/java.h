@@ -52,9 +52,21 @@ static __noinline void java_parks(struct thread_state *thread, __u64 parker)
 		count_loss(LOSS_THREADS_FULL);
 }
 
+/* A worker of HttpClient's goes on with what a thread of the same client has read: it has threads of its own. */
+static __noinline void java_works_for_client(struct thread_state *thread)
+{
+	struct connection *c = connection_at(thread->cause.slot);
+
+	if (c && c->generation == thread->cause.generation && is_client(c) &&
+	    client_number() == thread->client)
+		pool_tells(c);
+}
+
 /* It goes on: if nobody has woken it, it was time. */
 static __always_inline void java_goes_on(struct thread_state *thread)
 {
+	if (thread->client && thread->cause.flags & CAUSE_CAME)
+		java_works_for_client(thread);
 	if (thread->is_parked)
 		thread->has_job = JOB_NONE;
 	thread->is_parked = 0;
@@ -76,7 +88,9 @@ static __noinline void java_passes(struct thread_state *waker, struct thread_sta
 	if (!is_serving && cause->flags & CAUSE_LOOPS && java_is_at(cause))
 		return;
 	cause->flags &= CAUSE_OF_THREAD;
+	woken->client = 0;
 	if (!waker->runs_routines && java_is_at(&waker->cause)) {
+		woken->client = client_number();
 		cause->slot = waker->cause.slot;
 		cause->generation = waker->cause.generation;
 		cause->seq = waker->cause.seq;

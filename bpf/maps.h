@@ -212,6 +212,7 @@ struct thread_state {
 	__u8 runs_tasks; /* of tokio: it has run one */
 	__u8 is_receiving; /* of Node.js: it takes messages of other threads, one after the other */
 	__u8 may_carry; /* of Java: by its name it may run virtual threads, as of epoch */
+	__u16 client; /* likewise: it was woken last by a thread of this HttpClient, see client_number */
 	struct tls_call tls;
 	struct call_start call;
 	union {

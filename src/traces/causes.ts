@@ -588,7 +588,12 @@ export class Causes {
     const { flags } = this.#request;
     if ((flags & VIRTUAL) === VIRTUAL) {
       request.isOneAtATime = request.isOwnAnswer = this.#taken.requestOf(this.#request) === request;
-      this.#claims.grant(request, call => call.isVirtual && call.returnedTid > 0 && request.isOwnAnswer);
+      this.#claims.grant(request, call => {
+        if (call.isVirtual && call.returnedTid > 0) return request.isOwnAnswer;
+        work.hasOrphans = true;
+        this.#noteHandOver(request.pid, work);
+        return false;
+      });
       return;
     }
     if ((flags & (CAUSE_ROUTINE | CAUSE_TOLD)) !== 0) return;
