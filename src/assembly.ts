@@ -142,6 +142,7 @@ export class Assembly {
       propagators: propagatorsOf(config),
       skipsInstrumented: config.traces.instrumentedServices === 'skip',
       onInstrumented: (service, what) => this.#tellInstrumented(service, what),
+      onUnsampled: service => this.#tellUnsampled(service),
       joinWaitNs:
         start.mode === 'live' && config.traces.join.redis.url !== undefined ? config.traces.join.waitMs * 1e6 : 0,
       headBytes: options.headBytes,
@@ -242,6 +243,11 @@ export class Assembly {
         ? `${name} exports traces itself: they are left to it, only metrics are taken (traces.instrumented_services)`
         : `${name} exports traces of its calls and not of what it serves: that is told here`;
     this.#post({ type: 'log', level: 'info', key: `instrumented:${what}:${name}`, text });
+  }
+
+  #tellUnsampled({ name }: Service): void {
+    const text = `${name} has no spans so far: each request came with a header that says that its trace is not sampled (.NET writes such by itself); metrics count them, and traces.sampler: traceidratio does not ask headers`;
+    this.#post({ type: 'log', level: 'info', key: `unsampled:${name}`, text });
   }
 
   #keepSummary(closed: ClosedConnection): void {

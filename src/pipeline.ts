@@ -63,6 +63,7 @@ import { RemoteJoins } from './traces/remote-joins.js';
 import type { Sampling } from './traces/sampling.js';
 import type { TailSampling } from './traces/tail.js';
 import { type TraceLimitOptions, TraceLimits } from './traces/trace-limits.js';
+import { UnsampledServices } from './traces/unsampled.js';
 
 /** Everything of a connection's life, for `underspan trace --connections`. */
 export interface ClosedConnection {
@@ -83,6 +84,8 @@ export interface PipelineOptions {
   readonly skipsInstrumented: boolean;
   /** A service was found to do so, or to do so of its calls only. */
   readonly onInstrumented?: ((service: Service, what: 'all' | 'calls') => void) | undefined;
+  /** All requests of a service came with a header that says that they are not sampled. */
+  readonly onUnsampled?: ((service: Service) => void) | undefined;
   /** How long a span waits for a client on another host; 0: nobody keeps the keys of other hosts. */
   readonly joinWaitNs: number;
   /** The weakest evidence that makes a parent inside a process. */
@@ -164,6 +167,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
   readonly #writer: SpanWriter;
   readonly #tlsWriter: TlsSpanWriter;
   readonly #instrumented = new InstrumentedServices(service => languageOf(service) === 'dotnet');
+  readonly #unsampled = new UnsampledServices();
   readonly #held = new HeldExchanges();
   #active = 0;
   #nextExpiryNs = 0;
@@ -663,6 +667,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.#passOver(exchange);
     if (exchange.kind === KIND_SERVER) {
       exchange.route = this.#options.routes.route(exchange.service as Service, exchange.target, exchange.status);
+      if (exchange.toldContext !== null && exchange.trace.isRemote)
+        this.#noteDecision(exchange.service as Service, isSampled);
     }
     this.#options.metrics.recordExchange(exchange, exchange.route);
     if (isSampled || this.tail === null || !this.#options.wantsSpans || this.#isLeftOut(exchange))
@@ -671,6 +677,10 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       this.tail.note(exchange);
       this.tail.hold(exchange, first, this.#writeHeld);
     }
+  }
+
+  #noteDecision(service: Service, isSampled: boolean): void {
+    if (this.#options.wantsSpans && this.#unsampled.note(service, isSampled)) this.#options.onUnsampled?.(service);
   }
 
   #write(exchange: Exchange): void {

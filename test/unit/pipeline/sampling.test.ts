@@ -150,3 +150,21 @@ test('slow requests, and those during which TCP sent again', () => {
   client.read(responseText()).wrote(requestText('GET /c')).read(responseText());
   assert.deepEqual(paths(resent), ['3 /b']);
 });
+
+test('a service whose requests were all said not to be sampled is named once, one of which a request was sampled is not', () => {
+  const flags: Record<string, (index: number) => string> = {
+    never: () => '00',
+    lately: index => (index === 0 ? '01' : '00'),
+  };
+  for (const [when, flagOf] of Object.entries(flags)) {
+    const named: string[] = [];
+    const harness = new Harness({ hasConnectSpans: false, onUnsampled: ({ name }) => named.push(name) });
+    const shop = harness.server({ slot: 1, pid: SHOP }).opened();
+    for (let index = 0; index < 250; index++) {
+      const header = `traceparent: 00-${TRACE}-b7ad6b7169203331-${flagOf(index)}`;
+      shop.read(requestText('GET /a', ['Host: a', header])).wrote(responseText());
+    }
+    assert.equal(harness.finish().length, when === 'never' ? 0 : 1);
+    assert.deepEqual(named, when === 'never' ? ['shop'] : []);
+  }
+});
