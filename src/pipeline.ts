@@ -667,8 +667,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     this.#passOver(exchange);
     if (exchange.kind === KIND_SERVER) {
       exchange.route = this.#options.routes.route(exchange.service as Service, exchange.target, exchange.status);
-      if (exchange.toldContext !== null && exchange.trace.isRemote)
-        this.#noteDecision(exchange.service as Service, isSampled);
+      if (exchange.toldContext !== null && exchange.trace.isRemote) this.#noteDecision(exchange, isSampled);
     }
     this.#options.metrics.recordExchange(exchange, exchange.route);
     if (isSampled || this.tail === null || !this.#options.wantsSpans || this.#isLeftOut(exchange))
@@ -679,8 +678,10 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     }
   }
 
-  #noteDecision(service: Service, isSampled: boolean): void {
-    if (this.#options.wantsSpans && this.#unsampled.note(service, isSampled)) this.#options.onUnsampled?.(service);
+  /** Its header has said whether its trace is sampled. */
+  #noteDecision({ service, requestTakenNs }: Exchange, isSampled: boolean): void {
+    if (service === null || !this.#options.wantsSpans) return;
+    if (this.#unsampled.note(service, isSampled, requestTakenNs)) this.#options.onUnsampled?.(service);
   }
 
   #write(exchange: Exchange): void {

@@ -161,6 +161,8 @@ test('a service whose requests were all said not to be sampled is named once, on
     const harness = new Harness({ hasConnectSpans: false, onUnsampled: ({ name }) => named.push(name) });
     const shop = harness.server({ slot: 1, pid: SHOP }).opened();
     for (let index = 0; index < 250; index++) {
+      harness.tape.nowNs += 60 * MS;
+      if (index % 50 === 0) harness.play();
       const header = `traceparent: 00-${TRACE}-b7ad6b7169203331-${flagOf(index)}`;
       shop.read(requestText('GET /a', ['Host: a', header])).wrote(responseText());
     }
