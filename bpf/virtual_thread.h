@@ -5,7 +5,7 @@
  * address lies in the register that Java's code keeps it in, has the id of that one (from 24 on), or
  * a handle of its object, in which the id is. The id is never given to another one, so it is a
  * routine's name (routine.h). Where in memory all that is, HotSpot tells to tools that debug it, when it
- * has started: src/discovery/java-threads.ts.
+ * has started: src/discovery/virtual-threads.ts.
  */
 #ifndef UNDERSPAN_VIRTUAL_THREAD_H
 #define UNDERSPAN_VIRTUAL_THREAD_H

@@ -48,7 +48,7 @@ export function goChannelPlaces(
   const places = new Map<string, readonly number[]>();
   const pools = POOLS.map(name => functions.get(name)).filter(one => one !== undefined);
   const returns = pools.map(pool => returnsIn(executable, pool, architecture));
-  const left = returns.findIndex(one => one === null);
+  const left = returns.indexOf(null);
   if (left >= 0) return `the code of ${pools[left]?.name} cannot be walked to its returns`;
   if (pools.length > 0) {
     // Who enters has to be seen to return.
