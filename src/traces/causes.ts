@@ -228,6 +228,7 @@ export class Causes {
     if (exchange.cause === null && supposed !== null) supposed.request.callCount++;
     const caller = callerOf(exchange);
     if (caller !== null) work.engage(caller);
+    else if (supposed !== null) work.mayEngage(supposed.request);
   }
 
   /** The request's head was seen, and no header of it says where it belongs. */
@@ -340,6 +341,7 @@ export class Causes {
     work.callResponds(exchange.peerCalls);
     const caller = callerOf(exchange);
     if (caller !== null) work.release(caller);
+    else if (exchange.supposed !== null) work.mayRelease(exchange.supposed.request);
   }
 
   #disengage(connection: Connection): void {

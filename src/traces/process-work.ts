@@ -120,6 +120,8 @@ export class ProcessWork {
   #isDoubted = false;
   /** Responses, since the last stray one, that showed whose calls were while others were served. */
   #apart = 0;
+  /** Calls under way that are only supposed to be for a request, which may be idle all the same. */
+  readonly #supposed = new Map<Exchange, number>();
   #lastBurst: Burst | null = null;
   /** How goroutines were started that have called for one whose request had been answered: they serve several. */
   readonly workers = new Set<number>();
@@ -245,6 +247,7 @@ export class ProcessWork {
   served(request: Exchange): void {
     if (!request.isServing) return;
     if (this.#lastBurst?.request === request) this.#lastBurst = null;
+    this.#supposed.delete(request);
     this.answer(request);
     request.isServing = false;
     this.serving--;
@@ -259,6 +262,17 @@ export class ProcessWork {
   /** It has been responded to. */
   release(request: Exchange): void {
     if (--request.calls === 0 && request.isServing && !request.isAnswering) this.idle++;
+  }
+
+  /** A call begins that is only supposed to be for the request. */
+  mayEngage(request: Exchange): void {
+    if (request.isServing) this.#supposed.set(request, (this.#supposed.get(request) ?? 0) + 1);
+  }
+
+  mayRelease(request: Exchange): void {
+    const count = this.#supposed.get(request) ?? 0;
+    if (count > 1) this.#supposed.set(request, count - 1);
+    else this.#supposed.delete(request);
   }
 
   /** A call is made: is it known whose, or sent when nothing but a request had set the loop to work? */
@@ -295,13 +309,13 @@ export class ProcessWork {
     return this.idle > (calls === 0 && !isAnswering ? 1 : 0);
   }
 
-  /** One was served already when `request` came, and has no call under way; or that would take too long to know. */
+  /** One was served already when `request` came, and has no call under way, not even supposedly; or that would take too long to know. */
   hasIdleBefore(request: Exchange): boolean {
     if (this.mayMeet !== true) return true;
     let left = MAX_LOOKED_AT;
     for (const one of this.#unanswered) {
       if (one === request) return false;
-      if (one.calls === 0 || --left === 0) return true;
+      if ((one.calls === 0 && !this.#supposed.has(one)) || --left === 0) return true;
     }
     return true;
   }

@@ -119,16 +119,25 @@ test('Node.js: what waits for the next request is not for that one', () =>
     }
   }));
 
-test('Node.js: what a worker thread calls is for the request that set it to work', () =>
+test('Node.js: what a worker thread calls is for the request that set it to work, and so are several calls of fetch at once', () =>
   withChain(async (chain, receiver) => {
     await chain.add('leaf', { kind: 'go', env: { THINK_MS: '2' } });
     await chain.add('worker', { kind: 'queues', calls: ['leaf', 'leaf'], env: { MODE: 'worker' } });
+    for (const MODE of ['once', 'rare', 'latest'])
+      await chain.add(MODE, { kind: 'fetch', calls: ['leaf', 'leaf', 'leaf'], env: { MODE } });
     const agent = await startAgent({ endpoint: receiver.grpcUrl, config: chain.selection() });
     await chain.load('worker', 1, 2 * REQUESTS, 4);
+    for (const name of ['once', 'rare', 'latest']) await chain.load(name, 1, 2 * REQUESTS, 4);
     await arrive(chain, receiver, ['worker'], 4 * REQUESTS);
+    await arrive(chain, receiver, ['once', 'rare', 'latest'], 6 * REQUESTS);
     await agent.stop();
     const { calls } = judgeSpans(chain, receiver.spans(), '');
     assertRight('worker', calls.get('worker'), 4 * REQUESTS, FLOOR, agent.child.describe());
+    assertRight('once', calls.get('once'), 6 * REQUESTS, FLOOR_OF_LOOP, agent.child.describe());
+    for (const name of ['rare', 'latest']) {
+      const verdict = calls.get(name);
+      assert.equal(verdict?.wrong, 0, verdict?.examples.join('\n') ?? agent.child.describe());
+    }
   }));
 
 test('connections of pools that are older than the agent answer calls, and bring no requests', () =>

@@ -304,6 +304,8 @@ export const SCENARIOS: readonly Scenario[] = [
       ['immediates that make the latest call', { MODE: 'latest' }, 2],
       ['calls that the next request sets off', { MODE: 'relay' }, 2],
       ['calls that the next request makes', { MODE: 'swap' }, 2],
+      ['a request in twenty that waits for the next one', { MODE: 'rare' }, 2],
+      ['immediates that do what is urgent first', { MODE: 'urgent' }, 2],
       ['a call for several requests, from an immediate', { MODE: 'batch' }, 2],
     ] as const
   ).map(([what, env, count]) => ({
@@ -312,8 +314,9 @@ export const SCENARIOS: readonly Scenario[] = [
       leaf: LEAF,
       node: { kind: 'fetch' as const, calls: Array<string>(count).fill('leaf'), env: env as Record<string, string> },
     },
-    concurrency: ALL,
+    concurrency: 'MODE' in env && env.MODE === 'rare' ? [2, 10, 50] : ALL,
     requests: 100,
+    ...('THINK_MS' in env ? { before: 40 } : {}),
   })),
   ...[
     ['a loop', 'loop.c', '', ALL],

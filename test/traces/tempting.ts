@@ -77,6 +77,8 @@ export const TEMPTING: Readonly<Record<string, readonly string[]>> = {
     'undici, immediates that make the latest call',
     'undici, calls that the next request sets off',
     'undici, calls that the next request makes',
+    'undici, a request in twenty that waits for the next one',
+    'undici, immediates that do what is urgent first',
     'undici, request, two calls in turn, a pool of two connections that a timer uses, too',
     'java, permits that not all wait for',
     'java, permits that nobody waits for',

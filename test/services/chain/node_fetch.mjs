@@ -36,6 +36,7 @@ async function inTurn(urls) {
 let waiting = [];
 let waiter = null;
 let running = 0;
+let count = 0;
 
 /** `limit` at a time, the first or the last that came next. */
 const limited = take => job =>
@@ -102,7 +103,35 @@ const MODES = {
     await mine;
     await Promise.all(urls.map(call));
   },
-  // The same; and what it does not make itself waits for nothing else.
+  // Each 20th one waits for the next, and pauses before it answers; all others call at once.
+  async rare(urls) {
+    if (waiter !== null) {
+      waiter();
+      waiter = null;
+    } else if (++count % 20 === 0) {
+      await new Promise(resolve => {
+        waiter = resolve;
+      });
+      await Promise.all(urls.map(call));
+      await sleep(30);
+      return;
+    }
+    await Promise.all(urls.map(call));
+  },
+  // An immediate for each call does what is first; what each 20th one has to do comes first, and that one pauses before it answers.
+  async urgent(urls) {
+    const isUrgent = ++count % 20 === 0;
+    const jobs = urls.map(
+      url =>
+        new Promise((resolve, reject) => {
+          waiting[isUrgent ? 'unshift' : 'push'](() => call(url).then(resolve, reject));
+          setImmediate(() => waiting.shift()());
+        }),
+    );
+    await Promise.all(jobs);
+    if (isUrgent) await sleep(30);
+  },
+  // Who has come before is served by the next one, or after 20 ms.
   async swap(urls) {
     const others = waiter;
     if (others === null) {
