@@ -86,6 +86,24 @@ test('every order of the two sides gives one trace with the client above the ser
   }
 });
 
+test('a server’s span waits for its client’s record by the time up to which records have been handed over, however late they are', () => {
+  const harness = new Harness({ hasConnectSpans: false });
+  const { pipeline, tape } = harness;
+  const client = harness.client({ egressSeq: CLIENT_SEQ, ingressSeq: SERVER_SEQ });
+  const server = harness.server({ ingressSeq: CLIENT_SEQ, egressSeq: SERVER_SEQ }).opened();
+  server.read(requestText('GET /a')).wrote(responseText(200));
+  tape.play(pipeline);
+  const endNs = tape.nowNs;
+  // A pipeline that is seconds behind: the client's record lies in what has not been handed over.
+  pipeline.tick(endNs + 5e6, endNs + 5e9);
+  assert.equal(pipeline.openExchanges, 1);
+  client.opened().wrote(requestText('GET /a')).read(responseText(200)).closed();
+  server.closed();
+  const spans = harness.finish();
+  const asked = spans.find(({ kind }) => kind === 3);
+  assert.equal(spans.find(({ kind }) => kind === 2)?.parentSpanId, asked?.spanId);
+});
+
 test('keep-alive and pipelined requests are joined one by one, across the wrap of sequence numbers', () => {
   const harness = new Harness({ hasConnectSpans: false });
   const client = harness.client({ egressSeq: CLIENT_SEQ, ingressSeq: SERVER_SEQ }).opened();
