@@ -586,7 +586,10 @@ export class Pipeline implements RecordHandler, ConnectionSink {
     if (named !== null && exchange.hasOwnHeader && skipsInstrumented && this.#instrumented.noteCall(exchange, named))
       this.#options.onInstrumented?.(exchange.service as Service, 'calls');
     const bringer = exchange.requestId === '' ? null : this.correlator.onRequestId(exchange);
+    const hierarchicalId = head.traceHeaders?.hierarchicalId ?? '';
+    const brought = hierarchicalId === '' ? null : this.correlator.onHierarchicalId(exchange, hierarchicalId);
     if (exchange.parentEvidence === '' && bringer !== null) this.causes.settleForwarded(exchange, bringer);
+    else if (exchange.parentEvidence === '' && brought !== null) this.causes.settleBrought(exchange, brought);
     else if (exchange.parentEvidence === '') this.causes.settle(exchange);
     else if (named !== null && exchange.hasOwnHeader) this.#onOwnHeader(exchange, named);
     this.remoteJoins?.onHead(exchange);

@@ -39,6 +39,8 @@ export class TraceHeaders {
   xray = '';
   /** `x-request-id` */
   requestId = '';
+  /** `request-id` of .NET before 5, which a call's begins with */
+  hierarchicalId = '';
 }
 
 /** A parsed head. Handed to the sink for the time of the call: it is used again for the next one. */

@@ -131,7 +131,10 @@ export class Causes {
         options.onHandOver?.(client.pid, false);
     });
     this.#wakes = new Wakes(adopt);
-    this.#traceCalls = new TraceCalls((client, server) => this.#makeChild(client, server, 'header', true));
+    this.#traceCalls = new TraceCalls((client, server) => {
+      if (server !== null) this.#makeChild(client, server, 'header', true);
+      else if (!client.hasOwnHeader) adopt(client, null, 'none');
+    });
   }
 
   /** A write is at hand. */

@@ -112,6 +112,17 @@ export class Correlator {
     return null;
   }
 
+  /** The head's `Request-Id` was seen. For a call: what one request alone brought of it, null if none. */
+  onHierarchicalId(exchange: Exchange, id: string): BroughtTrace | null {
+    if (exchange.kind === KIND_SERVER) {
+      this.#received.addId(exchange, id);
+      return null;
+    }
+    if (this.#instrumented.has(exchange.service)) return null;
+    const brought = this.#received.onCallId(exchange.pid, id);
+    return brought?.requests.length === 1 ? brought : null;
+  }
+
   /** The request's head may say where it belongs: the context that it names, null if none. */
   onHead(exchange: Exchange, head: MessageHead): RemoteParent | null {
     const parent = this.#propagation.read(head);

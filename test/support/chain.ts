@@ -354,6 +354,12 @@ export function traceHeaders(perTrace: number): RequestHeaders {
   return index => ({ traceparent: `00-${traceOf(index)}-${randomBytes(8).toString('hex')}-01` });
 }
 
+/** A Request-Id, as .NET writes it before 5: levels of one id for all. */
+export function hierarchicalIds(): RequestHeaders {
+  const root = randomBytes(4).toString('hex');
+  return index => ({ 'request-id': `|${root}.${index}.${randomBytes(4).toString('hex')}_1.` });
+}
+
 /** A value for `each` indices after each other. */
 function inTurn(each: number, make: () => string): (index: number) => string {
   const made = new Map<number, string>();

@@ -1,5 +1,5 @@
 // The scenarios of the correctness table: chains of real services, and how they are asked.
-import { type LinkOptions, type RequestHeaders, requestIds, traceHeaders } from '../support/chain.js';
+import { hierarchicalIds, type LinkOptions, type RequestHeaders, requestIds, traceHeaders } from '../support/chain.js';
 
 export interface Scenario {
   readonly name: string;
@@ -729,11 +729,27 @@ export const SCENARIOS: readonly Scenario[] = [
     name: `ASP.NET Core and a trace header, ${what}`,
     links: {
       leaf: 'TLS' in env ? { ...LEAF, env: { ...LEAF.env, ...env } } : LEAF,
-      dotnet: { kind: 'dotnet' as const, calls: ['leaf', 'leaf'], env: { ...env, TRACEPARENT: '1' } },
+      dotnet: { kind: 'dotnet' as const, calls: ['leaf', 'leaf'], env: { ...env, HEADER: 'traceparent' } },
     },
     concurrency,
     requests: 100,
     headers: () => traceHeaders(1),
+  })),
+  ...(
+    [
+      ['two calls in turn', {}],
+      ['two calls at once', { MODE: 'fan' }],
+      ['tasks that the first request starts', { MODE: 'leak' }],
+    ] as readonly (readonly [string, Readonly<Record<string, string>>])[]
+  ).map(([what, env]) => ({
+    name: `ASP.NET Core and a Request-Id, ${what}`,
+    links: {
+      leaf: LEAF,
+      dotnet: { kind: 'dotnet' as const, calls: ['leaf', 'leaf'], env: { ...env, HEADER: 'Request-Id' } },
+    },
+    concurrency: ALL,
+    requests: 100,
+    headers: hierarchicalIds,
   })),
   ...['two calls in turn', 'two calls at once'].map((what, index) => ({
     name: `ASP.NET Core, ${what}`,
@@ -742,7 +758,7 @@ export const SCENARIOS: readonly Scenario[] = [
       dotnet: {
         kind: 'dotnet' as const,
         calls: ['leaf', 'leaf'],
-        env: { MODE: index === 0 ? '' : 'fan', TRACEPARENT: '1' },
+        env: { MODE: index === 0 ? '' : 'fan', HEADER: 'traceparent' },
       },
     },
     concurrency: ALL,

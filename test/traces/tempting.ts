@@ -121,6 +121,7 @@ export const TEMPTING: Readonly<Record<string, readonly string[]>> = {
     'ASP.NET Core and a trace header, tasks that take calls out of a channel',
     'ASP.NET Core and a trace header, tasks that take the latest call',
     'ASP.NET Core and a trace header, tasks that the first request starts',
+    'ASP.NET Core and a Request-Id, tasks that the first request starts',
     'go, workers, items of no request between',
     'go, workers that take the next item first',
     'go, workers that answer in another order',

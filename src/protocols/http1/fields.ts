@@ -50,6 +50,7 @@ const TRACE_HEADERS: readonly (readonly [name: string, key: keyof TraceHeaders, 
   ['uber-trace-id', 'jaeger', 128],
   ['x-amzn-trace-id', 'xray', 512],
   ['x-request-id', 'requestId', 128],
+  ['request-id', 'hierarchicalId', 1024],
 ];
 
 function framing(name: string, id: number): WantedField {

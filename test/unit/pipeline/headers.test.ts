@@ -99,6 +99,38 @@ function forward(served: number, field: string): { called: string | undefined; s
   };
 }
 
+test('.NET before 5: a call’s Request-Id begins with that of its request, which no other one has brought', () => {
+  const harness = new Harness({ hasConnectSpans: false });
+  // The second and the third begin alike; two brought the fourth.
+  const ids = ['|a1b2.1.', 'plain', 'plain.2.', '|c3.', '|c3.'];
+  const servers = ids.map((id, index) =>
+    harness
+      .server({ slot: 10 + index, pid: PROXY, ingressSeq: 5000 * index + 1, egressSeq: 7000 * index + 9 })
+      .opened()
+      .read(requestText(`GET /in/${index}`, ['Host: a', `Request-Id: ${id}`])),
+  );
+  const calls = [
+    '|a1b2.1.63c428c6_1.',
+    '|plain.63c4_2.',
+    '|plain.2.63c4_7_1.',
+    '|c3.63c4_1.',
+    '|a1b2.63c4_1.',
+    '|other.1.',
+  ];
+  for (const [index, id] of calls.entries()) {
+    const client = harness.client({ slot: 30 + index, pid: PROXY, egressSeq: 100 + index, ingressSeq: 200 }).opened();
+    client.wrote(requestText(`GET /out/${index}`, ['Host: b', `Request-Id: ${id}`])).read(responseText());
+  }
+  for (const server of servers) server.wrote(responseText());
+  const spans = harness.finish();
+  const served = new Map(spans.map(span => [span.spanId, attribute(span, 'url.path')]));
+  const parents = calls.map((_, index) => {
+    const call = spans.find(span => attribute(span, 'url.full')?.toString().endsWith(`/out/${index}`));
+    return served.get(call?.parentSpanId ?? '');
+  });
+  assert.deepEqual(parents, ['/in/0', '/in/1', '/in/2', undefined, undefined, undefined]);
+});
+
 test('a header that is handed on as it came: the request that brought it is the parent', () => {
   const { called, spans, parents } = forward(1, HEADER);
   assert.deepEqual([called], spans);

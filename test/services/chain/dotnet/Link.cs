@@ -2,7 +2,8 @@
 // `block`: the thread that serves waits for each (`.Result`); `run`: by Task.Run; `queue`: four tasks that take calls out of a
 // channel; `latest`: the same out of a stack;
 // `leak`: the same, begun by the first request, in its trace; `batch`: one that waits for three requests, then calls for each; `late`: after the response; `own`: a timer
-// calls, too. CONNECTIONS: of the client's pool. TRACEPARENT: HttpClient writes the header, as it does by itself since .NET 5.
+// calls, too. CONNECTIONS: of the client's pool.
+// HEADER: HttpClient writes it, as it does by itself: `traceparent` since .NET 5, `Request-Id` before.
 using System;
 using System.Collections.Concurrent;
 using System.Diagnostics;
@@ -150,8 +151,8 @@ public static class Link
     public static void Main()
     {
         var connections = int.Parse(Variable("CONNECTIONS", "1000"));
-        Activity.DefaultIdFormat = ActivityIdFormat.W3C; // as since .NET 5
-        client = Variable("TRACEPARENT", "") == ""
+        if (Variable("HEADER", "") == "traceparent") Activity.DefaultIdFormat = ActivityIdFormat.W3C; // as since .NET 5
+        client = Variable("HEADER", "") == ""
             ? new HttpClient(new SocketsHttpHandler { MaxConnectionsPerServer = connections, UseProxy = false })
             : new HttpClient(new HttpClientHandler
             {
