@@ -32,7 +32,7 @@ import {
   REFUSED,
 } from './opacity.js';
 import { hasPool, isForHandOvers, type QueuesTarget, queuesIn, type Target, takesLong, targetsIn } from './targets.js';
-import type { JavaLayout } from './virtual-threads.js';
+import { isTraceable, type JavaLayout } from './virtual-threads.js';
 
 /** The kernel's side. */
 export interface UserProbes {
@@ -285,7 +285,8 @@ export class TlsAttacher {
       if (known.reason !== NO_LIBRARY) reason = known.reason;
       if (known.hasRoutines && isProgramOf(pid, file.path)) this.#options.onRoutines(pid);
       if (known.layout !== null) this.#options.onNode(pid, known.layout);
-      if (known.javaLayout !== null) this.#options.onVirtualThreads(pid, placesIn(file, known.javaLayout));
+      if (known.javaLayout !== null && isTraceable(pid, known.javaLayout))
+        this.#options.onVirtualThreads(pid, placesIn(file, known.javaLayout));
       if (known.isPython) isPython = true;
       if (ASYNCIO.test(file.path)) hasTasks = true;
     }

@@ -2,6 +2,7 @@
 // objects lie, in a table that it exports, `gHotSpotVMStructs`: the names are in the file, the offsets are there once it runs. In: a
 // library. Out: addresses at which the kernel side finds them in a process.
 // Layout of an entry (vmStructs.hpp): names of the type, the field and the field's type, whether it is static, the offset, the address.
+import { readFileSync } from 'node:fs';
 import type { Executable } from './executable.js';
 import { Pointers } from './pointers.js';
 
@@ -27,10 +28,11 @@ const FIELDS = [
 ] as const;
 const HEAP = '_collectedHeap';
 const TYPES: ReadonlySet<string> = new Set(['JavaThread', 'Thread', 'CollectedHeap', 'Universe']);
+const OWNER = 3;
 const ID = 6;
 /** What is needed of these: from Java 24 on, or before. */
 const STACK = [0, 1];
-const TOLD = [2, 3];
+const TOLD = [2, OWNER];
 const FOUND = [4, 5, ID, 7, FIELDS.length];
 
 export interface JavaLayout {
@@ -50,6 +52,27 @@ export function javaLayout(executable: Executable): JavaLayout | null {
   const has = (wanted: readonly number[]): boolean => wanted.every(place => (places[place] as number) > 0);
   if (!has(STACK) || !(has(TOLD) || has(FOUND))) return null;
   return { places, codeShift: code.address - code.offset };
+}
+
+/** Of ZGC, by which a process has its heap, or is told to have it. */
+const COLOURED: readonly (readonly [file: string, word: string])[] = [
+  ['maps', '/memfd:java_heap'],
+  ['cmdline', '+UseZGC'],
+  ['environ', '+UseZGC'],
+];
+
+/** Before Java 24 an object is found by what leads to it; with ZGC that may lead to where it was, and where another one is by now. */
+export function isTraceable(pid: number, { places }: JavaLayout): boolean {
+  if ((places[OWNER] as number) > 0) return true;
+  return !COLOURED.some(([file, word]) => hasWord(`/proc/${pid}/${file}`, word));
+}
+
+function hasWord(file: string, word: string): boolean {
+  try {
+    return readFileSync(file, 'latin1').includes(word);
+  } catch {
+    return true; // it cannot be excluded
+  }
 }
 
 function fieldPlaces(executable: Executable, pointers: Pointers, table: number): number[] {

@@ -1,8 +1,9 @@
 // Where a process has what tells of virtual threads is found by the names in HotSpot's table of its own fields.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import test from 'node:test';
 import type { Executable } from '../../../src/discovery/executable.js';
-import { javaLayout } from '../../../src/discovery/virtual-threads.js';
+import { isTraceable, javaLayout } from '../../../src/discovery/virtual-threads.js';
 
 const TABLE = 0x2000;
 const TEXTS = 0x8000;
@@ -59,4 +60,20 @@ test('without one of the two, without a stack, or without the table nothing is t
   assert.equal(javaLayout(library([...STACK, ...OBJECTS])), null, 'as Java 17');
   assert.equal(javaLayout(library(OWNER)), null);
   assert.equal(javaLayout({ dynamicAddress: () => 0, section: () => null } as unknown as Executable), null);
+});
+
+test('objects are found by what leads to them only where that is known to lead to them', () => {
+  const objects = javaLayout(library([...STACK, ...OBJECTS, ...HEAPS]));
+  const owner = javaLayout(library([...STACK, ...OWNER], 0));
+  assert.ok(objects !== null && owner !== null);
+  const told = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)', '--', '-XX:+UseZGC'], { stdio: 'ignore' });
+  const pid = told.pid ?? 0;
+  try {
+    assert.equal(isTraceable(process.pid, objects), true);
+    assert.equal(isTraceable(pid, objects), false, 'told to use ZGC');
+    assert.equal(isTraceable(pid, owner), true, 'nothing leads to an object there');
+  } finally {
+    told.kill();
+  }
+  assert.equal(isTraceable(2 ** 30, objects), false, 'a process that is gone');
 });
