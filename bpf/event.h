@@ -380,6 +380,7 @@ enum event_work {
 	WORK_RETURNED = 1, /* the request that the item was put in for has got something from it since */
 	WORK_STRAYED = 2, /* another request has: nobody knows whose its calls were */
 	WORK_SPREAD = 3, /* likewise, from a goroutine that was started for the request */
+	WORK_CROSSED = 4, /* of a task: what it, or who was started with it, calls may be for another request */
 };
 
 struct work_event {
@@ -387,7 +388,7 @@ struct work_event {
 	__u32 pid;
 	__u32 slot; /* of the request's connection */
 	__u32 generation;
-	__u16 name; /* of the item; WORK_SPREAD: CAUSE_START_SHIFT */
+	__u16 name; /* of the item; of who was first at the request; WORK_SPREAD: CAUSE_START_SHIFT */
 	__u16 outcome; /* enum event_work */
 };
 
@@ -498,8 +499,9 @@ struct connection {
 	__u64 asked_slice; /* client: what its thread was at when it wrote last, see slice_name in bpf/cause.h */
 	__u32 asked_timers; /* client: thread_state.timers when it was asked last */
 	__u8 pool; /* enum client_pool */
-	__u8 reserved_asked[3];
-	__u64 reserved[1]; /* to whole lines */
+	__u8 reserved_asked;
+	__u16 asked_name; /* client of Python: of who was first at the request for which was asked last; 0: not known */
+	__u32 asked_slot, asked_seq; /* likewise: where that request was taken */
 
 	struct frame_reader frames_ingress, frames_egress; /* once an answer began like a 101 */
 };

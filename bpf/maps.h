@@ -213,6 +213,8 @@ struct thread_state {
 	__u8 is_receiving; /* of Node.js: it takes messages of other threads, one after the other */
 	__u8 may_carry; /* of Java: by its name it may run virtual threads, as of epoch */
 	__u16 client; /* likewise: it was woken last by a thread of this HttpClient, see client_number */
+	__u8 has_answer; /* the run of the context at hand: a response's bytes */
+	__u8 has_opened; /* likewise: it is because of `opened` */
 	struct tls_call tls;
 	struct call_start call;
 	union {
@@ -242,8 +244,16 @@ struct thread_state {
 		__u64 looked_up; /* of libuv: struct addrinfo, and above LOOKED_SHIFT how it got there */
 	};
 	__u64 task; /* of tokio, see bpf/tokio.h: the one that is run, 0: none */
-	__u64 parked_ns; /* of Java: when it began to wait last */
-	__u64 woken_ns; /* likewise: when it was woken last while it served a request */
+	union {
+		__u64 parked_ns; /* of Java: when it began to wait last */
+		__u64 called; /* of Python: what its context was run with, 0: nothing of the program's, 1: not known */
+	};
+	union {
+		__u64 woken_ns; /* of Java: when it was woken last while it served a request */
+		struct {
+			__u32 slot, generation;
+		} opened; /* of Python, with has_opened: a connection that has just been made */
+	};
 } __attribute__((aligned(64)));
 
 /* Is a thread observed, since when is it in a call, and what has it taken last. Each has a seat until
@@ -445,6 +455,8 @@ struct routine {
 			__u32 is_work; /* an item of an executor's */
 			__u32 name; /* of a job, and of those within it */
 			__u32 connects; /* futures that asyncio sets for itself, as the task has connected and not yet sent */
+			__u32 opens; /* it is at nothing so far, and was made because of the connection that `request` names */
+			__u32 has_crossed; /* it was told that who is at its request has done something for another one */
 		};
 		struct { /* a goroutine, see bpf/go_channel.h */
 			struct event_cause item; /* what it took out of a channel last; CAUSE_ITEM: for certain it is at that */

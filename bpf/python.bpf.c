@@ -64,14 +64,22 @@ struct py_future {
 /* How the name of what gather() returns begins, in memory's order: it may be awaited later. */
 #define NAME_GATHERIN 0x697265687461475fULL
 
-/* What a callback does, the task does that it was made by. */
-static __always_inline void python_serves_others(struct routine *setter)
+/* What a callback does, the task does that it was made by; and who has called for the request before,
+ * maybe for that other one, is known by who was first at it. */
+static __noinline void python_serves_others(struct routine *setter, __u64 context)
 {
 	struct routine *starter = setter->is_named ? NULL : python_starter(setter);
+	struct routine *first = python_first(setter);
 
 	setter->serves_others = 1;
 	if (starter)
 		starter->serves_others = 1;
+	if (!first)
+		first = setter;
+	if (first->has_crossed)
+		return;
+	first->has_crossed = 1;
+	python_tells(&setter->request, first_name(setter, context));
 }
 
 /* The future sets one to work that waits in this context, by this callback. If that is at another
@@ -98,7 +106,7 @@ static __noinline void python_crosses(struct future *future, __u64 context, __u6
 		first->strayed = 1;
 	python_strays(task);
 	if (setter && waits == WAIT_UNKNOWN && !has_answered)
-		python_serves_others(setter);
+		python_serves_others(setter, future->setter);
 }
 
 static __always_inline bool future_is_done(struct py_future *set)
@@ -110,14 +118,14 @@ static __always_inline bool future_is_done(struct py_future *set)
 }
 
 /* Nobody waits for the future, so far, or too many do: it may be for whoever. Those that
- * asyncio sets at once, as it has connected, are its own; so are those of callbacks (a connection
- * is closed). */
-static __noinline void python_keeps(struct future *future, __u64 type)
+ * asyncio sets at once, as it has connected, are its own; so are those of its own callbacks (a
+ * connection is closed). */
+static __noinline void python_keeps(struct thread_state *thread, struct future *future, __u64 type)
 {
 	struct routine *setter = routine_find(future->setter);
 	__u64 name = 0, text = 0;
 
-	if (!setter || (setter->is_copy && !setter->is_named))
+	if (!setter || (setter->is_copy && !setter->is_named && is_own_callback(thread->called)))
 		return;
 	if (setter->connects) {
 		setter->connects--;
@@ -128,11 +136,12 @@ static __noinline void python_keeps(struct future *future, __u64 type)
 	    bpf_probe_read_user(&text, sizeof(text), (void *)name) || text == NAME_GATHERIN)
 		return;
 	python_strays(setter);
-	python_serves_others(setter);
+	python_serves_others(setter, future->setter);
 }
 
 /* A task at a request sets the future: whom does that set to work? */
-static __noinline void python_sets(struct future *future, __u64 address)
+static __noinline void python_sets(struct thread_state *thread, struct future *future,
+				   __u64 address)
 {
 	struct py_future set = {};
 	__u64 list[2] = {}, pair[2] = {}, tuple = 0;
@@ -143,7 +152,7 @@ static __noinline void python_sets(struct future *future, __u64 address)
 		bpf_probe_read_user(list, sizeof(list), (void *)(set.callbacks + PY_LIST_SIZE));
 	if (list[0] > FUTURE_CALLBACKS_MAX || (!set.callback && !list[0])) {
 		if (!future_is_done(&set))
-			python_keeps(future, set.type);
+			python_keeps(thread, future, set.type);
 		return;
 	}
 	if (set.callback)
@@ -178,6 +187,13 @@ static __noinline void python_wakes(struct thread_state *thread, __u64 context, 
 	} else if (future->turn_ns ==
 		   (thread->runs_handles ? thread->waited_ns : thread->last_waited_ns)) {
 		/* asyncio calls callbacks in the turn after; uvloop before it waits again. */
+		task = routine_find(context);
+		if (task && task->request.slot != future->request.slot && !is_over(&task->request)) {
+			/* It waits while it is at another one: for what that one's handler sets? */
+			python_serves_others(task, context);
+			bpf_map_delete_elem(&futures, &key);
+			return;
+		}
 		python_arrives(context, &future->request);
 		thread->has_arrived = 1;
 	}
@@ -214,7 +230,8 @@ static __noinline void python_enters(struct thread_state *thread, __u64 context,
 		thread->outer_context = thread->context;
 		thread->context = context;
 	}
-	thread->has_taken = thread->has_called = thread->has_arrived = 0;
+	thread->has_taken = thread->has_called = thread->has_arrived = thread->has_answer = 0;
+	thread->has_opened = 0;
 	thread->unclaimed = UNCLAIMED_NONE;
 	if (!unclaimed || is_callback || !thread->runs_handles)
 		return;
@@ -224,11 +241,30 @@ static __noinline void python_enters(struct thread_state *thread, __u64 context,
 		protocol->is_read = 1;
 }
 
+/* A task of a connection that has just been made: a request may have been read there already, for which it will not wait. */
+static __noinline void python_begins(struct routine *task, __u64 context, __u64 step)
+{
+	struct connection *c = bpf_map_lookup_elem(&connections, &task->request.slot);
+	struct event_cause request = task->request;
+	__u64 address = 0;
+
+	task->opens = 0;
+	if (!step || bpf_probe_read_user(&address, sizeof(address), (void *)(step + PY_STEP_TASK)) ||
+	    !is_task(address))
+		return;
+	if (!c || c->generation != request.generation || c->direction != DIRECTION_INGRESS ||
+	    !c->run.calls)
+		return;
+	request.seq = c->run.end_seq;
+	python_arrives(context, &request);
+}
+
 static __noinline void python_runs(struct thread_state *thread, __u64 context,
 				   struct python_call *call)
 {
 	struct routine *task;
 
+	thread->called = call->called[0];
 	if (call->count == 2 && call->called[1])
 		python_wakes(thread, context, call->called[1]);
 	task = routine_find(context);
@@ -240,6 +276,10 @@ static __noinline void python_runs(struct thread_state *thread, __u64 context,
 		return;
 	}
 	task->runner = python_thread();
+	if (task->opens) {
+		python_begins(task, context, call->called[0]);
+		return;
+	}
 	if (python_is_apart(task))
 		return;
 	if (call->count == 1 && task->starter && !task->is_named && call->called[0])
@@ -265,10 +305,10 @@ int python_run(struct pt_regs *ctx)
 		return 0;
 	python_enters(thread, context, false);
 	/* Sizes that 5.10 sees are constant. */
-	if (count == 1)
-		bpf_probe_read_user(call.called, sizeof(call.called[0]), (void *)called);
-	else if (count == 2)
+	if (count == 2)
 		bpf_probe_read_user(call.called, sizeof(call.called), (void *)called);
+	else
+		bpf_probe_read_user(call.called, sizeof(call.called[0]), (void *)called);
 	python_runs(thread, context, &call);
 	return 0;
 }
@@ -285,6 +325,15 @@ int python_copied(struct pt_regs *ctx)
 		return 0;
 	context = python_at(thread);
 	starter = routine_find(context);
+	if (!starter && thread->has_opened) {
+		made = routine_renew(RESULT(ctx));
+		if (!made)
+			return 0;
+		made->request.slot = thread->opened.slot;
+		made->request.generation = thread->opened.generation;
+		made->opens = 1;
+		return 0;
+	}
 	if (!starter) {
 		routine_forget(RESULT(ctx));
 		return 0;
@@ -324,6 +373,54 @@ int python_freed(struct pt_regs *ctx)
 	return 0;
 }
 
+/* Whose was the call of which the response was taken right now? */
+static __noinline void answer_strays(struct connection *c)
+{
+	struct event_cause asked = { .flags = CAUSE_TAKEN };
+	struct connection *from = bpf_map_lookup_elem(&connections, &c->asked_slot);
+
+	asked.slot = c->asked_slot;
+	asked.seq = c->asked_seq;
+	asked.generation = from ? from->generation : 0;
+	python_tells(&asked, c->asked_name);
+	c->asked_name = 0;
+}
+
+/* It sets one to work that waits in this context, for more than a turn: is that at the request for which was asked? */
+static __always_inline void answer_comes(struct connection *c, __u64 context, __u64 callback)
+{
+	struct routine *task = routine_find(context);
+
+	if (task && task->request.flags & CAUSE_TAKEN && task->request.slot == c->asked_slot &&
+	    task->request.seq == c->asked_seq)
+		return;
+	if (python_waits(callback) == WAIT_UNKNOWN)
+		answer_strays(c);
+}
+
+/* A future is set by what has just taken a response. */
+static __noinline void answer_sets(struct thread_state *thread, __u64 address)
+{
+	struct connection *c = bpf_map_lookup_elem(&connections, &thread->cause.slot);
+	struct py_future set = {};
+	__u64 list[2] = {}, pair[2] = {}, tuple = 0;
+
+	if (!c || c->generation != thread->cause.generation || !c->asked_name ||
+	    bpf_probe_read_user(&set, sizeof(set), (void *)address))
+		return;
+	if (set.callback) {
+		answer_comes(c, set.context, set.callback);
+		return;
+	}
+	if (set.callbacks)
+		bpf_probe_read_user(list, sizeof(list), (void *)(set.callbacks + PY_LIST_SIZE));
+	if (list[0] && !bpf_probe_read_user(&tuple, sizeof(tuple), (void *)list[1]) &&
+	    !bpf_probe_read_user(pair, sizeof(pair), (void *)(tuple + PY_TUPLE_ITEMS)))
+		answer_comes(c, pair[1], pair[0]);
+	else if (!future_is_done(&set))
+		answer_strays(c);
+}
+
 /* Future.set_result(future, ...), Future.set_exception(future, ...) */
 SEC("uprobe")
 int python_future_set(struct pt_regs *ctx)
@@ -336,6 +433,8 @@ int python_future_set(struct pt_regs *ctx)
 
 	if (!thread || thread->runs_greenlets || !thread->context)
 		return 0;
+	if (thread->has_answer)
+		answer_sets(thread, ARGUMENT1(ctx));
 	context = python_context(thread);
 	setter = routine_find(context);
 	if (!setter || !(setter->request.flags & CAUSE_TAKEN)) {
@@ -354,7 +453,7 @@ int python_future_set(struct pt_regs *ctx)
 		future.writes = setter->writes;
 		future.is_relayed = thread->has_arrived;
 		if (!by_item)
-			python_sets(&future, ARGUMENT1(ctx));
+			python_sets(thread, &future, ARGUMENT1(ctx));
 	}
 	future.turn_ns = thread->waited_ns;
 	if (bpf_map_update_elem(&futures, &key, &future, BPF_ANY))

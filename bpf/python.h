@@ -145,6 +145,7 @@ static __noinline void python_gets(struct thread_state *thread, __u64 context, _
 		thread->has_taken = 1;
 		return;
 	}
+	thread->has_answer = 1;
 	task = thread->has_called || thread->runs_greenlets ? NULL : routine_find(context);
 	if (task && task->is_copy)
 		routine_renew(context);
@@ -288,6 +289,15 @@ static __always_inline __u32 python_name(__u64 context, __u32 born)
 	return ((__u32)(name >> 48) | 1) << CAUSE_START_SHIFT;
 }
 
+/* Of who was first at the request that the one in `context` is at. */
+static __always_inline __u16 first_name(struct routine *task, __u64 context)
+{
+	bool is_first = !task->starter;
+
+	return python_name(is_first ? context : task->first, is_first ? task->born : task->first_born) >>
+	       CAUSE_START_SHIFT;
+}
+
 /* Does who is at the request answer somebody else? Then what it has called may be for others, too. */
 static __noinline bool serves_other(struct event_cause *request, struct connection *c)
 {
@@ -344,6 +354,9 @@ static __noinline __u32 python_writes(struct thread_state *thread, struct connec
 		else
 			task = NULL;
 	}
+	/* What uvloop writes has been given to the connection before. */
+	if (is_client(c) && !c->handed.flags)
+		c->asked_name = 0;
 	has_first = task && (task->starter || is_item(context));
 	if (!task || !(task->request.flags & CAUSE_TAKEN)) {
 		/* What the thread has read was another one's. */
@@ -389,7 +402,28 @@ static __noinline __u32 python_writes(struct thread_state *thread, struct connec
 	request->generation = task->request.generation;
 	request->seq = task->request.seq;
 	request->flags = flags;
+	if (is_client(c)) {
+		c->asked_name = name >> CAUSE_START_SHIFT;
+		c->asked_slot = request->slot;
+		c->asked_seq = request->seq;
+	}
 	return python_name(context, task->born);
+}
+
+/* Of those that are at the request, one may have done something for another one. */
+static __noinline void python_tells(struct event_cause *request, __u16 name)
+{
+	struct work_event *e;
+
+	e = CONTROL_RECORD(work_event, EVENT_WORK, bpf_ktime_get_boot_ns());
+	if (!e)
+		return;
+	e->pid = bpf_get_current_pid_tgid() >> 32;
+	e->slot = request->slot;
+	e->generation = is_over(request) ? 0 : request->generation;
+	e->name = name;
+	e->outcome = WORK_CROSSED;
+	control_submit(e);
 }
 
 /* Of the future's setter, if it is still at the request that the setter was at. */
@@ -427,6 +461,9 @@ static __noinline void python_signals(struct thread_state *thread)
 	if (task && python_is_apart(task))
 		python_strays(task);
 }
+
+/* In the place of a callable: one of the program's, of which no more is known. */
+#define PY_CALLED_UNKNOWN 1
 
 /* What a context is run with: a callable and its arguments, by number; 0: not known. */
 struct python_call {

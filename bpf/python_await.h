@@ -183,6 +183,31 @@ static __noinline bool is_task(__u64 object)
 	       text == NAME_OF_TASK;
 }
 
+/* How types of asyncio's begin that call themselves back: _SelectorSocketTransport, SSLProtocol and its transport,
+ * StreamReaderProtocol. */
+#define NAME__SELECTO 0x6f7463656c65535fULL
+#define NAME_SSLPROTO 0x6f746f72504c5353ULL
+#define NAME__SSLPROT 0x746f72504c53535fULL
+#define NAME_STREAMRE 0x65526d6165727453ULL
+/* PyMethodObject.im_self */
+#define PY_OBJECT_OF_METHOD 24
+
+/* Is it a method of such an object, or nothing of Python at all (0)? */
+__noinline int is_own_callback(__u64 called)
+{
+	__u64 object = 0, type = 0, name = 0, text = 0;
+
+	if (!called)
+		return 1;
+	if (bpf_probe_read_user(&object, sizeof(object), (void *)(called + PY_OBJECT_OF_METHOD)) ||
+	    bpf_probe_read_user(&type, sizeof(type), (void *)(object + PY_OBJECT_TYPE)) ||
+	    bpf_probe_read_user(&name, sizeof(name), (void *)(type + PY_TYPE_NAME)) ||
+	    bpf_probe_read_user(&text, sizeof(text), (void *)name))
+		return 0;
+	return text == NAME__SELECTO || text == NAME_SSLPROTO || text == NAME__SSLPROT ||
+	       text == NAME_STREAMRE;
+}
+
 /* What a callback of a future is about: m_self of a method, until 3.8 the first word of an object. */
 #define PY_CALLBACK_WORDS 16
 

@@ -184,15 +184,21 @@ static __noinline void buffer_filled(struct thread_state *thread, __u64 object)
 	buffer->is_read = 1;
 }
 
-/* A task looks into a buffer. */
+/* A task looks into a buffer. One that is at nothing so far begins with what is there: bytes that were read
+ * on its connection before it waited for any. */
 static __noinline void buffer_read(struct thread_state *thread, __u64 object)
 {
 	__u64 context = python_context(thread), key = item_of(object);
-	struct routine *buffer = routine_find(key);
+	struct routine *buffer = routine_find(key), *task;
 
 	if (!context || !buffer)
 		return;
-	item_read(context, buffer);
+	task = routine_find(context);
+	if ((!task || !(task->request.flags & CAUSE_TAKEN)) && buffer->maker == python_thread() &&
+	    !is_over(&buffer->request))
+		python_arrives(context, &buffer->request);
+	else
+		item_read(context, buffer);
 	routine_forget(key);
 }
 

@@ -13,6 +13,39 @@
 #endif
 #define KEPT_COUNT 6
 
+/* Of a transport, TCPTransport or UnixTransport. */
+static __noinline struct connection *uv_connection(__u64 self, __u32 *slot)
+{
+	__u64 type = 0, stream = 0;
+	struct sock *sk;
+	__u32 fd = 0;
+	char letter;
+
+	if (bpf_probe_read_user(&type, sizeof(type), (void *)(self + PY_OBJECT_TYPE)))
+		return NULL;
+	letter = uv_type_letter(type);
+	if ((letter != 'T' && letter != 'U') ||
+	    bpf_probe_read_user(&stream, sizeof(stream), (void *)(self + UV_STREAM_HANDLE)) ||
+	    bpf_probe_read_user(&fd, sizeof(fd), (void *)(stream + UV_STREAM_FD)))
+		return NULL;
+	sk = sock_at(fd);
+	return sk ? connection_find((__u64)sk, slot) : NULL;
+}
+
+/* A transport calls its protocol: that it has been made, most often. A task that this makes is the connection's. */
+static __noinline void uv_opens(struct thread_state *thread, __u64 transport)
+{
+	struct connection *c;
+	__u32 slot = 0;
+
+	c = uv_connection(transport, &slot);
+	if (!c || is_client(c))
+		return;
+	thread->opened.slot = slot;
+	thread->opened.generation = c->generation;
+	thread->has_opened = 1;
+}
+
 /* PyContext_Enter(context) */
 SEC("uprobe")
 int python_entered(struct pt_regs *ctx)
@@ -30,8 +63,12 @@ int python_entered(struct pt_regs *ctx)
 	if (letter)
 		thread->runs_handles = 1;
 	python_enters(thread, context, letter);
-	if (letter == 'H')
+	if (letter == 'H' && handle.callback_type != UV_CALLBACK_OF_PYTHON)
+		uv_opens(thread, handle.callable);
+	else if (letter == 'H')
 		uv_arguments(&handle, &call);
+	else if (letter)
+		call.called[0] = PY_CALLED_UNKNOWN;
 	python_runs(thread, context, &call);
 	return 0;
 }
@@ -41,22 +78,12 @@ SEC("uprobe")
 int uvloop_write(struct pt_regs *ctx)
 {
 	struct thread_state *thread = task_thread();
-	__u64 self = ARGUMENT1(ctx), type = 0, stream = 0;
-	__u32 slot, fd = 0;
 	struct connection *c;
-	struct sock *sk;
-	char letter;
+	__u32 slot;
 
-	if (!thread || !thread->context ||
-	    bpf_probe_read_user(&type, sizeof(type), (void *)(self + 8)))
+	if (!thread || !thread->context)
 		return 0;
-	letter = uv_type_letter(type);
-	if ((letter != 'T' && letter != 'U') ||
-	    bpf_probe_read_user(&stream, sizeof(stream), (void *)(self + UV_STREAM_HANDLE)) ||
-	    bpf_probe_read_user(&fd, sizeof(fd), (void *)(stream + UV_STREAM_FD)))
-		return 0;
-	sk = sock_at(fd);
-	c = sk ? connection_find((__u64)sk, &slot) : NULL;
+	c = uv_connection(ARGUMENT1(ctx), &slot);
 	if (!c || !is_selected(c, thread))
 		return 0;
 	c->handed.flags = 0;

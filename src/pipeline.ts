@@ -133,6 +133,10 @@ const PORTS_TAG = 2;
 const UNKNOWN_OPACITY: Opacity = { reason: UNKNOWN, library: '' };
 /** Runtimes that run many tasks on few threads: what a thread did last tells nothing there. */
 const MULTIPLEXED: ReadonlySet<string> = new Set(['go', 'erlang', 'dotnet']);
+/** Runtimes in which calls that are nobody's may be for a request that went through a queue. */
+const HANDING_OVER: ReadonlySet<string> = new Set(['java', 'python']);
+/** Runtimes whose programs may let a request wait for the next one, and go on when that comes. */
+const MEETING: ReadonlySet<string> = new Set(['nodejs', 'python']);
 
 export class Pipeline implements RecordHandler, ConnectionSink {
   readonly clock = new WallClock();
@@ -183,8 +187,8 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       threshold: options.parentEvidence ?? 'slice',
       limits: this.traceLimits,
       find: (slot, generation) => this.connections.find(slot, generation),
-      mayHandOver: exchange => languageOf(exchange.service) === 'java',
-      mayMeet: exchange => languageOf(exchange.service) === 'nodejs',
+      mayHandOver: exchange => HANDING_OVER.has(languageOf(exchange.service)),
+      mayMeet: exchange => MEETING.has(languageOf(exchange.service)),
       isMultiplexed: ({ service }) => MULTIPLEXED.has(languageOf(service)) || runsRustTasks(service),
       tellsItself: ({ service }) => this.#instrumented.has(service),
       onHandOver: options.onHandOver,

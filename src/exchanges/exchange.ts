@@ -231,6 +231,8 @@ export class Exchange {
   declare item: number;
   /** SERVER: who gave the response is known to have been at this request alone. */
   isOwnAnswer = false;
+  /** Request: one that was at it may have done something for another one. */
+  isCrossed = false;
   /** CLIENT: its response has begun; the thread that took it. */
   declare isReleased: boolean;
   declare responseTid: number;

@@ -1599,6 +1599,18 @@ export class ConnectionCursor {
     return this.view.getUint8(this.at + 436);
   }
 
+  get askedName(): number {
+    return this.view.getUint16(this.at + 438, true);
+  }
+
+  get askedSlot(): number {
+    return this.view.getUint32(this.at + 440, true);
+  }
+
+  get askedSeq(): number {
+    return this.view.getUint32(this.at + 444, true);
+  }
+
   get framesIngressLeft(): number {
     return this.view.getUint32(this.at + 448, true) + this.view.getUint32(this.at + 452, true) * 4294967296;
   }
@@ -1724,6 +1736,9 @@ export const CONNECTION_OFFSETS = {
   askedSlice: 424,
   askedTimers: 432,
   pool: 436,
+  askedName: 438,
+  askedSlot: 440,
+  askedSeq: 444,
   framesIngress: 448,
   framesEgress: 480,
 } as const;
@@ -2014,11 +2029,13 @@ export const EVENT_CAUSE_START_NAMES: Readonly<Record<number, string>> = {
 export const WORK_RETURNED = 1;
 export const WORK_STRAYED = 2;
 export const WORK_SPREAD = 3;
+export const WORK_CROSSED = 4;
 /** Names of enum event_work, without prefix. */
 export const EVENT_WORK_NAMES: Readonly<Record<number, string>> = {
   1: 'returned',
   2: 'strayed',
   3: 'spread',
+  4: 'crossed',
 };
 
 export const VERDICT_HEAD = 0;

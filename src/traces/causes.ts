@@ -24,6 +24,7 @@ import {
   type ConnectionOpenedEventCursor,
   type DataEventCursor,
   type WakeEventCursor,
+  WORK_CROSSED,
   WORK_RETURNED,
   WORK_SPREAD,
   type WorkEventCursor,
@@ -176,11 +177,16 @@ export class Causes {
       this.#lineages.onSpread(pid, name, slot, generation);
       return;
     }
+    const request = this.#options.find(slot, generation)?.matcher?.soleRequest ?? null;
+    if (outcome === WORK_CROSSED) {
+      this.#taskAnswers.onStrayed(pid, name);
+      if (request !== null) request.isCrossed = true;
+      return;
+    }
     if (outcome !== WORK_RETURNED) {
       this.#handOvers.onStrayed(pid, name);
       return;
     }
-    const request = this.#options.find(slot, generation)?.matcher?.soleRequest ?? null;
     if (request !== null) this.#handOvers.onReturned(request, name);
   }
 
@@ -664,12 +670,14 @@ export class Causes {
     const isStarted = (flags & CAUSE_INHERITED) !== 0;
     const responder = this.#take.flags >>> CAUSE_START_SHIFT;
     const isStrayed = (flags & CAUSE_STRAYED) !== 0;
-    request.isOwnAnswer = !isStrayed;
-    this.#claims.grant(request, call => {
-      if (call.causeGrade !== 'task' || call.start !== name) return false;
-      if (isStarted && responder > 0 && call.caller === responder) return true;
-      return call.isStarted ? !isStrayed : !isStarted;
-    });
+    request.isOwnAnswer = !isStrayed && !request.isCrossed;
+    if (request.isCrossed) this.#claims.refuse(request);
+    else
+      this.#claims.grant(request, call => {
+        if (call.causeGrade !== 'task' || call.start !== name) return false;
+        if (isStarted && responder > 0 && call.caller === responder) return true;
+        return call.isStarted ? !isStrayed : !isStarted;
+      });
   }
 
   #isStrong(grade: CauseGrade): boolean {

@@ -125,9 +125,8 @@ export class Slice {
   /** Is what is sent for that request, whatever else may wait in the program? */
   #isAt(request: Exchange, flags: number, peerCalls: CallCount, work: ProcessWork): boolean {
     // What was taken may have set to work who waits in the program for whatever comes (a rendezvous).
-    const mayMeet = (flags & CAUSE_GUARDED) !== 0 && work.mayMeet === true;
     const isResumed = (flags & CAUSE_RESUMED) !== 0;
-    if (this.isStraight && !isResumed) return !mayMeet || work.isAlone(request);
+    if (this.isStraight && !isResumed) return work.mayMeet !== true || work.isAlone(request);
     // An immediate may do what others have put off until then: not those of requests that are not there, nor calls of its own that the
     // program does not make.
     if (this.isStraight)

@@ -13,7 +13,8 @@ import { BETWEEN, BY_ITSELF, changeTable, mergeRows, type Row, rowText, TABLE_HE
 const README = 'test/traces/README.md';
 /** Until what the first requests show has led to something. */
 const BEFORE_MS = 5000;
-const FOLLOWED = /(?:queues|channels|promises|wake-ups|requests) of .* followed/;
+/** Those of Python's executors are followed at once. */
+const FOLLOWED = /(?:queues of (?!.*_queue)|(?:channels|promises|wake-ups|requests) of ).* followed/;
 
 /** Calls that the scenario's links make, by link: every request comes down the whole chain. */
 function callsOf({ links }: Scenario, entry: string, requests: number): Map<string, number> {

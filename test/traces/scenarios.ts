@@ -505,6 +505,24 @@ export const SCENARIOS: readonly Scenario[] = [
     concurrency: ALL,
     requests: 100,
   })),
+  ...[
+    ['the latest call in turn, told by a callback', 'swap_soon'],
+    ["the latest call in turn, told by a callback's callback", 'swap_soon_soon'],
+    ['the latest call in turn, told by a timer', 'swap_later'],
+    ['the latest call in turn, told in another context', 'swap_context'],
+    ['the latest call in turn, told by a task', 'swap_task'],
+    ['the latest call in turn, told after the response', 'swap_after'],
+    ['tasks that send the latest request', 'next'],
+    ['requests that wait for the next one', 'meet'],
+  ].flatMap(([what, MODE = '']) =>
+    ['asyncio', 'uvloop'].map(LOOP => ({
+      name: `${LOOP}, ${what}`,
+      links: { leaf: LEAF, asyncio: { kind: 'asyncio' as const, calls: ['leaf', 'leaf'], env: { MODE, LOOP } } },
+      concurrency: [2, 10, 50],
+      requests: 100,
+      ...(LOOP === 'uvloop' ? { before: 30 } : {}),
+    })),
+  ),
   {
     name: 'asyncio, timers before the calls',
     links: { leaf: LEAF, asyncio: { kind: 'asyncio', calls: ['leaf', 'leaf'], env: think } },

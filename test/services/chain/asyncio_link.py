@@ -12,15 +12,20 @@ but who waits yields first, and then looks by a timer whether it is done;
 `threads`, functions that block, on threads (as in FastAPI); `thread_worker`, one such function, which a request starts and which
 serves others, too, until nobody has anything for it to do; `executor`, functions that block, by run_in_executor; `tokens`,
 one for each call, that makes the latest one which anybody waits for; `swap`, the task of the connection, three at a time, and
-the latest call that anybody waits for; `early`, as `workers`, but who starts it waits for its end, and the others look later; `answerers`, a task that a request starts and that serves
+the latest call that anybody waits for, whose future it then sets; `swap_soon`, `swap_soon_soon`, `swap_later`, `swap_context`,
+`swap_task`, the same, but a callback, a callback of one, a timer, another context, another task sets it; `swap_after`, the same, but the
+task sets it when it waits for nothing else, or has responded; `next`, each sends the latest request that anybody has, and the response
+sets the future of who has it; `meet`, a request's task waits for the future that the next request sets when it is read, or a timer; `early`, as `workers`, but who starts it waits for its end, and the others look later; `answerers`, a task that a request starts and that serves
 others, too, the latest first, until there are none; `batch`, the same, but it answers when it has made the calls for all that
 were there; `pool`, tasks that were there before, and take the latest call; `servers`, such tasks that take the latest request
 and answer it; `buffers`, a task for each connection, which waits for a future that passes the reader's on, and takes requests out of
 a buffer where they may be before it does (as in Tornado)."""
 import asyncio
 import collections
+import contextvars
 import http.client
 import os
+import random
 import threading
 from urllib.parse import urlsplit
 
@@ -37,6 +42,8 @@ job_came = asyncio.Event()
 turns = asyncio.Semaphore(3)
 tasks = set()
 workers = []
+waiting = []
+after = contextvars.ContextVar("after")
 queue = None
 blocking = threading.local()
 jobs_lock = threading.Lock()
@@ -188,19 +195,60 @@ async def by_early_job(address, path):
     await done
 
 
+async def set_later(other):
+    other.set_result(None)
+
+
+def call_soon(*call):
+    asyncio.get_running_loop().call_soon(*call)
+
+
+TELL = {
+    "swap": lambda other: other.set_result(None),
+    "swap_soon": lambda other: call_soon(other.set_result, None),
+    "swap_soon_soon": lambda other: call_soon(lambda: call_soon(other.set_result, None)),
+    "swap_later": lambda other: asyncio.get_running_loop().call_later(0.001, other.set_result, None),
+    "swap_context": lambda other: contextvars.copy_context().run(other.set_result, None),
+    "swap_task": lambda other: start(set_later(other)),
+    "swap_after": lambda other: after.get().append(other),
+}
+
+
 async def by_swap(address, path):
     done = asyncio.get_running_loop().create_future()
     jobs.append((address, path, done))
     async with turns:
         address, path, other = jobs.pop()
         await call(address, path)
+        TELL[MODE](other)
+    while not done.done():
+        await asyncio.wait([done], timeout=0.004 if MODE == "swap_after" else None)
+        if MODE == "swap_after":
+            tell_after()
+
+
+def tell_after():
+    for other in after.get():
         other.set_result(None)
+    after.get().clear()
+
+
+async def by_next(address, path):
+    """Sends the latest request that anybody has, whose future the response sets."""
+    done = asyncio.get_running_loop().create_future()
+    jobs.append((address, path, done))
+    await asyncio.sleep(random.random() * 0.002)
+    address, path, other = jobs.pop()
+    pool = pools.setdefault(address, [])
+    client = pool.pop() if pool else Client(address)
+    client.ask(path, lambda: other.set_result(None))
     await done
 
 
 BY = {
     "early": by_early_job,
-    "swap": by_swap,
+    **dict.fromkeys(TELL, by_swap),
+    "next": by_next,
     "pool": by_pool,
     "executor": by_executor,
     "tokens": by_token,
@@ -244,8 +292,10 @@ async def answer(head, writer):
         writer.write(await responses.get())
         written.set()
         return
+    after.set([])
     await make_calls(path)
     writer.write(RESPONSE)
+    tell_after()
     if MODE == "late":
         await asyncio.sleep(0.003)
         await call(NEXT[-1], f"{path}.{len(NEXT)}")
@@ -292,6 +342,12 @@ class Server(asyncio.Protocol):
             head, self.head = self.head, b""
             if MODE == "protocol":
                 start(answer(head, self.transport))
+            elif MODE == "meet":
+                while waiting:
+                    one = waiting.pop()
+                    if not one.done():
+                        one.set_result(None)
+                start(self.meet(head))
             elif MODE in ("answerers", "batch"):
                 jobs.append((head, self.transport))
                 if not workers:
@@ -300,6 +356,21 @@ class Server(asyncio.Protocol):
                 path = head.split(b" ", 2)[1].decode()
                 self.calls = [(address, f"{path}.{index + 1}") for index, address in enumerate(NEXT)]
                 self.go_on()
+
+    async def meet(self, head):
+        path = head.split(b" ", 2)[1].decode()
+        loop = asyncio.get_running_loop()
+        for index, address in enumerate(NEXT):
+            one = loop.create_future()
+            waiting.append(one)
+            loop.call_later(0.03, lambda one=one: one.done() or one.set_result(None))
+            await one
+            pool = pools.setdefault(address, [])
+            client = pool.pop() if pool else Client(address)
+            done = loop.create_future()
+            client.ask(f"{path}.{index + 1}", lambda done=done: done.set_result(None))
+            await done
+        self.transport.write(RESPONSE)
 
     def go_on(self):
         if not self.calls:
@@ -387,7 +458,7 @@ async def main():
         queue = asyncio.LifoQueue()
         for _ in range(4):
             start(work_in_pool() if MODE == "pool" else serve_in_pool())
-    if MODE in ("protocol", "callbacks", "answerers", "batch", "buffers"):
+    if MODE in ("protocol", "callbacks", "answerers", "batch", "buffers", "meet"):
         protocol = Buffered if MODE == "buffers" else Server
         server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", port)
     else:
