@@ -187,6 +187,7 @@ export class Pipeline implements RecordHandler, ConnectionSink {
       threshold: options.parentEvidence ?? 'slice',
       limits: this.traceLimits,
       find: (slot, generation) => this.connections.find(slot, generation),
+      isSerial: ({ service, isFastcgi }) => isFastcgi && PHP.test(textOf(service, 'process.executable.name')),
       mayHandOver: exchange => HANDING_OVER.has(languageOf(exchange.service)),
       mayMeet: exchange => MEETING.has(languageOf(exchange.service)),
       isMultiplexed: ({ service }) => MULTIPLEXED.has(languageOf(service)) || runsRustTasks(service),
@@ -752,6 +753,9 @@ function portsOf({ kind, peer }: Exchange): number {
   const { localPort, remotePort } = peer;
   return kind === KIND_CLIENT ? localPort * 65536 + remotePort : remotePort * 65536 + localPort;
 }
+
+/** A process of PHP behind FastCGI takes the next request only when it has answered the last one. */
+const PHP = /^php(-fpm|-cgi)?[\d.]*$/;
 
 /** How a request's parent is known: never by what shows inside a process, that is for calls. */
 function serverEvidence({ parentEvidence }: Exchange): 'header' | 'sequence' | 'remote_sequence' | 'none' {

@@ -54,6 +54,8 @@ export interface CausesOptions {
   readonly find: FindConnection;
   /** Does the program run many tasks on few threads? Then a thread tells nothing. */
   readonly isMultiplexed: (exchange: Exchange) => boolean;
+  /** Is it a program that takes the next request only when it has answered the last one (PHP-FPM)? Then what it waits for is that one's. */
+  readonly isSerial?: ((exchange: Exchange) => boolean) | undefined;
   /** Does its loop run a program that may let a request wait for the next one, and go on when that comes (a rendezvous)? */
   readonly mayMeet?: ((exchange: Exchange) => boolean) | undefined;
   /** Does its process export its own spans? Then those are the parents that its headers name. */
@@ -223,6 +225,7 @@ export class Causes {
     exchange.work = work;
     if (exchange.kind === KIND_SERVER) {
       this.#noteTaker(connection, exchange, work);
+      work.isSerial ??= this.#options.isSerial?.(exchange) === true;
       work.mayMeet ??= this.#options.mayMeet?.(exchange) !== false;
       work.serve(exchange);
       return;
@@ -552,11 +555,15 @@ export class Causes {
 
   /** The request that the thread took or came to last, if it has not waited for several descriptors since. */
   #ofThread(exchange: Exchange, work: ProcessWork): Exchange | null {
-    if (work.isInterleaved || this.#isMultiplexed(exchange, work) || (this.#request.flags & CAUSE_WAITED) !== 0)
-      return null;
+    if (work.isInterleaved || this.#isMultiplexed(exchange, work) || this.#hasTurned(work)) return null;
     const request = this.#taken.requestOf(this.#request);
     if (request === null || request.pid !== exchange.pid) return null;
     return (request.tid === exchange.tid) === ((this.#request.flags & CAUSE_CAME) === 0) ? request : null;
+  }
+
+  /** It has waited for any of several descriptors: what it does then may be for another request. */
+  #hasTurned(work: ProcessWork): boolean {
+    return (this.#request.flags & CAUSE_WAITED) !== 0 && work.isSerial !== true;
   }
 
   #isMultiplexed(exchange: Exchange, work: ProcessWork): boolean {
@@ -630,7 +637,7 @@ export class Causes {
     const isOneAtATime =
       last === request &&
       (connection.tid === request.tid) === ((this.#request.flags & CAUSE_CAME) === 0) &&
-      (this.#request.flags & CAUSE_WAITED) === 0 &&
+      !this.#hasTurned(work) &&
       !work.isInterleaved;
     if (!isOneAtATime) {
       this.#claims.refuse(request);

@@ -97,6 +97,8 @@ export class ProcessWork {
   isInterleaved = false;
   /** Its runtime runs many tasks on few threads; null: not asked yet. */
   isMultiplexed: boolean | null = null;
+  /** It takes the next request only when it has answered the last one; null: not asked yet. */
+  isSerial: boolean | null = null;
   /** What its threads call for nobody that is known, they may call for others; null: not asked yet. */
   mayHandOver: boolean | null = null;
   /** Its program may let a request wait for the next one, and go on when that comes; null: not asked yet. */

@@ -332,6 +332,7 @@ export const SCENARIOS: readonly Scenario[] = [
     ['threads that do the next step of any request', 'stages.c', 'stages', ALL],
     ['threads that do the latest step of any request', 'stages.c', 'latest', ALL],
     ['threads, of which one calls', 'stages.c', 'caller', ALL],
+    ["threads that do others' calls while they wait", 'stages.c', 'steal', ALL],
   ].map(([what, SOURCE, MODE, concurrency]) => ({
     name: `C, ${what}`,
     links: {
@@ -799,11 +800,16 @@ export const SCENARIOS: readonly Scenario[] = [
     ['kept connections', 'on', { WORKERS: '60' }],
     ['a unix socket', 'off', { SOCKET: 'php.sock' }],
     ['kept connections, long responses', 'on', { WORKERS: '60', SIZE: '20000', MODE: 'streams' }],
-  ].map(([what, FASTCGI, env]) => ({
+    ['kept connections, four calls at once', 'on', { WORKERS: '60', MODE: 'multi' }, 4],
+  ].map(([what, FASTCGI, env, times = 2]) => ({
     name: `nginx and PHP-FPM, ${what}`,
     links: {
       leaf: LEAF,
-      php: { kind: 'php' as const, calls: ['leaf', 'leaf'], env: env as Record<string, string> },
+      php: {
+        kind: 'php' as const,
+        calls: Array<string>(times as number).fill('leaf'),
+        env: env as Record<string, string>,
+      },
       nginx: { kind: 'nginx' as const, calls: ['php'], env: { FASTCGI: FASTCGI as string } },
     },
     concurrency: ALL,
@@ -844,6 +850,7 @@ export const SCENARIOS: readonly Scenario[] = [
       ],
       ['workers that the first request starts', ALL, { MODE: 'first' }],
       ['workers that take the latest job', ALL, { MODE: 'stack' }],
+      ['tasks that make the latest call in turn', ALL, { MODE: 'swap' }],
       ['a task that calls by itself', ALL, { CLIENT: 'raw' }],
       ['a worker that answers when it has made the next call', ALL, { MODE: 'delay' }],
       ['a worker that answers when it has called for several', ALL, { MODE: 'batch' }],

@@ -1,7 +1,7 @@
 // The correctness table at a glance: by kind of service the lowest share that is right, and what tempting scenarios came to.
-// In: rows of the table. Out: rows of a shorter one.
+// In: rows of the table. Out: rows of a shorter one. Scenarios that are known to be wrong have a column of their own.
 import { BETWEEN, BY_ITSELF, cellsOf } from './table.js';
-import { TEMPTING } from './tempting.js';
+import { isKnownWrong, TEMPTING } from './tempting.js';
 
 const COLUMNS = [
   'services',
@@ -14,6 +14,7 @@ const COLUMNS = [
   'calls of those',
   'joined',
   'wrong',
+  'known to be wrong',
 ];
 export const SUMMARY_HEAD = `| ${COLUMNS.join(' | ')} |\n|${'---|'.repeat(COLUMNS.length)}`;
 
@@ -29,13 +30,18 @@ class Family {
   weakestName = '';
   temptingCalls = 0;
   temptingRight = 0;
-  /** Highest share that is wrong, percent. */
+  /** Highest share that is wrong, percent; likewise of those that are known for that, by scenario. */
   wrong = 0;
+  readonly known = new Map<string, number>();
 
   add(line: string): void {
     const [, scenario = '', load = '', link = '', count = '', right = '', , wrong = ''] = cellsOf(line);
     const share = Number.parseFloat(right);
     if (Number.isNaN(share)) return;
+    if (isKnownWrong(scenario)) {
+      this.known.set(scenario, Math.max(this.known.get(scenario) ?? 0, Number.parseFloat(wrong)));
+      return;
+    }
     this.wrong = Math.max(this.wrong, Number.parseFloat(wrong));
     if (link === BETWEEN || link === BY_ITSELF) return;
     if (TEMPTS.has(scenario)) {
@@ -54,8 +60,10 @@ class Family {
   text(name: string): string {
     const at = ['1', '10', '50'].map(load => (this.lowest.has(load) ? `${this.lowest.get(load)?.toFixed(1)} %` : '-'));
     const joined = this.temptingCalls === 0 ? '-' : `${((100 * this.temptingRight) / this.temptingCalls).toFixed(0)} %`;
+    const worst = Math.max(...this.known.values());
+    const known = this.known.size === 0 ? '' : `${this.known.size}, up to ${worst.toFixed(1)} %`;
     const tempted = [this.tempting.size, this.temptingCalls, joined];
-    return `| ${[name, this.ordinary.size, ...at, this.weakestName, ...tempted, `${this.wrong.toFixed(1)} %`].join(' | ')} |`;
+    return `| ${[name, this.ordinary.size, ...at, this.weakestName, ...tempted, `${this.wrong.toFixed(1)} %`, known].join(' | ')} |`;
   }
 }
 

@@ -152,3 +152,42 @@ export const TEMPTING: Readonly<Record<string, readonly string[]>> = {
     'rust, a worker that answers when it has made the next call',
   ],
 };
+
+// Scenarios some calls of which are known to get another request as parent, by the reason. Each is made to show just that. What is wrong in
+// any other scenario makes the command fail; if nothing is wrong in one of these any more, it says so.
+
+export const KNOWN_WRONG: Readonly<Record<string, readonly string[]>> = {
+  'a thread that waits for its own call makes one of another request: it is like one that calls for itself': [
+    "C, threads that do others' calls while they wait",
+  ],
+  'a task takes the call of another request out of a list of the program: it is like one that calls for itself': [
+    'rust, tasks that make the latest call in turn',
+  ],
+};
+
+const KNOWN: ReadonlySet<string> = new Set(Object.values(KNOWN_WRONG).flat());
+
+export function isKnownWrong(scenario: string): boolean {
+  return KNOWN.has(scenario);
+}
+
+/** What was measured: `failed` is wrong and not known to be, of `mended` it was known and is not so any more. */
+export class WrongCounts {
+  readonly #wrong = new Map<string, number>();
+
+  add(scenario: string, wrong: number): void {
+    this.#wrong.set(scenario, (this.#wrong.get(scenario) ?? 0) + wrong);
+  }
+
+  get failed(): readonly string[] {
+    return this.#names(([name, wrong]) => wrong > 0 && !KNOWN.has(name));
+  }
+
+  get mended(): readonly string[] {
+    return this.#names(([name, wrong]) => wrong === 0 && KNOWN.has(name));
+  }
+
+  #names(isOne: (entry: [string, number]) => boolean): readonly string[] {
+    return [...this.#wrong].filter(isOne).map(([name]) => name);
+  }
+}

@@ -2,12 +2,14 @@
 -- other, over kept connections), threads (both at once), capture (nginx's own subrequests, in turn), captures (at once), pool
 -- (two connections, for which callers stand in line), sleep (a timer before each). Those that tempt to join wrongly: semaphore
 -- (one call at a time, the next caller is set to work by the last one), jobs (a timer's thread makes all calls), own (calls of
--- no request over the same connections), late (calls after the response).
+-- no request over the same connections), late (calls after the response), meet (every other request waits until the next one has come and
+-- set it to work by a semaphore), rare (one in twenty does).
 local semaphore = require('ngx.semaphore')
 local module = {}
 local host, port
 local lock
 local jobs, waiting = {}, nil
+local seat, count = nil, 0
 
 local function call(path, options)
   local socket = ngx.socket.tcp()
@@ -80,6 +82,29 @@ function makes.jobs(path)
   table.insert(jobs, job)
   waiting:post()
   job.done:wait(20)
+end
+
+-- Who waits goes on because another request has come, which then calls for itself.
+local function meet(is_waiting)
+  local other = seat
+  seat = nil
+  if other then other:post() end
+  if is_waiting then
+    seat = semaphore.new(0)
+    seat:wait(0.05)
+  end
+end
+
+function makes.meet(path)
+  count = count + 1
+  if path:match('%.1$') then meet(count % 2 == 1) end
+  call(path)
+end
+
+function makes.rare(path)
+  count = count + 1
+  if path:match('%.1$') then meet(count % 20 == 1) end
+  call(path)
 end
 
 function makes.capture(path) ngx.location.capture('/call' .. path) end

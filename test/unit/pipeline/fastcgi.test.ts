@@ -34,6 +34,28 @@ function takeLikePhp(story: Story, values: Readonly<Record<string, string>>, fla
   }
 }
 
+test('PHP waits for several of its calls, and is at one request all the same; another program may be at others', () => {
+  for (const [pid, parent] of [
+    [400, 'the request'],
+    [100, 'none'],
+  ] as const) {
+    const harness = new Harness({ hasConnectSpans: false });
+    const server = harness.server({ pid, tid: 1 }).opened();
+    takeLikePhp(server, GET);
+    const calls = [1, 2, 3].map(() => harness.client({ pid, tid: 1 }).opened());
+    for (const [at, call] of calls.entries()) {
+      harness.tape.thread(1).waited();
+      call.wrote(Buffer.from(`GET /${at} HTTP/1.1\r\nHost: a\r\n\r\n`));
+    }
+    for (const call of calls) call.read(Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'));
+    server.wrote(response());
+    const spans = harness.finish();
+    const served = spans.find(span => span.kind === 2);
+    const found = spans.filter(span => span.kind === 3).map(span => span.parentSpanId);
+    assert.deepEqual(found, Array(3).fill(parent === 'none' ? '' : served?.spanId), parent);
+  }
+});
+
 test('a GET on both sides, which are joined', () => {
   const harness = new Harness();
   const client = harness.client().opened({ at: T0 });

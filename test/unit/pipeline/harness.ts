@@ -34,6 +34,7 @@ export class Harness {
     source.add({ ...unknownFacts(100), exeName: 'shop', program: 'shop' });
     source.add({ ...unknownFacts(200), exeName: 'buyer', program: 'buyer' });
     source.add({ ...unknownFacts(300), exeName: 'dotnet', program: 'till.dll', language: 'dotnet' });
+    source.add({ ...unknownFacts(400), exeName: 'php-fpm8.2', program: 'php-fpm' });
     const routes = new RouteTable();
     this.pipeline = new Pipeline({
       processes: new ProcessTable({

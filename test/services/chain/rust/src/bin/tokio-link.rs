@@ -4,7 +4,8 @@
 // queue (four workers behind a channel), batch (a worker that answers when it has called for several), limit (a semaphore
 // of two), pool (two connections that requests take turns with), actor (one task writes for everybody on one connection),
 // lock (a mutex held over the call), stack (workers that take the latest job),
-// delay (a worker that answers when it has made the next call), first (a task that the first request starts).
+// delay (a worker that answers when it has made the next call), first (a task that the first request starts), swap (each request's task
+// puts its call into a list, and makes the latest that is there a millisecond later).
 // THINK_MS: a sleep before each call. TICK_MS: calls of no request.
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full};
@@ -209,6 +210,17 @@ impl Link {
                     })
                     .await;
                 self.hand(url).await;
+            }
+            "swap" => {
+                let (done, result) = oneshot::channel();
+                self.stack.lock().unwrap().push((url, done));
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                let latest = self.stack.lock().unwrap().pop();
+                if let Some((url, done)) = latest {
+                    self.call(url).await;
+                    let _ = done.send(());
+                }
+                let _ = result.await;
             }
             "limit" => {
                 let _permit = self.permits.acquire().await.unwrap();
