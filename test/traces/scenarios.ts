@@ -332,15 +332,18 @@ export const SCENARIOS: readonly Scenario[] = [
     ['threads that do the next step of any request', 'stages.c', 'stages', ALL],
     ['threads that do the latest step of any request', 'stages.c', 'latest', ALL],
     ['threads, of which one calls', 'stages.c', 'caller', ALL],
-    ["threads that do others' calls while they wait", 'stages.c', 'steal', ALL],
-  ].map(([what, SOURCE, MODE, concurrency]) => ({
+    ["threads that do others' calls while they wait", 'stages.c', 'steal', ALL, '20'],
+  ].map(([what, SOURCE, MODE, concurrency, THREADS = '8']) => ({
     name: `C, ${what}`,
     links: {
       leaf: SPREAD,
       native: {
         kind: 'native' as const,
         calls: ['leaf', 'leaf'],
-        env: { SOURCE, MODE, LIBRARIES: LIBRARIES[SOURCE as string] ?? '', SPIN: '300' } as Record<string, string>,
+        env: { SOURCE, MODE, THREADS, LIBRARIES: LIBRARIES[SOURCE as string] ?? '', SPIN: '300' } as Record<
+          string,
+          string
+        >,
       },
     },
     concurrency: concurrency as readonly number[],
