@@ -903,7 +903,6 @@ export const SCENARIOS: readonly Scenario[] = [
     },
     concurrency: [1, 10],
     requests: 20,
-    before: 30,
   },
   {
     name: 'go stripped, three calls at once',
