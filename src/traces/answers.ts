@@ -45,9 +45,12 @@ export class Answers {
   constructor(adopt: Adopt) {
     // Of several calls at once the last one's response leads to the answer: of the others it counts that they lead to no other one.
     const mayLead = ({ needsAnswer, burst }: SupposedCall): boolean => !needsAnswer || burst?.isAnswered === true;
+    // While nobody else is served, and the program makes no calls of its own, nothing else can.
+    const isKnown = ({ work, needsTrust, burst, ownCallsTell }: SupposedCall): boolean =>
+      work.keepsApart || (!needsTrust && ownCallsTell !== null && burst?.isAnswered === true);
     const isAnswered = (call: SupposedCall): boolean =>
       call.client.isAnswered ||
-      (mayLead(call) && call.work.keepsApart && call.work.hasAnswered(call.server, call.client.requestTakenNs));
+      (mayLead(call) && isKnown(call) && call.work.hasAnswered(call.server, call.client.requestTakenNs));
     const isOwn = ({ isNever, ownCallsTell }: SupposedCall): boolean => isNever || ownCallsTell?.hasOwnCalls === true;
     const isIts = (call: SupposedCall): boolean =>
       !isOwn(call) && isAnswered(call) && (!call.needsTrust || call.client.isBetween || call.work.keepsApart);

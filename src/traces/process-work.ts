@@ -313,7 +313,7 @@ export class ProcessWork {
 
   /** One was served already when `request` came, and has no call under way, not even supposedly; or that would take too long to know. */
   hasIdleBefore(request: Exchange): boolean {
-    if (this.mayMeet !== true) return true;
+    if (this.mayMeet !== true) return this.serving > 1;
     let left = MAX_LOOKED_AT;
     for (const one of this.#unanswered) {
       if (one === request) return false;
