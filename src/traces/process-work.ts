@@ -87,6 +87,9 @@ export class ProcessWork {
   readonly #unanswered = new Set<Exchange>();
   /** Of those: nothing sent yet, nobody called that has not responded. */
   idle = 0;
+  /** How long nobody was served since the last call of the program's own, and since when nobody is; 0: not known. */
+  #idleNs = 0;
+  #idleSinceNs = 0;
   /** Its loops are watched: what is said of calls is certain. */
   isWatched = false;
   /** A request has called several at once: one that waits for a call may still have another one queued. */
@@ -190,6 +193,14 @@ export class ProcessWork {
     return this.#apart >= 0;
   }
 
+  /**
+   * It was without a request for so long since it last called for itself that what its timers do is no call: whatever they are
+   * for would have shown then.
+   */
+  get hasTamedTimers(): boolean {
+    return this.#idleNs >= TAMED_IDLE_NS;
+  }
+
   addWorker(start: number): void {
     if (this.workers.size < MAX_WORKERS) this.workers.add(start);
   }
@@ -232,6 +243,8 @@ export class ProcessWork {
   serve(request: Exchange): void {
     request.isServing = true;
     this.#served++;
+    if (this.serving === 0 && this.#idleSinceNs > 0)
+      this.#idleNs += Math.max(0, request.requestTakenNs - this.#idleSinceNs);
     this.serving++;
     this.idle++;
     if (this.mayMeet === true) this.#unanswered.add(request);
@@ -252,7 +265,7 @@ export class ProcessWork {
     this.#supposed.delete(request);
     this.answer(request);
     request.isServing = false;
-    this.serving--;
+    if (--this.serving === 0) this.#idleSinceNs = request.responseLastNs;
   }
 
   /** A request's own call begins, or its connect. */
@@ -282,6 +295,7 @@ export class ProcessWork {
     // Who calls after a pause of its own is idle until then.
     const isOwn = !hasParent && !isStraight && (this.serving === 0 || (this.idle === 0 && !this.#hasParallelCalls));
     peer.note(isOwn);
+    if (isOwn) this.#idleNs = this.#idleSinceNs = 0;
     this.#sinceOrphan = hasParent ? this.#sinceOrphan + 1 : 0;
     if (!hasParent) this.hasOrphans = true;
   }
@@ -346,6 +360,8 @@ export class ProcessWork {
   }
 }
 
+/** Longer than the interval of most timers that call somebody (health checks, metrics, refreshed caches): five minutes. */
+const TAMED_IDLE_NS = 300e9;
 /** So many calls in a row that all had parents: there are no others. */
 const ORPHANS_PAST = 256;
 /** Peers that are counted one by one; more share the count of all. */

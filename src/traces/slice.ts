@@ -142,7 +142,7 @@ export class Slice {
     if (request === null || !request.isServing || request.isAnswering || (flags & CAUSE_GUARDED) === 0) return;
     if (request.callCount >= MAX_CALLS) return;
     const isMade = (flags & MADE) === MADE;
-    const mayBeOwn = !isMade && (peerCalls.hasOwnCalls || !this.isClear);
+    const mayBeOwn = !isMade && (peerCalls.hasOwnCalls || (!this.isClear && !work.hasTamedTimers));
     const isImmediate = (flags & IMMEDIATE) === IMMEDIATE;
     this.supposed = {
       request,

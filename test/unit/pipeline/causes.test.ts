@@ -467,6 +467,38 @@ test("what is sent when a call has been responded to may be the program's own on
   }
 });
 
+test('timers of a program that has been without a request for five minutes, and has not called for itself, call nobody', () => {
+  for (const [idleMs, hasOwnCall] of [
+    [301_000, false],
+    [301_000, true],
+    [290_000, false],
+  ] as const) {
+    const process = loop();
+    const { harness } = process;
+    const [call, server] = [process.pooled(), process.server()];
+    process.wait();
+    server.read(ask('/before')).wrote(responseText(200));
+    harness.tape.nowNs += idleMs * MS;
+    if (hasOwnCall) {
+      process.wait();
+      call.wrote(ask('/own')).read(responseText(200));
+    }
+    process.wait();
+    server.read(ask('/a'));
+    call.wrote(ask('/a1'));
+    process.wait();
+    harness.tape.thread(PID).ranTimers();
+    process.wait();
+    call.read(responseText(200));
+    call.wrote(ask('/a2'));
+    process.wait();
+    call.read(responseText(200));
+    server.wrote(responseText(200));
+    const found = parents(harness.finish()).filter(line => !line.startsWith('/own'));
+    assert.deepEqual(found, ['/a1 < /a (slice)', idleMs > 300_000 && !hasOwnCall ? '/a2 < /a (slice)' : '/a2']);
+  }
+});
+
 test('what immediates send that were made amid a request is for that, if they run next; else if the response to one of them leads to the answer', () => {
   for (const [isNext, isAnswered] of [
     [true, false],
