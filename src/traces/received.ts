@@ -2,9 +2,9 @@
 // span ids was forwarded with that header (a proxy hands on what it got): then its parent is the request that came in, which
 // stands between the two tracers on either side. One that goes out in the same trace with another span id was given that by something in
 // the process that keeps traces and does not tell them (.NET, since 5, by itself; an agent that tells somebody else). .NET before 5 writes
-// a `Request-Id` instead, which begins with the one that the request came with. In: server exchanges with their header's ids. Out: the one exchange of a process that brought these ids, or that trace; none if there
-// are several, since any of them may be it. Bounded: beyond MAX_CONTEXTS nothing is noted, and what goes out stays a child of the
-// header's span.
+// a `Request-Id` instead, which begins with the one that the request came with. In: server exchanges with their header's ids. Out: the
+// one exchange of a process that brought these ids, or that trace; none if there are several, since any of them may be it. Bounded:
+// beyond MAX_CONTEXTS nothing is noted, and what goes out stays a child of the header's span.
 import type { Exchange } from '../exchanges/exchange.js';
 import type { RemoteParent } from './propagation.js';
 

@@ -1,7 +1,8 @@
 // Calls in the trace that one request brought into the process, with a span id that somebody in there made who tells no spans (.NET
-// does so by itself, since 5; before, with a Request-Id): such a header goes with the work, from task to task and over threads. So the call is for that request; but
-// what a request has started that outlives it, a worker for all, goes on in its trace as well. In: such a call, with the trace. Out:
-// the request is its parent, unless calls come in that trace when it is over, until a moment after its response.
+// does so by itself, since 5; before, with a Request-Id): such a header goes with the work, from task to task and over threads. So
+// the call is for that request; but what a request has started that outlives it, a worker for all, goes on in its trace as well.
+// In: such a call, with the trace. Out: the request is its parent, unless calls come in that trace when it is over, until a moment
+// after its response.
 import type { Exchange } from '../exchanges/exchange.js';
 import { type OnProbation, Probation } from './probation.js';
 import type { BroughtTrace } from './received.js';
