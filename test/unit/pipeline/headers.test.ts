@@ -142,6 +142,26 @@ test('a header that was written in between, in the trace that one request brough
   assert.deepEqual([called], spans);
 });
 
+test('where calls go on in the trace of a request that is over, none of them is known to be for it', () => {
+  for (const isLate of [false, true]) {
+    const harness = new Harness({ hasConnectSpans: false });
+    const server = harness.server({ slot: 10, pid: PROXY }).opened();
+    const call = (slot: number): void => {
+      const header = HEADER.replace(PARENT, 'aaaaaaaaaaaaaaaa');
+      const client = harness.client({ slot, pid: PROXY, egressSeq: 100 * slot, ingressSeq: 200 * slot }).opened();
+      client.wrote(requestText('GET /out', ['Host: b', header])).read(responseText());
+    };
+    server.read(requestText('GET /in', ['Host: a', HEADER]));
+    call(20);
+    server.wrote(responseText());
+    if (isLate) call(30);
+    const spans = harness.finish();
+    const served = spans.find(({ kind }) => kind === 2)?.spanId;
+    const parents = spans.filter(({ kind }) => kind === 3).map(({ parentSpanId }) => parentSpanId);
+    assert.deepEqual(parents, isLate ? ['aaaaaaaaaaaaaaaa', 'aaaaaaaaaaaaaaaa'] : [served]);
+  }
+});
+
 test('a header that may be of either of two requests, or of another trace: its own span is the parent', () => {
   const other = 'aaaaaaaaaaaaaaaa';
   assert.equal(forward(2, HEADER).called, PARENT);

@@ -226,6 +226,14 @@ test('.NET writes a header by itself, and that it is not sampled is nobody’s d
   assert.deepEqual(askFromDotnet([UNSAMPLED]).sort(), [`2 ${TRACE}`, `3 ${TRACE}`]);
 });
 
+test('the span that .NET’s header names is told by nobody: a call of which no request is known has no parent', () => {
+  const made = harness();
+  const client = made.client({ slot: 2, pid: DOTNET }).opened();
+  client.wrote(requestText('GET /a', ['Host: a', `traceparent: ${UNSAMPLED}`])).read(responseText());
+  const [asked] = made.finish();
+  assert.deepEqual([asked?.kind, asked?.traceId, asked?.parentSpanId], [3, TRACE, '']);
+});
+
 test('where it has begun a trace that is sampled, somebody decides', () => {
   const sampled = `00-${OTHER}-${SDK_SPAN}-01`;
   assert.deepEqual(askFromDotnet([sampled, UNSAMPLED]).sort(), [`2 ${OTHER}`, `3 ${OTHER}`]);
